@@ -1,0 +1,109 @@
+# Everything a newcomer needs, on a fresh Debian or Ubuntu with make and Python 3.11, 3.12 or 3.13:
+#
+#   make run      set up, start the whole thing on SQLite with the sandbox bank and a demo shop, say where to click
+#   make test     set up, run every test on SQLite and on PostgreSQL (a real server, no installation)
+#
+# and for those who stay:
+#
+#   make check    make lint, then make test: what CI runs
+#   make lint     style, formatting, types
+#   make format   mend what can be mended by itself
+#   make demo     a day of the demo shop in one go: purchases, redemptions, the nightly run, the bank's answer
+#   make audit    recompute the books of `make run` from their rows and compare
+#   make bench    measure, against a baseline taken in the same run
+#   make clean    remove what these made, the demo's books included
+#
+# No activation is needed. Whatever pip reads (PIP_INDEX_URL, PIP_CERT, pip.conf, …) is respected. Arguments for
+# pytest go in TESTS, the number of its workers in WORKERS, one database in DATABASE:
+#
+#   make test TESTS="tests/wallet -k redeem" WORKERS=2 DATABASE=sqlite
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+WORKERS = $(shell nproc)
+DATABASE = both
+TESTS =
+SOURCES = $(wildcard app.py wallet settlement sandbox_bank obole_demo benchmarks tests migrations)
+SETTINGS = var/settings.env
+
+# One recipe at a time, so that two goals do not install into one environment at once; pytest is parallel by itself.
+.NOTPARALLEL:
+.PHONY: help run test check lint format demo audit bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
+
+run: $(VENV)/run.stamp
+	@$(PYTHON) -m obole_demo run
+
+demo: $(VENV)/run.stamp
+	@$(PYTHON) -m obole_demo batch
+
+# The settings are those of the environment or, where it has none, those of `make run`.
+audit: $(VENV)/run.stamp
+	@if [ -z "$$OBOLE_DATABASE_URL" ]; then \
+	    [ -f $(SETTINGS) ] || { echo "There are no books yet ($(SETTINGS)): make run keeps some." >&2; exit 1; }; \
+	    set -a; . ./$(SETTINGS); set +a; \
+	fi; \
+	$(PYTHON) -m flask --app app audit
+
+bench: $(VENV)/test.stamp
+	@$(PYTHON) -m benchmarks
+
+test: $(VENV)/test.stamp
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(TESTS)
+
+check: lint test
+
+# All three, so that one report shows all that is wrong.
+lint: $(VENV)/test.stamp
+	@failed=0; \
+	$(PYTHON) -m ruff check --output-format concise . || failed=1; \
+	$(PYTHON) -m ruff format --check . || failed=1; \
+	$(PYTHON) -m mypy $(SOURCES) || failed=1; \
+	exit $$failed
+
+format: $(VENV)/test.stamp
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+clean:
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than the requirements it installed; without that, make installs them.
+$(VENV)/run.stamp: requirements.txt | $(PYTHON)
+	@echo "Installing what it takes to run (requirements.txt) …"
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/test.stamp: requirements-dev.txt requirements.txt | $(PYTHON)
+	@echo "Installing what it takes to run and test (requirements-dev.txt) …"
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/run.stamp
+
+# The newest Python that fits and can make environments (Debian keeps that part in a package of its own).
+# Also made again when it points to a Python that has since gone.
+$(PYTHON):
+	@found=; bare=; \
+	for python in python3.13 python3.12 python3.11 python3; do \
+	    $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || continue; \
+	    if $$python -c 'import ensurepip, venv' 2>/dev/null; then found=$$python; break; fi; \
+	    bare=$${bare:-$$python}; \
+	done; \
+	if [ -n "$$found" ]; then \
+	    echo "Making $(VENV) with $$($$found --version) …"; \
+	    exec "$$found" -m venv --clear $(VENV); \
+	fi; \
+	if [ -n "$$bare" ]; then \
+	    version=$$($$bare -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "Python $$version is here but cannot make virtual environments. On Debian and Ubuntu:" >&2; \
+	    echo "    apt install python$$version-venv" >&2; \
+	else \
+	    echo "Obole needs Python 3.11, 3.12 or 3.13; found: $$(python3 --version 2>/dev/null || echo none)." >&2; \
+	    echo "On Debian and Ubuntu: apt install python3 python3-venv" >&2; \
+	fi; \
+	exit 1
