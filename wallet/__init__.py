@@ -1,0 +1,13 @@
+"""The wallet: money inside our books. The tour, in the order a purchase walks through the rooms.
+
+`money`, `errors`, `clock`, `ids` are the words everything else is said in. `db` is the way into the database,
+`models` the tables and what must never be false about them. `ledger` is the books: the only writer of transfers.
+
+1. `purses`: a shopper's balance, topped up from outside, and the devices that may pay from it.
+2. `orders`: what a device signs, verified before anything is touched.
+3. `vouchers`: debit, hold and signature in one transaction; release and lapse give the hold back.
+4. `redemptions`: a voucher becomes money owed to its merchant, once; refunds go the other way.
+
+`keys` and `jws` sign and verify; `idempotency` remembers what was answered; `api_keys` and `merchants` say who is
+who; `schemas` and `api` put HTTP around it. The tour goes on in `settlement`, where money crosses the bank border.
+"""

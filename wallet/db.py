@@ -1,0 +1,212 @@
+"""One database, SQLite or PostgreSQL, and the two ways into it: `Database.read` and `Database.write`.
+
+Invariant: whoever writes does so inside `write`, which holds the open business day shared (so that a day, once
+closed, is a fixed set of rows) and commits everything or nothing; a yes is answered only after it returned.
+
+SQLite is durable (WAL, ``synchronous=FULL``), enforces foreign keys, and takes its one write lock at BEGIN, so no
+transaction ever fails half way for want of it. PostgreSQL runs READ COMMITTED: every guard is in a WHERE or a
+constraint, never in something read earlier.
+"""
+
+import datetime as dt
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+import alembic.runtime.migration
+import alembic.script
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Dialect, Engine
+
+from wallet.errors import SettingsInvalid, Unavailable
+
+BUSY_SECONDS = 30
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+# Keys of PostgreSQL advisory locks; any constants do, as long as every process of this wallet uses the same.
+_OPEN_DAY = 0x0B01E001
+_SETTLEMENT = 0x0B01E002
+
+_WRITE = "obole_write"
+_RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300"})
+
+
+class Database:
+    """Connections to one database. ``url`` names its driver: ``sqlite:///…`` or ``postgresql+psycopg://…``."""
+
+    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+        self.url = checked_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _engine(self.url, self.is_sqlite, pool_size)
+        # SQLite has one writer; waiting in line here is fair, its own busy handler is not.
+        self._turn = threading.Lock() if self.is_sqlite else None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; what it reads is one snapshot on SQLite, per statement on PostgreSQL."""
+        with _translated(), self.engine.connect() as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may post; commits on a clean exit. Holds the open business day shared.
+
+        Raises `Unavailable` when the database is busy past `BUSY_SECONDS` or cannot be reached.
+        """
+        with self._transaction() as conn:
+            if not self.is_sqlite:
+                conn.execute(_LOCK_SHARED, {"key": _OPEN_DAY})
+            yield conn
+
+    @contextmanager
+    def write_alone(self) -> Iterator[Connection]:
+        """One transaction while nobody else posts: to close a business day, for an instant."""
+        with self._transaction() as conn:
+            if not self.is_sqlite:
+                conn.execute(_LOCK, {"key": _OPEN_DAY})
+            yield conn
+
+    @contextmanager
+    def settle(self) -> Iterator[Connection]:
+        """Like `write`, and the only settlement step at work: two runs at once take turns, step by step."""
+        with self._transaction() as conn:
+            if not self.is_sqlite:
+                conn.execute(_LOCK, {"key": _SETTLEMENT})
+                conn.execute(_LOCK_SHARED, {"key": _OPEN_DAY})
+            yield conn
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if self._turn is not None and not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise Unavailable("The database is busy; send the same request again.")
+        try:
+            with _translated(), self.engine.connect() as conn:
+                conn.execution_options(**{_WRITE: True})
+                with conn.begin():
+                    yield conn
+        finally:
+            if self._turn is not None:
+                self._turn.release()
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+_LOCK_SHARED = sa.text("SELECT pg_advisory_xact_lock_shared(:key)")
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(:key)")
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Bring the schema to ``revision``, up or down, in one transaction; two at once take turns."""
+    with database.write_alone() as conn:
+        config = _alembic()
+        config.attributes["connection"] = conn
+        current = alembic.runtime.migration.MigrationContext.configure(conn).get_current_revision()
+        if revision == "base" or (revision != "head" and current is not None and revision < current):
+            alembic.command.downgrade(config, revision)
+        else:
+            alembic.command.upgrade(config, revision)
+
+
+def is_migrated(conn: Connection) -> bool:
+    """Whether the schema is the one this code was written for."""
+    head = alembic.script.ScriptDirectory.from_config(_alembic()).get_current_head()
+    return alembic.runtime.migration.MigrationContext.configure(conn).get_current_revision() == head
+
+
+def _alembic() -> alembic.config.Config:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def checked_url(url: str) -> sa.URL:
+    """The address of a database this wallet runs on, or `SettingsInvalid`; nothing is connected to."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise SettingsInvalid("OBOLE_DATABASE_URL is not a database address.") from None
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise SettingsInvalid("OBOLE_DATABASE_URL begins with sqlite:/// or postgresql+psycopg://.")
+    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise SettingsInvalid("OBOLE_DATABASE_URL names a SQLite file: purses in memory would not survive.")
+    return parsed
+
+
+def _engine(url: sa.URL, is_sqlite: bool, pool_size: int) -> Engine:
+    # What is bound to a statement (addresses, orders) has no place in an error message or a log.
+    options: dict[str, Any] = {
+        "pool_size": pool_size,
+        "max_overflow": pool_size,
+        "pool_timeout": BUSY_SECONDS,
+        "hide_parameters": True,
+    }
+    if is_sqlite:
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **options)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    timeout = f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC"
+    return sa.create_engine(
+        url, connect_args={"options": timeout}, isolation_level="READ COMMITTED", pool_pre_ping=True, **options
+    )
+
+
+def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> None:
+    dbapi_connection.isolation_level = None  # BEGIN is ours: the driver would choose DEFERRED
+    dbapi_connection.execute("PRAGMA journal_mode = WAL")
+    dbapi_connection.execute("PRAGMA synchronous = FULL")
+    dbapi_connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(conn: Connection) -> None:
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get(_WRITE) else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.TimeoutError as error:
+        raise Unavailable("The database is busy; send the same request again.") from error
+    except sa.exc.OperationalError as error:
+        if _is_passing(error):
+            raise Unavailable("The database cannot answer now; send the same request again.") from error
+        raise
+
+
+def _is_passing(error: sa.exc.OperationalError) -> bool:
+    cause = error.orig
+    if isinstance(cause, sqlite3.OperationalError):
+        return "locked" in str(cause) or "busy" in str(cause)
+    return error.connection_invalidated or getattr(cause, "sqlstate", None) in {None, *_RETRYABLE_SQLSTATES}
+
+
+class UtcInstant(sa.types.TypeDecorator[Any]):
+    """A UTC instant: TIMESTAMPTZ on PostgreSQL, ISO text in UTC on SQLite. Naive datetimes are refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("an instant needs a time zone")
+        return value if dialect.name == "postgresql" else _as_utc(value).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return _as_utc(value)
+
+
+def _as_utc(value: Any) -> Any:
+    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)

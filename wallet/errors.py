@@ -1,0 +1,245 @@
+"""Every way Obole says no: one tree, each leaf with a stable ``code``.
+
+A code is a promise to programs and never changes; ``title`` is for people; ``retryable`` tells whether the same
+request, sent again later and unchanged, can succeed. The HTTP status of each is decided at the edge
+(`wallet.api.problems`). ``docs/errors.md`` lists them all; a test compares the list with this file.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+
+class OboleError(Exception):
+    """Base of every error a caller may see. ``errors`` maps a field to what is wrong with it."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str = "", *, errors: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.errors = errors
+
+
+def leaves(root: type[OboleError] = OboleError) -> Iterator[type[OboleError]]:
+    """Every concrete error, for the tests and the documentation."""
+    for child in root.__subclasses__():
+        if "code" in vars(child):
+            yield child
+        yield from leaves(child)
+
+
+# --- the request itself ------------------------------------------------------------------------------------
+
+
+class RequestInvalid(OboleError):
+    """The request cannot be understood or does not fit the interface."""
+
+
+class MalformedBody(RequestInvalid):
+    code, title = "malformed_body", "The body cannot be read."
+
+
+class ValidationFailed(RequestInvalid):
+    code, title = "validation_failed", "Some fields are wrong."
+
+
+class AmountInvalid(RequestInvalid):
+    code, title = "amount_invalid", "That is not an amount."
+
+
+class CurrencyUnknown(RequestInvalid):
+    code, title = "currency_unknown", "That is not a currency this system moves."
+
+
+class CurrencyMismatch(RequestInvalid):
+    code, title = "currency_mismatch", "The currencies do not agree."
+
+
+class AmountNotWholeMinor(RequestInvalid):
+    code, title = "amount_not_whole_minor", "A bank cannot move fractions of the currency's minor unit."
+
+
+class IbanInvalid(RequestInvalid):
+    code, title = "iban_invalid", "That is not a valid IBAN."
+
+
+class BusinessDateInvalid(RequestInvalid):
+    code, title = "business_date_invalid", "That business day cannot be settled."
+
+
+class BankMessageInvalid(RequestInvalid):
+    code, title = "bank_message_invalid", "That is not a bank message this system reads."
+
+
+class IdempotencyKeyRequired(RequestInvalid):
+    code, title = "idempotency_key_required", "This call moves money and needs an Idempotency-Key header."
+
+
+class MethodNotAllowed(RequestInvalid):
+    code, title = "method_not_allowed", "This address does not take that method."
+
+
+class NotAcceptable(RequestInvalid):
+    code, title = "not_acceptable", "No representation that the request accepts."
+
+
+class UnsupportedMediaType(RequestInvalid):
+    code, title = "unsupported_media_type", "The body has a content type this call does not read."
+
+
+class PayloadTooLarge(RequestInvalid):
+    code, title = "payload_too_large", "The body is larger than this call reads."
+
+
+# --- who is asking -----------------------------------------------------------------------------------------
+
+
+class Refused(OboleError):
+    """The caller may not do this."""
+
+
+class Unauthorized(Refused):
+    code, title = "unauthorized", "A valid key is needed."
+
+
+class KeyScope(Refused):
+    code, title = "key_scope", "This key may not do that."
+
+
+class OrderInvalid(Refused):
+    code, title = "order_invalid", "The order's signature or claims do not hold."
+
+
+class OrderExpired(Refused):
+    code, title = "order_expired", "The order is past its time."
+
+
+# --- what is not there -------------------------------------------------------------------------------------
+
+
+class NotFound(OboleError):
+    code, title = "not_found", "Nothing here."
+
+
+class PurseNotFound(NotFound):
+    code, title = "purse_not_found", "No such purse."
+
+
+class MerchantNotFound(NotFound):
+    code, title = "merchant_not_found", "No such merchant."
+
+
+class VoucherNotFound(NotFound):
+    code, title = "voucher_not_found", "No such voucher."
+
+
+class DeviceNotFound(NotFound):
+    code, title = "device_not_found", "No such device."
+
+
+class KeyNotFound(NotFound):
+    code, title = "key_not_found", "No such key."
+
+
+class PayoutNotFound(NotFound):
+    code, title = "payout_not_found", "No such payout."
+
+
+class RunNotFound(NotFound):
+    code, title = "run_not_found", "No such settlement run."
+
+
+class BankFileNotFound(NotFound):
+    code, title = "bank_file_not_found", "No such bank file."
+
+
+# --- what the books do not allow ---------------------------------------------------------------------------
+
+
+class Conflict(OboleError):
+    """The books stand against it."""
+
+
+class IdempotencyConflict(Conflict):
+    code, title = "idempotency_conflict", "This idempotency key was used for something else."
+
+
+class AlreadyExists(Conflict):
+    code, title = "already_exists", "That exists already."
+
+
+class InsufficientFunds(Conflict):
+    code, title, retryable = "insufficient_funds", "The purse does not hold that much.", True
+
+
+class PurseFrozen(Conflict):
+    code, title, retryable = "purse_frozen", "The purse is frozen.", True
+
+
+class CapExceeded(Conflict):
+    code, title = "cap_exceeded", "A limit of the purse or of the key stands against it."
+
+
+class TopUpMethodUnavailable(Conflict):
+    code, title = "top_up_method_unavailable", "This wallet does not offer that way to top up."
+
+
+class VoucherInvalid(Conflict):
+    code, title = "voucher_invalid", "The voucher's signature or claims do not hold."
+
+
+class VoucherExpired(Conflict):
+    code, title = "voucher_expired", "The voucher's hold has ended."
+
+
+class VoucherLapsed(Conflict):
+    code, title = "voucher_lapsed", "The voucher lapsed and its money is back in the purse."
+
+
+class VoucherReleased(Conflict):
+    code, title = "voucher_released", "The voucher was released and its money is back in the purse."
+
+
+class AlreadyRedeemed(Conflict):
+    code, title = "already_redeemed", "The voucher was redeemed before, for another amount."
+
+
+class NotYourVoucher(Conflict):
+    code, title = "not_your_voucher", "The voucher was issued to another merchant."
+
+
+class AmountExceedsVoucher(Conflict):
+    code, title = "amount_exceeds_voucher", "That is more than the voucher promises."
+
+
+class NotRedeemed(Conflict):
+    code, title = "not_redeemed", "The voucher was not redeemed."
+
+
+class RefundExceedsCaptured(Conflict):
+    code, title = "refund_exceeds_captured", "That is more than was captured and not yet refunded."
+
+
+class PayoutNotUnknown(Conflict):
+    code, title = "payout_not_unknown", "Only a payout whose outcome is unknown is decided by a person."
+
+
+# --- ourselves ---------------------------------------------------------------------------------------------
+
+
+class Unavailable(OboleError):
+    code, title, retryable = "temporarily_unavailable", "Too busy or not ready; nothing was done.", True
+
+
+class InternalError(OboleError):
+    code, title = "internal_error", "Something broke on our side."
+
+
+class SettingsInvalid(OboleError):
+    code, title = "settings_invalid", "The settings do not allow a start."
+
+
+class KeyFileInvalid(OboleError):
+    code, title = "key_file_invalid", "The key file cannot be opened."

@@ -1,0 +1,126 @@
+"""Merchants: who is paid, where, and on which terms.
+
+Invariant: a merchant has one currency, one IBAN that a bank would accept, and one origin, which is the audience
+of the vouchers issued to it.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import schwifty
+from schwifty.exceptions import SchwiftyException
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Row
+
+from wallet import ledger
+from wallet.errors import AlreadyExists, IbanInvalid, MerchantNotFound
+from wallet.ids import new_id
+from wallet.models import AccountKind, BankFeeBearer, MerchantState, merchants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a merchant is paid.
+
+    ``commission_bp`` ten-thousandths of what is captured go to the operator. A payout waits while it is below
+    ``minimum_payout_micros`` or while the bank's fee is more than ``maximum_fee_share_bp`` ten-thousandths of it,
+    but no longer than ``maximum_wait_days`` days after the oldest unpaid redemption. ``bank_fee`` says who bears
+    the bank's fee.
+    """
+
+    commission_bp: int = 0
+    minimum_payout_micros: int = 0
+    maximum_wait_days: int = 7
+    maximum_fee_share_bp: int = 10_000
+    bank_fee: BankFeeBearer = BankFeeBearer.OPERATOR
+
+
+def valid_iban(text: str) -> str:
+    """The IBAN in its electronic form (ISO 13616), check digits and country format verified; or `IbanInvalid`."""
+    try:
+        return str(schwifty.IBAN(text).compact)
+    except (SchwiftyException, ValueError) as error:
+        raise IbanInvalid(f"That is not a valid IBAN: {error}.") from None
+
+
+def register(
+    conn: Connection,
+    *,
+    legal_name: str,
+    iban: str,
+    origin: str,
+    currency: str,
+    email: str,
+    terms: Terms,
+    at: dt.datetime,
+) -> UUID:
+    """Take on a merchant; answers its id. Raises `IbanInvalid`, or `AlreadyExists` for an origin and currency."""
+    merchant_id = new_id()
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    registered = conn.execute(
+        insert(merchants)
+        .values(
+            id=merchant_id,
+            legal_name=legal_name,
+            email=email,
+            origin=origin,
+            iban=valid_iban(iban),
+            currency=currency,
+            state=MerchantState.ACTIVE.value,
+            commission_bp=terms.commission_bp,
+            minimum_payout_micros=terms.minimum_payout_micros,
+            maximum_wait_days=terms.maximum_wait_days,
+            maximum_fee_share_bp=terms.maximum_fee_share_bp,
+            bank_fee=terms.bank_fee.value,
+            created_at=at,
+        )
+        .on_conflict_do_nothing(index_elements=["origin", "currency"])
+        .returning(merchants.c.id)
+    ).one_or_none()
+    if registered is None:
+        raise AlreadyExists("A merchant with this origin and currency exists already.")
+    ledger.open_currency(conn, currency)
+    ledger.open_account(conn, AccountKind.PAYABLE, currency, merchant_id)
+    return merchant_id
+
+
+def find(conn: Connection, merchant_id: UUID) -> Row[tuple[object, ...]]:
+    """One merchant's row, or `MerchantNotFound`."""
+    row = conn.execute(select(merchants).where(merchants.c.id == merchant_id)).one_or_none()
+    if row is None:
+        raise MerchantNotFound
+    return row
+
+
+def listing(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
+    """Every merchant, in the order they came."""
+    return conn.execute(select(merchants).order_by(merchants.c.id)).all()
+
+
+def set_state(conn: Connection, merchant_id: UUID, state: MerchantState) -> None:
+    """Suspend a merchant (nobody can buy from it; what it was promised stands) or let it sell again."""
+    _change(conn, merchant_id, state=state.value)
+
+
+def change_iban(conn: Connection, merchant_id: UUID, iban: str) -> None:
+    """Pay the merchant elsewhere from the next cut on. Raises `IbanInvalid` or `MerchantNotFound`."""
+    _change(conn, merchant_id, iban=valid_iban(iban))
+
+
+def _change(conn: Connection, merchant_id: UUID, **columns: str) -> None:
+    if not conn.execute(merchants.update().where(merchants.c.id == merchant_id).values(**columns)).rowcount:
+        raise MerchantNotFound
+
+
+def terms_of(row: Row[tuple[object, ...]]) -> Terms:
+    """The terms in a merchant's row."""
+    return Terms(
+        commission_bp=row.commission_bp,
+        minimum_payout_micros=row.minimum_payout_micros,
+        maximum_wait_days=row.maximum_wait_days,
+        maximum_fee_share_bp=row.maximum_fee_share_bp,
+        bank_fee=BankFeeBearer(row.bank_fee),
+    )

@@ -1,0 +1,134 @@
+"""Room 2, orders: what a shopper's device signs, verified before a purse is touched.
+
+Invariant: an order becomes a purchase only if a device of that very purse signed it, for this wallet, within its
+time; the signed text is kept with the voucher as evidence for both sides.
+
+Header ``{"alg":"EdDSA","typ":"order+jwt","kid":<device id>}``; claims as in API.md.
+"""
+
+import datetime as dt
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from wallet import jws
+from wallet.errors import AmountInvalid, CurrencyUnknown, OrderExpired, OrderInvalid
+from wallet.jws import BadToken
+from wallet.models import devices
+from wallet.money import Money
+from wallet.vouchers import Purchase
+
+TYPE = "order+jwt"
+LONGEST_LIFE = dt.timedelta(minutes=10)
+# A device's clock may be this far ahead of ours.
+CLOCK_SKEW = dt.timedelta(seconds=60)
+MAX_KEY_LENGTH = 255
+MAX_RESOURCE_LENGTH = 512
+
+_REQUIRED = frozenset({"iss", "aud", "jti", "iat", "exp", "merchant", "amount", "currency"})
+_OPTIONAL = frozenset({"resource", "hold", "cnf"})
+
+
+def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Purchase:
+    """The purchase that a device's signed order asks of the wallet at ``origin``.
+
+    Raises `OrderInvalid` for anything not signed by a standing device of the purse, or with claims missing,
+    foreign or malformed. An order past its time is still answered, marked: it may have been carried out before.
+    """
+    try:
+        unverified = jws.parse(token, header_type=TYPE)
+        device = conn.execute(select(devices).where(devices.c.id == _uuid(unverified.kid, "kid"))).one_or_none()
+        if device is None or device.revoked_at is not None:
+            raise OrderInvalid("The device is not known or was revoked.")
+        claims = jws.verify(unverified, device.public_key)
+    except BadToken as error:
+        raise OrderInvalid(f"The order does not hold: {error}.") from None
+    names = frozenset(claims)
+    if not names >= _REQUIRED or not names <= _REQUIRED | _OPTIONAL:
+        raise OrderInvalid("The order has claims missing or unknown.")
+    if claims["iss"] != str(device.purse_id) or claims["aud"] != origin:
+        raise OrderInvalid("The order is for another purse or another wallet.")
+    return Purchase(
+        purse_id=device.purse_id,
+        merchant_id=_uuid(_text(claims, "merchant", 36), "merchant"),
+        amount=_amount(claims),
+        idempotency_key=_printable(_text(claims, "jti", MAX_KEY_LENGTH)),
+        resource=_clean(_text(claims, "resource", MAX_RESOURCE_LENGTH)) if "resource" in claims else None,
+        hold_seconds=_whole(claims, "hold") if "hold" in claims else None,
+        confirmation_key=_confirmation(claims["cnf"]) if "cnf" in claims else None,
+        device_id=device.id,
+        order_jws=token,
+        order_expired=_expired(claims, at),
+    )
+
+
+def is_clean(text: str) -> bool:
+    """Whether text is free of control characters and lone surrogates, which no page, bank or database takes."""
+    return not any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000 for char in text)
+
+
+def _expired(claims: dict[str, Any], at: dt.datetime) -> OrderExpired | None:
+    issued, expires = _whole(claims, "iat"), _whole(claims, "exp")
+    if not 0 < expires - issued <= LONGEST_LIFE.total_seconds():
+        raise OrderInvalid("An order lives for at most 10 minutes.")
+    now = at.timestamp()
+    if issued > now + CLOCK_SKEW.total_seconds():
+        raise OrderInvalid("The order is from the future.")
+    return OrderExpired() if expires <= now else None
+
+
+def _amount(claims: dict[str, Any]) -> Money:
+    try:
+        amount = Money.parse(_text(claims, "amount", 20), _text(claims, "currency", 3))
+    except (AmountInvalid, CurrencyUnknown) as error:
+        raise OrderInvalid(error.detail) from None
+    if amount.micros == 0:
+        raise OrderInvalid("An order is for more than nothing.")
+    return amount
+
+
+def _confirmation(value: object) -> bytes:
+    if not isinstance(value, dict) or set(value) != {"jwk"} or not isinstance(value["jwk"], dict):
+        raise OrderInvalid("cnf holds one jwk.")
+    try:
+        return jws.parse_public_jwk(value["jwk"])
+    except BadToken as error:
+        raise OrderInvalid(f"cnf: {error}.") from None
+
+
+def _text(claims: dict[str, Any], name: str, longest: int) -> str:
+    value = claims[name]
+    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        raise OrderInvalid(f"{name} is text of 1 to {longest} characters.")
+    return value
+
+
+def _printable(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise OrderInvalid("jti is printable ASCII.")
+    return text
+
+
+def _clean(text: str) -> str:
+    if not is_clean(text):
+        raise OrderInvalid("resource has control characters.")
+    return text
+
+
+def _whole(claims: dict[str, Any], name: str) -> int:
+    value = claims[name]
+    if type(value) is not int:
+        raise OrderInvalid(f"{name} is a whole number of seconds.")
+    return value
+
+
+def _uuid(text: str, name: str) -> UUID:
+    try:
+        parsed = UUID(text)
+    except ValueError:
+        raise OrderInvalid(f"{name} is not an id.") from None
+    if str(parsed) != text:
+        raise OrderInvalid(f"{name} is not an id.")
+    return parsed

@@ -1,0 +1,174 @@
+"""Room 4, redemptions: a voucher becomes money owed to its merchant, exactly once; and money given back after.
+
+Invariant: a voucher is captured once, for at most its amount, and the rest goes back to the purse in the same
+transaction; refunds never add up to more than was captured.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.engine import Connection, Row, RowMapping
+
+from wallet import ledger
+from wallet import vouchers as voucher_room
+from wallet.errors import (
+    AlreadyRedeemed,
+    AmountExceedsVoucher,
+    CurrencyMismatch,
+    NotRedeemed,
+    NotYourVoucher,
+    OboleError,
+    RefundExceedsCaptured,
+    VoucherInvalid,
+    VoucherNotFound,
+)
+from wallet.ids import new_id
+from wallet.ledger import Posting
+from wallet.models import Reason, VoucherState, refunds, vouchers
+from wallet.money import Money
+
+# Well below the number of parameters either database takes in one statement.
+_CHUNK = 1_000
+
+
+class Outcome(StrEnum):
+    REDEEMED = "redeemed"
+    REPLAYED = "replayed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A voucher turned in, already verified; ``captured_micros`` None takes all of it."""
+
+    voucher_id: UUID
+    captured_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeemed:
+    """What a redeemed voucher brought."""
+
+    voucher_id: UUID
+    outcome: Outcome
+    captured: Money
+
+
+def redeem(
+    conn: Connection, claims: Sequence[Claim], *, merchant_id: UUID, at: dt.datetime
+) -> list[Redeemed | OboleError]:
+    """Capture each voucher for ``merchant_id``; answers in order, one bad voucher spoiling no other.
+
+    A voucher captured before for the same amount is `Outcome.REPLAYED`. Refusals: `VoucherInvalid` (not in these
+    books), `NotYourVoucher`, `AmountExceedsVoucher`, `AlreadyRedeemed` (for another amount), `VoucherLapsed`,
+    `VoucherReleased`, `VoucherExpired`. Locks the vouchers, then the purses that get a rest, each in order of id.
+    """
+    rows = _locked(conn, {claim.voucher_id for claim in claims})
+    captured: dict[UUID, int] = {}
+    answers = [_decide(rows.get(claim.voucher_id), claim, captured, merchant_id, at) for claim in claims]
+    # From here it must succeed: every row to be captured is locked and was judged above.
+    if captured:
+        conn.execute(
+            vouchers.update()
+            .where(vouchers.c.id == bindparam("voucher"), vouchers.c.state == VoucherState.HELD.value)
+            .values(state=VoucherState.REDEEMED.value, captured_micros=bindparam("captured"), ended_at=at),
+            [{"voucher": voucher_id, "captured": captured[voucher_id]} for voucher_id in sorted(captured)],
+        )
+        postings = [posting for voucher_id in captured for posting in _postings(rows[voucher_id], captured[voucher_id])]
+        ledger.post_all(conn, postings, recorded_at=at)
+    return answers
+
+
+def refund(
+    conn: Connection, voucher_id: UUID, *, merchant_id: UUID, amount: Money | None, at: dt.datetime
+) -> Row[tuple[UUID, UUID, int, dt.datetime]]:
+    """Give back ``amount``, or all that is left, of a redeemed voucher to its purse; answers the refund's row.
+
+    The merchant's payable account bears it, before or after a payout; it may go below zero, and later sales fill
+    it before anything is paid. Raises `VoucherNotFound`, `NotRedeemed`, `CurrencyMismatch`,
+    `RefundExceedsCaptured`.
+    """
+    row = _locked(conn, {voucher_id}).get(voucher_id)
+    if row is None or row["merchant_id"] != merchant_id:
+        raise VoucherNotFound
+    if row["state"] != VoucherState.REDEEMED.value:
+        raise NotRedeemed
+    if amount is not None and amount.currency != row["currency"]:
+        raise CurrencyMismatch
+    left = row["captured_micros"] - row["refunded_micros"]
+    refunded = left if amount is None else amount.micros
+    if not 0 < refunded <= left:
+        raise RefundExceedsCaptured
+    # From here it must succeed: the voucher is locked, and a CHECK stands behind the sum.
+    conn.execute(
+        vouchers.update()
+        .where(vouchers.c.id == voucher_id, vouchers.c.refunded_micros == row["refunded_micros"])
+        .values(refunded_micros=vouchers.c.refunded_micros + refunded)
+    )
+    written = conn.execute(
+        refunds.insert()
+        .values(id=new_id(), voucher_id=voucher_id, amount_micros=refunded, refunded_at=at)
+        .returning(refunds)
+    ).one()
+    posting = Posting(
+        reason=Reason.REFUND,
+        currency=row["currency"],
+        amount_micros=refunded,
+        reference=written.id,
+        purse_id=row["purse_id"],
+        merchant_id=merchant_id,
+    )
+    ledger.post(conn, posting, recorded_at=at)
+    return written
+
+
+def _locked(conn: Connection, voucher_ids: Set[UUID]) -> dict[UUID, RowMapping]:
+    ordered, rows = sorted(voucher_ids), {}
+    for start in range(0, len(ordered), _CHUNK):
+        chunk = select(vouchers).where(vouchers.c.id.in_(ordered[start : start + _CHUNK]))
+        locked = conn.execute(chunk.order_by(vouchers.c.id).with_for_update()).mappings()
+        rows.update({row["id"]: row for row in locked})
+    return rows
+
+
+def _decide(
+    row: RowMapping | None, claim: Claim, captured: dict[UUID, int], merchant_id: UUID, at: dt.datetime
+) -> Redeemed | OboleError:
+    if row is None:
+        return VoucherInvalid("The voucher is not in these books.")
+    if row["merchant_id"] != merchant_id:
+        return NotYourVoucher()
+    asked = row["amount_micros"] if claim.captured_micros is None else claim.captured_micros
+    if asked > row["amount_micros"]:
+        return AmountExceedsVoucher()
+    before = captured.get(row["id"], row["captured_micros"])
+    if before is not None:
+        if before != asked:
+            return AlreadyRedeemed()
+    elif refusal := voucher_room.refusal(row, at=at):
+        return refusal
+    else:
+        captured[row["id"]] = asked
+    outcome = Outcome.REDEEMED if before is None else Outcome.REPLAYED
+    return Redeemed(voucher_id=row["id"], outcome=outcome, captured=Money(asked, row["currency"]))
+
+
+def _postings(row: RowMapping, captured_micros: int) -> Iterator[Posting]:
+    yield Posting(
+        reason=Reason.REDEEM,
+        currency=row["currency"],
+        amount_micros=captured_micros,
+        reference=row["id"],
+        merchant_id=row["merchant_id"],
+    )
+    if captured_micros < row["amount_micros"]:
+        yield Posting(
+            reason=Reason.REDEEM_REST,
+            currency=row["currency"],
+            amount_micros=row["amount_micros"] - captured_micros,
+            reference=row["id"],
+            purse_id=row["purse_id"],
+        )

@@ -1,0 +1,278 @@
+"""Settings: what the environment says about this wallet, checked once, at the start.
+
+Invariant: a wallet that started has settings that fit together; everything wrong is reported in one message,
+and nothing that must stay secret has a default. ``docs/settings.md`` describes each variable for operators.
+"""
+
+import datetime as dt
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+import schwifty
+from schwifty.exceptions import SchwiftyException
+
+from wallet.db import checked_url
+from wallet.errors import OboleError, SettingsInvalid
+from wallet.merchants import valid_iban
+from wallet.money import Money
+from wallet.orders import is_clean
+
+PREFIX = "OBOLE_"
+MINIMUM_SECRET_CHARS = 32
+# ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-P001).
+_LONGEST_NAME = 70
+# The largest a bank takes in one file, with room: the SEPA schemes set no limit, banks do.
+_LARGEST_FILE = 100_000
+_LONGEST_HOLD_DAYS = 366
+
+_NO_FEES: Mapping[str, int] = MappingProxyType({})
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC.
+
+    ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
+    is worth its fee, and is what merchants who bear the fee pay. After ``bank_answer_days`` days without the
+    bank's answer a payout is *unknown*. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
+    """
+
+    origin: str
+    secret_key: str = field(repr=False)
+    database_url: str = field(repr=False)
+    key_file: Path
+    key_passphrase: str = field(repr=False)
+    operator_name: str = "Obole"
+    bank_iban: str | None = None
+    bank_bic: str | None = None
+    bank_folder: Path | None = None
+    bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    bank_file_limit: int = 10_000
+    batch_booking: bool = True
+    cutoff: dt.time = dt.time(22, 0)
+    bank_answer_days: int = 5
+    sandbox_folder: Path | None = None
+    presentation: dt.timedelta = dt.timedelta(hours=1)
+    hold: dt.timedelta = dt.timedelta(days=7)
+    longest_hold: dt.timedelta = dt.timedelta(days=90)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """The settings in ``environ``; an empty variable counts as absent. Raises `SettingsInvalid`."""
+        env = _Environment(environ)
+        origin = env.required("ORIGIN", origin_of)
+        secret_key = env.required("SECRET_KEY", _secret)
+        database_url = env.required("DATABASE_URL", _database_url)
+        key_file = env.required("KEY_FILE", _path)
+        key_passphrase = _passphrase(env)
+        operator_name = env.optional("OPERATOR_NAME", _name, None)
+        bank_iban = env.optional("BANK_IBAN", valid_iban, None)
+        bank_bic = env.optional("BANK_BIC", _bic, None)
+        bank_folder = env.optional("BANK_FOLDER", _path, None)
+        bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
+        bank_file_limit = env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000)
+        batch_booking = env.optional("BATCH_BOOKING", _boolean, True)
+        cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
+        bank_answer_days = env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5)
+        sandbox_folder = env.optional("SANDBOX_FOLDER", _path, None)
+        day = 24 * 60 * 60
+        presentation = env.optional("PRESENTATION_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 60 * 60)
+        hold = env.optional("HOLD_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 7 * day)
+        longest_hold_days = env.optional("LONGEST_HOLD_DAYS", _whole(1, _LONGEST_HOLD_DAYS), 90)
+        if bank_iban and not operator_name:
+            env.problem("OPERATOR_NAME", "is the name on the account of OBOLE_BANK_IBAN and must be set with it")
+        if presentation > hold:
+            env.problem("PRESENTATION_SECONDS", "is at most OBOLE_HOLD_SECONDS")
+        if hold > longest_hold_days * day:
+            env.problem("HOLD_SECONDS", "is at most OBOLE_LONGEST_HOLD_DAYS")
+        env.finish()
+        return cls(
+            origin=origin,
+            secret_key=secret_key,
+            database_url=database_url,
+            key_file=key_file,
+            key_passphrase=key_passphrase,
+            operator_name=operator_name or "Obole",
+            bank_iban=bank_iban,
+            bank_bic=bank_bic,
+            bank_folder=bank_folder,
+            bank_fees=bank_fees,
+            bank_file_limit=bank_file_limit,
+            batch_booking=batch_booking,
+            cutoff=cutoff,
+            bank_answer_days=bank_answer_days,
+            sandbox_folder=sandbox_folder,
+            presentation=dt.timedelta(seconds=presentation),
+            hold=dt.timedelta(seconds=hold),
+            longest_hold=dt.timedelta(days=longest_hold_days),
+        )
+
+
+def origin_of(text: str) -> str:
+    """An origin (RFC 6454 section 6.2): ``https://host[:port]``, lower case, no path; ``http`` for this
+    machine only.
+
+    Raises ValueError with what is wanted.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(_ORIGIN_WANTED) from None
+    host = parts.hostname or ""
+    if not _is_host(host) or parts.scheme not in ("http", "https") or port == 0:
+        raise ValueError(_ORIGIN_WANTED)
+    if parts.scheme == "http" and host not in ("localhost", "127.0.0.1"):
+        raise ValueError(_ORIGIN_WANTED)
+    default_port = {"http": 80, "https": 443}[parts.scheme]
+    canonical = f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, default_port) else "")
+    if canonical != text:
+        raise ValueError(_ORIGIN_WANTED)
+    return text
+
+
+_ORIGIN_WANTED = (
+    "is an origin such as https://wallet.example: lower case, no path, no default port; "
+    "http only for localhost and 127.0.0.1"
+)
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII)
+_LONGEST_HOST = 240
+
+
+def _is_host(host: str) -> bool:
+    labels = host.split(".")
+    if labels[-1].isdigit():
+        try:
+            return str(ipaddress.IPv4Address(host)) == host
+        except ValueError:
+            return False
+    return len(host) <= _LONGEST_HOST and all(_LABEL.fullmatch(label) for label in labels)
+
+
+class _Environment:
+    """The ``OBOLE_…`` variables, and what is wrong with them so far."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._left = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+        self._problems: list[str] = []
+
+    def required(self, name: str, parse: Callable[[str], _T]) -> _T:
+        """A setting that has no default. What it answers after a problem is never used: `finish` raises."""
+        value = self.optional(name, parse, None)
+        if value is None and not any(problem.startswith(f"{PREFIX}{name} ") for problem in self._problems):
+            self.problem(name, "must be set")
+        return value
+
+    def optional(self, name: str, parse: Callable[[str], _T], default: _T | None) -> _T:
+        """A setting, or ``default`` where the variable is absent or empty."""
+        text = self._left.pop(PREFIX + name, "")
+        if text:
+            try:
+                return parse(text)
+            except OboleError as error:
+                self.problem(name, f"is wrong: {error.detail.rstrip('.')}")
+            except ValueError as error:
+                self.problem(name, str(error))
+        return default  # type: ignore[return-value]
+
+    def problem(self, name: str, what: str) -> None:
+        """Note that a variable is wrong. ``what`` never quotes a value: it may be a secret."""
+        self._problems.append(f"{PREFIX}{name} {what}.")
+
+    def finish(self) -> None:
+        """Raise `SettingsInvalid` with every problem, unknown variables included."""
+        self._problems += [f"{name} is not a setting of Obole." for name in sorted(self._left)]
+        if self._problems:
+            raise SettingsInvalid("The settings do not allow a start:\n  " + "\n  ".join(self._problems))
+
+
+def _passphrase(env: _Environment) -> str:
+    direct = env.optional("KEY_PASSPHRASE", str, None)
+    from_file = env.optional("KEY_PASSPHRASE_FILE", _first_line, None)
+    if direct and from_file:
+        env.problem("KEY_PASSPHRASE", "and OBOLE_KEY_PASSPHRASE_FILE are both set; one is enough")
+    if not direct and not from_file:
+        env.problem("KEY_PASSPHRASE", "or OBOLE_KEY_PASSPHRASE_FILE must be set")
+    return direct or from_file or ""
+
+
+def _first_line(path: str) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError):
+        raise ValueError("names a file that can be read and holds UTF-8 text") from None
+    if not text or "\n" in text:
+        raise ValueError("names a file that holds one line, the passphrase")
+    return text
+
+
+def _secret(text: str) -> str:
+    if len(text) < MINIMUM_SECRET_CHARS:
+        raise ValueError(f"has at least {MINIMUM_SECRET_CHARS} characters; make one with: openssl rand -base64 33")
+    return text
+
+
+def _database_url(text: str) -> str:
+    try:
+        checked_url(text)
+    except SettingsInvalid as error:
+        raise ValueError(error.detail.removeprefix("OBOLE_DATABASE_URL ").rstrip(".")) from None
+    return text
+
+
+def _path(text: str) -> Path:
+    if not is_clean(text):
+        raise ValueError("is a path without control characters")
+    return Path(text)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or len(text) > _LONGEST_NAME or not is_clean(text):
+        raise ValueError(f"is a name of 1 to {_LONGEST_NAME} characters")
+    return text
+
+
+def _bic(text: str) -> str:
+    try:
+        return str(schwifty.BIC(text).compact)
+    except (SchwiftyException, ValueError):
+        raise ValueError("is a BIC of 8 or 11 characters (ISO 9362)") from None
+
+
+def _fees(text: str) -> Mapping[str, int]:
+    fees: dict[str, int] = {}
+    for pair in text.split(","):
+        currency, equals, amount = pair.strip().partition("=")
+        if not equals or currency in fees:
+            raise ValueError("is a list such as EUR=0.38,FRF=2.50 with each currency once")
+        fees[currency] = Money.parse(amount, currency).micros
+    return MappingProxyType(fees)
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("is true or false")
+    return text == "true"
+
+
+def _time_of_day(text: str) -> dt.time:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text, re.ASCII):
+        raise ValueError("is a UTC time of day such as 22:00")
+    return dt.time.fromisoformat(text)
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) or not least <= int(text) <= most:
+            raise ValueError(f"is a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
