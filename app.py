@@ -1,0 +1,92 @@
+"""The composition root: `create_app` puts the parts together. Nothing imports this module but servers and
+tests.
+
+    gunicorn 'app:create_app()'      the wallet, behind a proxy that speaks TLS
+    flask settlement run             its command line, on the same settings
+"""
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterable
+
+from flask import Blueprint, Flask
+from flask_smorest import Api
+
+from wallet.api import (
+    documentation,
+    merchants,
+    operations,
+    problems,
+    purses,
+    redemptions,
+    requests,
+    system,
+    vouchers,
+)
+from wallet.api.context import EXTENSION, Obole
+from wallet.db import Database
+from wallet.keys import Keyring
+from wallet.settings import Settings
+from wallet.vouchers import Issuer
+
+VERSION = "1.0.0"
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application on these settings, or those of the environment. Starts no thread and writes nothing.
+
+    Raises `SettingsInvalid` or `KeyFileInvalid`, whose message says what to mend.
+    """
+    settings = settings or Settings.from_env(os.environ)
+    requests.configure_logs()
+    app = Flask(__name__, static_folder=None)
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        MAX_CONTENT_LENGTH=operations.MAX_BODY_BYTES,
+        SESSION_COOKIE_SECURE=settings.origin.startswith("https:"),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        API_TITLE="Obole",
+        API_VERSION=VERSION,
+        OPENAPI_VERSION="3.1.0",
+    )
+    # A path with two slashes is another path, not a redirect that loses a POST's body.
+    app.url_map.merge_slashes = False
+    app.extensions[EXTENSION] = _wallet(settings)
+    requests.register(app, origin=settings.origin)
+    api = Api(app)
+    documentation.prepare(api)
+    for blueprint in _api_blueprints():
+        api.register_blueprint(blueprint)
+    app.register_blueprint(documentation.pages)
+    problems.register(app)
+    with app.app_context():
+        documentation.document(api, origin=settings.origin)
+    _register_commands(app)
+    return app
+
+
+def _wallet(settings: Settings) -> Obole:
+    keyring = Keyring.open(settings.key_file, settings.key_passphrase)
+    issuer = Issuer(
+        origin=settings.origin,
+        keyring=keyring,
+        presentation=settings.presentation,
+        hold=settings.hold,
+        longest_hold=settings.longest_hold,
+    )
+    database = Database(settings.database_url)
+    return Obole(database=database, keyring=keyring, issuer=issuer, settings=settings)
+
+
+def _api_blueprints() -> Iterable[Blueprint]:
+    for module in (system, merchants, purses, vouchers, redemptions):
+        yield module.blueprint
+    if importlib.util.find_spec("settlement.api") is not None:
+        yield from importlib.import_module("settlement.api").blueprints
+
+
+def _register_commands(app: Flask) -> None:
+    if importlib.util.find_spec("settlement.cli") is not None:
+        importlib.import_module("settlement.cli").register(app)

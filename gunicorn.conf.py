@@ -1,0 +1,45 @@
+"""How gunicorn serves the wallet: ``gunicorn 'app:create_app()'``. Any of it can be changed on its command
+line.
+
+SQLite has one writer: one process with threads takes turns fairly. PostgreSQL serves a worker for each core.
+Behind a proxy that speaks TLS; by default nothing else on the network reaches it.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+# prometheus-client decides at its import whether processes share their counters, so this comes before the
+# app's.
+_OURS = "obole-metrics-"
+if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS)
+
+wsgi_app = "app:create_app()"
+bind = "127.0.0.1:8000"
+worker_class = "gthread"
+_on_sqlite = os.environ.get("OBOLE_DATABASE_URL", "").startswith("sqlite")
+workers = 1 if _on_sqlite else int(os.environ.get("WEB_CONCURRENCY", os.cpu_count() or 1))
+threads = 16
+# Requests at work have this many seconds to finish when the server stops.
+graceful_timeout = 30
+timeout = 60
+keepalive = 5
+# The application writes one JSON line for each request itself.
+accesslog = None
+
+
+def child_exit(server, worker):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """A worker that is gone has no requests in flight; what it counted stays."""
+    # Imported late: see the folder above.
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Leave no counters behind, unless the operator chose where they are."""
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if folder.name.startswith(_OURS):
+        shutil.rmtree(folder, ignore_errors=True)

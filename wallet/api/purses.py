@@ -1,0 +1,311 @@
+"""Purses: their balance and history, their devices and paying keys, and money into and out of them."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask_smorest import Blueprint
+from sqlalchemy.engine import Connection, Row
+
+from wallet import api_keys, clock, errors, purses, schemas
+from wallet.api import cursors
+from wallet.api.context import current
+from wallet.api.keys import key_list, key_shown, limit, when
+from wallet.api.operations import operation, respond_once
+from wallet.api.top_ups import drop_pay_in_order, offered, top_up_body
+from wallet.api_keys import Caller, Caps
+from wallet.clock import rfc3339
+from wallet.errors import ValidationFailed
+from wallet.jws import public_jwk
+from wallet.models import KeyKind, TopUpMethod
+from wallet.money import Money
+from wallet.purses import Limits, View
+
+blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")
+
+_BANK_AMOUNT = [errors.CurrencyMismatch, errors.AmountNotWholeMinor]
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses",
+    callers=[KeyKind.OPERATOR],
+    body=schemas.NewPurse,
+    status=201,
+    answer=schemas.PurseAndKey,
+)
+def open_purse(body: dict[str, Any]) -> dict[str, Any]:
+    """Open a purse for a shopper; its key is shown this once."""
+    at = clock.now()
+    limits = Limits(
+        credit_micros=body["credit_limit"],
+        per_purchase_micros=body["limits"]["per_purchase"],
+        per_day_micros=body["limits"]["per_day"],
+    )
+    with current().database.write() as conn:
+        purse_id = purses.open_purse(conn, currency=body["currency"], **body["shopper"], limits=limits, at=at)
+        key_id, token = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="first", at=at)
+        opened = purses.view(conn, purse_id)
+    return {"purse": _purse(opened), "key": key_shown(key_id, KeyKind.PURSE, "first", token)}
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/purses/<uuid:purse_id>",
+    callers=[KeyKind.PURSE, KeyKind.PURSE_PAY],
+    answer=schemas.PurseView,
+)
+def get_purse(purse_id: UUID) -> dict[str, Any]:
+    """The purse now."""
+    with current().database.read() as conn:
+        return _purse(purses.view(conn, purse_id))
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/purses/<uuid:purse_id>/transfers",
+    callers=[KeyKind.PURSE],
+    query=schemas.Page,
+    answer=schemas.PurseTransferList,
+)
+def list_purse_transfers(purse_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
+    """The purse's history, newest first, with the balance after each transfer."""
+    page = f"transfers:{purse_id}"
+    before = cursors.position(page, query["cursor"])
+    with current().database.read() as conn:
+        currency = purses.view(conn, purse_id).currency
+        # One more than asked for tells whether there is a next page.
+        rows = purses.history(conn, purse_id, before=before, limit=query["limit"] + 1)  # type: ignore[arg-type]
+    shown = rows[: query["limit"]]
+    return {
+        "items": [_transfer(row, currency) for row in shown],
+        "next_cursor": cursors.seal(page, shown[-1].id) if len(rows) > len(shown) else None,
+    }
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses/<uuid:purse_id>/devices",
+    callers=[KeyKind.PURSE],
+    body=schemas.NewDevice,
+    status=201,
+    answer=schemas.DeviceView,
+    refuses=[errors.AlreadyExists],
+)
+def add_device(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+    """Let a device sign orders for this purse."""
+    with current().database.write() as conn:
+        return _device(purses.add_device(conn, purse_id, **body, at=clock.now()))
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/purses/<uuid:purse_id>/devices",
+    callers=[KeyKind.PURSE],
+    answer=schemas.DeviceList,
+)
+def list_devices(purse_id: UUID) -> dict[str, Any]:
+    """The purse's devices, oldest first, revoked ones included."""
+    with current().database.read() as conn:
+        return {"items": [_device(row) for row in purses.devices_of(conn, purse_id)], "next_cursor": None}
+
+
+@operation(
+    blueprint,
+    "DELETE",
+    "/v1/purses/<uuid:purse_id>/devices/<uuid:device_id>",
+    callers=[KeyKind.PURSE],
+    status=204,
+    refuses=[errors.DeviceNotFound],
+)
+def revoke_device(purse_id: UUID, device_id: UUID) -> None:
+    """Take no more orders from a device."""
+    with current().database.write() as conn:
+        purses.revoke_device(conn, purse_id, device_id, at=clock.now())
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses/<uuid:purse_id>/keys",
+    callers=[KeyKind.PURSE],
+    body=schemas.NewPayingKey,
+    status=201,
+    answer=schemas.KeyShown,
+    refuses=[errors.MerchantNotFound],
+)
+def issue_paying_key(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+    """A key for a program that pays from this purse, within caps; shown this once."""
+    at = clock.now()
+    if body["valid_until"] is not None and body["valid_until"] <= at:
+        raise ValidationFailed(errors={"valid_until": ["In the future."]})
+    caps = Caps(
+        per_purchase_micros=body["per_purchase"],
+        per_day_micros=body["per_day"],
+        valid_until=body["valid_until"],
+        merchant_ids=frozenset(body["merchants"]),
+    )
+    with current().database.write() as conn:
+        key_id, token = api_keys.issue(
+            conn, KeyKind.PURSE_PAY, owner_id=purse_id, label=body["label"], at=at, caps=caps
+        )
+    return key_shown(key_id, KeyKind.PURSE_PAY, body["label"], token)
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/purses/<uuid:purse_id>/keys",
+    callers=[KeyKind.PURSE],
+    answer=schemas.KeyList,
+)
+def list_purse_keys(purse_id: UUID) -> dict[str, Any]:
+    """The purse's keys, oldest first, revoked ones included."""
+    with current().database.read() as conn:
+        return key_list(api_keys.listing(conn, purse_id), purses.view(conn, purse_id).currency)
+
+
+@operation(
+    blueprint,
+    "DELETE",
+    "/v1/purses/<uuid:purse_id>/keys/<uuid:key_id>",
+    callers=[KeyKind.PURSE],
+    status=204,
+    refuses=[errors.KeyNotFound],
+)
+def revoke_purse_key(purse_id: UUID, key_id: UUID) -> None:
+    """End one of the purse's keys, at once and for good."""
+    with current().database.write() as conn:
+        api_keys.revoke(conn, key_id, owner_id=purse_id, at=clock.now())
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses/<uuid:purse_id>/top-ups",
+    callers=[KeyKind.PURSE],
+    body=schemas.NewTopUp,
+    idempotent=True,
+    status=201,
+    answer=schemas.TopUpView,
+    refuses=[*_BANK_AMOUNT, errors.TopUpMethodUnavailable],
+)
+def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
+    """Announce money from outside; the answer says how to send it."""
+    method, settings = TopUpMethod(body["method"]), current().settings
+    offered(method, settings)
+
+    def work(conn: Connection) -> dict[str, Any]:
+        row = purses.request_top_up(conn, purse_id, body["money"], method, at=clock.now())
+        return top_up_body(row, settings)
+
+    response = respond_once(caller, key, body, work, status=201)
+    if method is TopUpMethod.SANDBOX and settings.sandbox_folder is not None:
+        # After the commit, and again on a replay: the sandbox bank books an order's id once.
+        drop_pay_in_order(settings.sandbox_folder, response.get_data())
+    return response
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses/<uuid:purse_id>/withdrawals",
+    callers=[KeyKind.PURSE],
+    body=schemas.NewWithdrawal,
+    idempotent=True,
+    status=201,
+    answer=schemas.WithdrawalView,
+    refuses=[*_BANK_AMOUNT, errors.IbanInvalid, errors.PurseFrozen, errors.InsufficientFunds],
+)
+def withdraw(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
+    """Money back to the shopper's bank account, at par, with the next settlement run."""
+
+    def work(conn: Connection) -> dict[str, Any]:
+        at, iban, name = clock.now(), body["iban"], body["name"]
+        row = purses.withdraw(conn, purse_id, body["money"], iban=iban, name=name, at=at)
+        return {
+            "id": str(row.id),
+            "amount": str(Money(row.amount_micros, row.currency)),
+            "currency": row.currency,
+            "iban": row.creditor_iban,
+            "name": row.creditor_name,
+            "requested_at": rfc3339(row.requested_at),
+        }
+
+    return respond_once(caller, key, body, work, status=201)
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses/<uuid:purse_id>/freeze",
+    callers=[KeyKind.PURSE],
+    body=schemas.Empty,
+    body_required=False,
+    answer=schemas.PurseView,
+)
+def freeze(purse_id: UUID) -> dict[str, Any]:
+    """Stop paying from this purse, at once."""
+    with current().database.write() as conn:
+        purses.freeze(conn, purse_id)
+        return _purse(purses.view(conn, purse_id))
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses/<uuid:purse_id>/unfreeze",
+    callers=[KeyKind.PURSE],
+    body=schemas.Empty,
+    body_required=False,
+    answer=schemas.PurseView,
+)
+def unfreeze(purse_id: UUID) -> dict[str, Any]:
+    """Let this purse pay again."""
+    with current().database.write() as conn:
+        purses.unfreeze(conn, purse_id)
+        return _purse(purses.view(conn, purse_id))
+
+
+def _purse(view: View) -> dict[str, Any]:
+    return {
+        "id": str(view.id),
+        "currency": view.currency,
+        "balance": str(view.balance),
+        "held": str(view.held),
+        "available": str(view.available),
+        "credit_limit": str(Money(view.limits.credit_micros, view.currency)),
+        "limits": {
+            "per_purchase": limit(view.limits.per_purchase_micros, view.currency),
+            "per_day": limit(view.limits.per_day_micros, view.currency),
+        },
+        "frozen": view.frozen,
+        "opened_at": rfc3339(view.opened_at),
+    }
+
+
+def _transfer(row: Row[Any], currency: str) -> dict[str, Any]:
+    return {
+        "reason": row.reason,
+        "reference": str(row.reference),
+        "amount": str(Money(int(row.signed_micros), currency)),
+        "balance_after": str(Money(int(row.balance_after_micros), currency)),
+        "currency": currency,
+        "business_date": row.business_date.isoformat(),
+        "recorded_at": rfc3339(row.recorded_at),
+    }
+
+
+def _device(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "label": row.label,
+        "public_key": public_jwk(row.public_key, str(row.id)),
+        "added_at": rfc3339(row.added_at),
+        "revoked_at": when(row.revoked_at),
+    }

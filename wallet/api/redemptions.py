@@ -1,0 +1,140 @@
+"""Redemptions: a merchant turns in vouchers, thousands at a time, each on its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, request
+from flask_smorest import Blueprint
+from sqlalchemy.engine import Connection
+
+from wallet import clock, errors, merchants, redemptions, schemas, vouchers
+from wallet.api import problems
+from wallet.api.context import current
+from wallet.api.operations import (
+    JSON,
+    WITH_BODY,
+    check_acceptable,
+    dump,
+    json_body,
+    load,
+    operation,
+    read_json,
+    respond_once,
+)
+from wallet.api_keys import Caller
+from wallet.errors import MalformedBody, OboleError, ValidationFailed
+from wallet.models import KeyKind
+from wallet.redemptions import Claim, Redeemed
+from wallet.vouchers import Issuer
+
+NDJSON = "application/x-ndjson"
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+blueprint = Blueprint("redemptions", __name__, description="Vouchers become money owed to their merchant.")
+
+_RESULT = {"oneOf": [schemas.Redeemed, schemas.Problem]}
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/redemptions",
+    callers=[KeyKind.MERCHANT],
+    idempotent=True,
+    refuses=WITH_BODY,
+    answer={
+        JSON: {
+            "type": "object",
+            "required": ["results"],
+            "properties": {"results": {"type": "array", "items": _RESULT}},
+        },
+        NDJSON: {"type": "string", "description": "One result a line, in the order of the vouchers."},
+    },
+    requestBody={
+        "required": True,
+        "content": {
+            JSON: {"schema": schemas.Redemptions},
+            NDJSON: {"schema": schemas.Redemption},
+        },
+    },
+)
+def redeem(caller: Caller, key: str) -> Response:
+    """Turn in up to 10 000 vouchers: as one JSON object, or one a line (`application/x-ndjson`).
+
+    Each is answered in order, `redeemed`, `replayed` or a problem, and one bad voucher spoils no other. The
+    answer has the media type of the request.
+    """
+    request.max_content_length = MAX_BODY_BYTES
+    media_type = NDJSON if request.mimetype == NDJSON else JSON
+    check_acceptable([media_type])
+    lines, written = (_ndjson_lines(), _ndjson) if media_type == NDJSON else (_json_lines(), _json)
+    obole = current()
+    with obole.database.read() as conn:
+        origin = merchants.find(conn, caller.owner_id).origin
+    # Signatures cost far more than rows, and are checked before anything is locked.
+    claims = [_claim(obole.issuer, line, origin) for line in lines]
+
+    def work(conn: Connection) -> bytes:
+        return written(_redeemed(conn, claims, caller))
+
+    facts = {"as": media_type, "lines": [(line["voucher"], line["amount"]) for line in lines]}
+    return respond_once(caller, key, facts, work, status=200, media_type=media_type)
+
+
+def _redeemed(conn: Connection, claims: Sequence[Claim | OboleError], caller: Caller) -> list[dict[str, Any]]:
+    sound = [claim for claim in claims if isinstance(claim, Claim)]
+    answers = iter(redemptions.redeem(conn, sound, merchant_id=caller.owner_id, at=clock.now()))
+    return [_result(next(answers) if isinstance(claim, Claim) else claim) for claim in claims]
+
+
+def _claim(issuer: Issuer, line: dict[str, Any], origin: str) -> Claim | OboleError:
+    try:
+        voucher_id = vouchers.read(issuer, line["voucher"], audience=origin)
+    except (errors.VoucherInvalid, errors.NotYourVoucher) as refusal:
+        return refusal
+    return Claim(voucher_id=voucher_id, captured_micros=line["amount"])
+
+
+def _result(answer: Redeemed | OboleError) -> dict[str, Any]:
+    if isinstance(answer, OboleError):
+        return problems.problem(answer)
+    return {
+        "outcome": answer.outcome.value,
+        "voucher_id": str(answer.voucher_id),
+        "captured": str(answer.captured),
+        "currency": answer.captured.currency,
+    }
+
+
+def _json_lines() -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = load(schemas.Redemptions, json_body())["vouchers"]
+    return lines
+
+
+def _ndjson_lines() -> list[dict[str, Any]]:
+    texts = [text for text in request.get_data(cache=False).split(b"\n") if text.strip()]
+    if not texts:
+        raise MalformedBody("At least one line is needed.")
+    if len(texts) > schemas.MAX_REDEMPTIONS:
+        raise ValidationFailed(errors={"vouchers": [f"At most {schemas.MAX_REDEMPTIONS} lines."]})
+    return [_line(number, text) for number, text in enumerate(texts)]
+
+
+def _line(number: int, text: bytes) -> dict[str, Any]:
+    try:
+        line: dict[str, Any] = load(schemas.Redemption, read_json(text))
+    except MalformedBody as error:
+        raise MalformedBody(f"Line {number + 1}: {error.detail}") from None
+    except ValidationFailed as error:
+        raise ValidationFailed(
+            errors={f"vouchers.{number}.{field}": lines for field, lines in (error.errors or {}).items()}
+        ) from None
+    return line
+
+
+def _json(results: list[dict[str, Any]]) -> bytes:
+    return dump({"results": results})
+
+
+def _ndjson(results: list[dict[str, Any]]) -> bytes:
+    return b"".join(dump(result) + b"\n" for result in results)

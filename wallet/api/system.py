@@ -1,0 +1,85 @@
+"""The wallet about itself: alive, ready, its public keys, its metrics."""
+
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+from sqlalchemy import select
+
+from wallet import clock, schemas
+from wallet.api import metrics
+from wallet.api.context import current
+from wallet.api.operations import operation, respond
+from wallet.db import is_migrated
+from wallet.errors import Unavailable
+from wallet.models import DayState, KeyKind, business_days
+
+blueprint = Blueprint("system", __name__, description="The wallet about itself.")
+
+_JWKS = {
+    "type": "object",
+    "required": ["keys"],
+    "properties": {
+        "keys": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["kty", "crv", "x", "kid", "use"],
+                "properties": {
+                    "kty": {"const": "OKP"},
+                    "crv": {"const": "Ed25519"},
+                    "x": {"type": "string"},
+                    "kid": {"type": "string"},
+                    "use": {"const": "sig"},
+                },
+                "additionalProperties": False,
+            },
+        }
+    },
+}
+
+
+@operation(blueprint, "GET", "/healthz", answer=schemas.Status)
+def healthz() -> dict[str, Any]:
+    """Alive: this process answers."""
+    return {"status": "ok"}
+
+
+@operation(blueprint, "GET", "/readyz", answer=schemas.Status)
+def readyz() -> dict[str, Any]:
+    """Ready: the database answers, its schema is the one this code was written for, and the books are
+    open."""
+    with current().database.read() as conn:
+        if not is_migrated(conn):
+            raise Unavailable("The database's schema is another version's: migrate it.")
+        is_open = business_days.c.state == DayState.OPEN.value
+        if conn.execute(select(business_days.c.business_date).where(is_open)).one_or_none() is None:
+            raise Unavailable("No business day is open.")
+    return {"status": "ok"}
+
+
+@operation(blueprint, "GET", "/.well-known/jwks.json", answer={"application/json": _JWKS})
+def jwks() -> Response:
+    """The wallet's public keys (RFC 7517), past ones included while their vouchers may live."""
+    obole = current()
+    keys = obole.keyring.public_jwks(now=clock.now(), keep=obole.settings.longest_hold)
+    response = respond(keys)
+    # A verifier that meets an unknown kid asks again; until then five minutes are no risk: keys are only
+    # added.
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return response
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/metrics",
+    callers=[KeyKind.OPERATOR],
+    answer={"text/plain": {"type": "string"}},
+)
+def get_metrics() -> Response:
+    """Figures for Prometheus: requests of all worker processes, and the books as they stand."""
+    with current().database.read() as conn:
+        body = metrics.exposition(conn)
+    return Response(body, content_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,210 @@
+"""Vouchers: authorize a purchase, release its hold, refund it. The hot path of the wallet is `authorize`."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask_smorest import Blueprint
+from sqlalchemy.engine import Connection
+
+from wallet import clock, errors, orders, redemptions, schemas, vouchers
+from wallet.api import auth, problems
+from wallet.api.context import Obole, current
+from wallet.api.operations import (
+    IDEMPOTENCY_PARAMETER,
+    JSON,
+    WITH_BODY,
+    json_body,
+    load,
+    operation,
+    respond,
+    respond_once,
+)
+from wallet.api_keys import Caller
+from wallet.clock import rfc3339
+from wallet.errors import OboleError, PurseNotFound
+from wallet.models import KeyKind
+from wallet.money import Money
+from wallet.vouchers import Issued, Purchase
+
+blueprint = Blueprint("vouchers", __name__, description="Signed promises over money held for a merchant.")
+
+_PURCHASE_REFUSALS: list[type[OboleError]] = [
+    errors.PurseNotFound,
+    errors.MerchantNotFound,
+    errors.CurrencyMismatch,
+    errors.OrderInvalid,
+    errors.OrderExpired,
+    errors.ValidationFailed,
+    errors.CapExceeded,
+    errors.PurseFrozen,
+    errors.InsufficientFunds,
+    errors.IdempotencyConflict,
+]
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/vouchers",
+    status=201,
+    refuses=[
+        *WITH_BODY,
+        *_PURCHASE_REFUSALS,
+        errors.Unauthorized,
+        errors.KeyScope,
+        errors.IdempotencyKeyRequired,
+    ],
+    answer=schemas.VoucherIssued,
+    replayable=True,
+    security=[{}, {"purse": []}, {"paying": []}],
+    parameters=[
+        IDEMPOTENCY_PARAMETER
+        | {"required": False, "description": "Needed with a purse key; an order's `jti` takes its place."}
+    ],
+    requestBody={
+        "required": True,
+        "content": {JSON: {"schema": {"oneOf": [schemas.SignedOrder, schemas.NewPurchase]}}},
+    },
+)
+def authorize() -> Response:
+    """Debit the purse, hold the money, and answer the voucher.
+
+    A device's signed order needs no key: it is its own credential. A program pays with a purse key.
+    """
+    data, obole = json_body(), current()
+    if isinstance(data, dict) and "order" in data:
+        issued = _authorize_order(obole, load(schemas.SignedOrder, data)["order"])
+    else:
+        purchase = _purchase(auth.caller(KeyKind.PURSE, KeyKind.PURSE_PAY), data)
+        issued = vouchers.authorize(obole.database, obole.issuer, purchase, at=clock.now())
+    return respond(_issued(issued), status=201, replayed=issued.replayed)
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/vouchers/batch",
+    body=schemas.SignedOrders,
+    answer={
+        JSON: {
+            "type": "object",
+            "required": ["results"],
+            "properties": {"results": {"type": "array", "items": {"oneOf": [schemas.VoucherIssued, schemas.Problem]}}},
+        }
+    },
+)
+def authorize_batch(body: dict[str, Any]) -> dict[str, Any]:
+    """Up to 1 000 signed orders, each on its own, answered in order: a voucher or a problem."""
+    obole = current()
+    return {"results": [_voucher_or_problem(obole, order) for order in body["orders"]]}
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/vouchers/<uuid:voucher_id>/release",
+    callers=[KeyKind.MERCHANT],
+    body=schemas.Empty,
+    body_required=False,
+    idempotent=True,
+    answer=schemas.VoucherReleased,
+    refuses=[errors.VoucherNotFound, errors.AlreadyRedeemed, errors.VoucherLapsed],
+)
+def release(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) -> Response:
+    """Give the hold back to the purse: the merchant will not redeem it."""
+
+    def work(conn: Connection) -> dict[str, Any]:
+        row = vouchers.release(conn, voucher_id, merchant_id=caller.owner_id, at=clock.now())
+        return {
+            "id": str(row["id"]),
+            "state": row["state"],
+            "amount": str(Money(row["amount_micros"], row["currency"])),
+            "currency": row["currency"],
+            "released_at": rfc3339(row["ended_at"]),
+        }
+
+    return respond_once(caller, key, body, work, status=200)
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/vouchers/<uuid:voucher_id>/refunds",
+    callers=[KeyKind.MERCHANT],
+    body=schemas.NewRefund,
+    body_required=False,
+    idempotent=True,
+    status=201,
+    answer=schemas.RefundView,
+    refuses=[
+        errors.VoucherNotFound,
+        errors.NotRedeemed,
+        errors.CurrencyMismatch,
+        errors.RefundExceedsCaptured,
+    ],
+)
+def refund(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) -> Response:
+    """Give money back to the purse, before or after the payout; all that is left when no amount is named."""
+
+    def work(conn: Connection) -> dict[str, Any]:
+        merchant_id, money = caller.owner_id, body["money"]
+        row = redemptions.refund(conn, voucher_id, merchant_id=merchant_id, amount=money, at=clock.now())
+        currency = vouchers.find(conn, voucher_id, owner_id=merchant_id)["currency"]
+        return {
+            "id": str(row.id),
+            "voucher_id": str(voucher_id),
+            "amount": str(Money(row.amount_micros, currency)),
+            "currency": currency,
+            "refunded_at": rfc3339(row.refunded_at),
+        }
+
+    return respond_once(caller, key, body, work, status=201)
+
+
+def _authorize_order(obole: Obole, order: str) -> Issued:
+    at = clock.now()
+    with obole.database.read() as conn:
+        purchase = orders.verify(conn, order, origin=obole.settings.origin, at=at)
+    return vouchers.authorize(obole.database, obole.issuer, purchase, at=at)
+
+
+def _voucher_or_problem(obole: Obole, order: str) -> dict[str, Any]:
+    try:
+        return _issued(_authorize_order(obole, order))
+    except OboleError as error:
+        return problems.problem(error)
+
+
+def _purchase(caller: Caller, data: Any) -> Purchase:
+    key = auth.idempotency_key()
+    body = load(schemas.NewPurchase, data)
+    if body["purse_id"] != caller.owner_id:
+        raise PurseNotFound
+    return Purchase(
+        purse_id=body["purse_id"],
+        merchant_id=body["merchant_id"],
+        amount=body["money"],
+        idempotency_key=key,
+        resource=body["resource"],
+        hold_seconds=body["hold_seconds"],
+        confirmation_key=body["cnf"]["jwk"] if body["cnf"] else None,
+        api_key_id=caller.key_id,
+        caps=caller.caps,
+    )
+
+
+def _issued(issued: Issued) -> dict[str, Any]:
+    return {
+        "id": str(issued.id),
+        "voucher": issued.token,
+        "amount": str(issued.amount),
+        "currency": issued.amount.currency,
+        "expires_at": rfc3339(issued.expires_at),
+        "hold_expires_at": rfc3339(issued.hold_expires_at),
+        "purse": {
+            "balance": str(issued.balance),
+            "held": str(issued.held),
+            "available": str(issued.available),
+        },
+    }
