@@ -1,0 +1,11 @@
+"""Settlement: money crossing the bank border. The tour, continued from `wallet`.
+
+5. `business_day`: a day closes; what every account held is stored.
+6. `payouts`: the cut, one payout per merchant, or one reason why not yet.
+7. `pain001`, `bank_files` and `bank`: rows become bytes, and the bytes reach the bank once.
+8. `pain002` and `camt`: bytes become what the bank said; `xml` keeps what is dangerous out.
+9. `reconciliation`: what the bank said is matched, posted, or listed as a break.
+
+`nightly` runs 5 to 7 in order, `scheduler` does so every night, `forecast` says what it would do, `statements`
+what it did, and `audit` proves all of it again from the rows.
+"""

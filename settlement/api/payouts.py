@@ -1,0 +1,182 @@
+"""Payouts and what is owed, for their merchant: every line, every fee, every reason to wait."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask_smorest import Blueprint
+from sqlalchemy.engine import Connection, Row
+
+from settlement import forecast, schemas, statements
+from settlement.api.paging import page
+from settlement.forecast import Part
+from wallet.api.context import current
+from wallet.api.operations import operation
+from wallet.api_keys import Caller
+from wallet.clock import rfc3339
+from wallet.db import Database
+from wallet.errors import BusinessDateInvalid, PayoutNotFound
+from wallet.models import KeyKind
+from wallet.money import decimal_string
+from wallet.schemas import Page
+
+CSV = "text/csv"
+
+blueprint = Blueprint("payouts", __name__, description="One bank transaction for many purchases, explained.")
+
+
+@operation(blueprint, "GET", "/v1/payouts", callers=[KeyKind.MERCHANT], query=Page, answer=schemas.PayoutList)
+def list_payouts(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
+    """The merchant's payouts, newest first."""
+    with current().database.read() as conn:
+        return page(
+            f"payouts:{caller.owner_id}",
+            query,
+            UUID,
+            lambda before, limit: statements.listing(conn, caller.owner_id, before=before, limit=limit),
+            lambda row: _payout(conn, row),
+        )
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/payouts/<uuid:payout_id>",
+    callers=[KeyKind.MERCHANT],
+    answer=schemas.PayoutView,
+    refuses=[PayoutNotFound],
+)
+def get_payout(caller: Caller, payout_id: UUID) -> dict[str, Any]:
+    """One payout."""
+    with current().database.read() as conn:
+        return _payout(conn, statements.find(conn, payout_id, merchant_id=caller.owner_id))
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/payouts/<uuid:payout_id>/lines",
+    callers=[KeyKind.MERCHANT],
+    query=Page,
+    answer=schemas.PayoutLineList,
+    refuses=[PayoutNotFound],
+)
+def list_payout_lines(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
+    """Every purchase and refund in the payout, oldest first, and payouts that came back and are paid again in it."""
+    with current().database.read() as conn:
+        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
+        return page(
+            f"lines:{payout_id}",
+            query,
+            int,
+            lambda after, limit: list(statements.lines(conn, payout, after=after or 0, limit=limit)),
+            lambda row: _line(row, payout.currency),
+        )
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/payouts/<uuid:payout_id>/statement.csv",
+    callers=[KeyKind.MERCHANT],
+    answer={CSV: {"type": "string", "description": "RFC 4180: every line, then the totals."}},
+    refuses=[PayoutNotFound],
+)
+def get_payout_statement(caller: Caller, payout_id: UUID) -> Response:
+    """The payout's lines and totals for a spreadsheet."""
+    obole = current()
+    with obole.database.read() as conn:
+        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
+    fee = obole.settings.bank_fees.get(payout.currency, 0)
+    response = Response(_streamed(obole.database, payout, fee), content_type=f"{CSV}; charset=utf-8")
+    name = f"payout-{payout.business_date.isoformat()}-{payout.reference}.csv"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/payable",
+    callers=[KeyKind.MERCHANT],
+    answer=schemas.PayableView,
+    refuses=[BusinessDateInvalid],
+)
+def get_payable(caller: Caller) -> dict[str, Any]:
+    """What is owed to the merchant now, and for each part why it is not paid yet and when it will be."""
+    obole = current()
+    with obole.database.read() as conn:
+        owed = forecast.payable(conn, caller.owner_id, obole.settings.bank_fees)
+    return {
+        "currency": owed.currency,
+        "owed": decimal_string(owed.owed_micros, owed.currency),
+        "commission": decimal_string(owed.commission_micros, owed.currency),
+        "bank_fee": decimal_string(owed.bank_fee_micros, owed.currency),
+        "parts": [_part(part, owed.currency) for part in owed.parts],
+    }
+
+
+def _streamed(database: Database, payout: Row[Any], bank_fee_micros: int) -> Iterator[str]:
+    # A payout's list never changes, so it can be read while it is sent, however long it is.
+    with database.read() as conn:
+        yield from statements.as_csv(conn, payout, bank_fee_micros=bank_fee_micros)
+
+
+def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:
+    fees = current().settings.bank_fees
+    purchases = statements.purchase_count(conn, row)
+    taken = row.commission_micros + row.bank_fee_micros
+    amounts = {
+        name: decimal_string(getattr(row, f"{name}_micros"), row.currency)
+        for name in (
+            "carried_in",
+            "captured",
+            "refunded",
+            "came_back",
+            "commission",
+            "bank_fee",
+            "net",
+            "carried_out",
+        )
+    }
+    return {
+        "id": str(row.id),
+        "business_date": row.business_date.isoformat(),
+        "after_date": None if row.after_date is None else row.after_date.isoformat(),
+        "currency": row.currency,
+        **amounts,
+        "purchases": purchases,
+        # Rounded up to whole micros: a fee is never told smaller than it was.
+        "fee_per_purchase": decimal_string(-(-taken // purchases), row.currency) if purchases else None,
+        "bank_fee_one_by_one": decimal_string(purchases * fees.get(row.currency, 0), row.currency),
+        "state": row.state,
+        "state_since": rfc3339(row.state_since),
+        "state_detail": row.state_detail,
+        "reference": row.reference,
+        "end_to_end_id": row.end_to_end_id,
+        "creditor_iban": row.creditor_iban,
+        "execution_date": row.execution_date.isoformat(),
+    }
+
+
+def _line(row: Row[Any], currency: str) -> dict[str, Any]:
+    return {
+        "reason": row.reason,
+        "reference": str(row.reference),
+        "voucher_id": None if row.voucher_id is None else str(row.voucher_id),
+        "resource": row.resource,
+        "amount": decimal_string(row.amount_micros, currency),
+        "currency": currency,
+        "business_date": row.business_date.isoformat(),
+        "recorded_at": rfc3339(row.recorded_at),
+    }
+
+
+def _part(part: Part, currency: str) -> dict[str, Any]:
+    return {
+        "amount": decimal_string(part.amount_micros, currency),
+        "reason": part.reason,
+        "date": None if part.date is None else part.date.isoformat(),
+        "payout_id": None if part.payout_id is None else str(part.payout_id),
+    }

@@ -1,0 +1,297 @@
+"""The settlement for its operator: run it, see what it would do and did, import what the bank says, prove the books."""
+
+import datetime as dt
+import re
+from typing import Any
+from uuid import UUID
+
+from flask import Response, request
+from flask_smorest import Blueprint
+from sqlalchemy.engine import Connection, Row
+
+from settlement import audit, bank_files, business_day, forecast, nightly, reconciliation, schemas, xml
+from settlement.api.paging import page
+from settlement.forecast import Preview
+from wallet import clock
+from wallet.api.context import current
+from wallet.api.keys import when
+from wallet.api.operations import operation
+from wallet.api_keys import Caller
+from wallet.clock import rfc3339
+from wallet.errors import (
+    BankFileNotFound,
+    BankMessageInvalid,
+    BusinessDateInvalid,
+    PayloadTooLarge,
+    RunNotFound,
+    UnsupportedMediaType,
+)
+from wallet.models import KeyKind
+from wallet.money import decimal_string
+from wallet.schemas import Page
+
+XML = "application/xml"
+# RFC 7303 section 9.2: text/xml is the same.
+_XML_TYPES = (XML, "text/xml")
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)
+
+blueprint = Blueprint("settlement", __name__, description="The nightly run, what the bank says, and the proof.")
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/settlement/runs",
+    callers=[KeyKind.OPERATOR],
+    body=schemas.NewRun,
+    body_required=False,
+    answer=schemas.RunView,
+    refuses=[BusinessDateInvalid],
+)
+def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+    """Close, cut, render and submit a business day, or every day that is due; answers the (last) run.
+
+    It needs no idempotency key: a business day is settled once, and running it again changes nothing.
+    """
+    obole = current()
+    bank = nightly.bank_of(obole.settings)
+    run = nightly.run(obole.database, bank, at=clock.now(), business_date=body["business_date"])
+    if run is None:
+        raise BusinessDateInvalid("No business day is due yet, and none was ever settled.")
+    with obole.database.read() as conn:
+        return _run(conn, nightly.find(conn, run.id))
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/settlement/runs",
+    callers=[KeyKind.OPERATOR],
+    query=Page,
+    answer=schemas.RunList,
+)
+def list_runs(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
+    """The runs, newest first."""
+    with current().database.read() as conn:
+        return page(
+            "runs",
+            query,
+            UUID,
+            lambda before, limit: nightly.listing(conn, before=before, limit=limit),
+            _run_summary,
+        )
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/settlement/runs/<uuid:run_id>",
+    callers=[KeyKind.OPERATOR],
+    answer=schemas.RunView,
+    refuses=[RunNotFound],
+)
+def get_run(caller: Caller, run_id: UUID) -> dict[str, Any]:
+    """One run, with what has become of its bank transactions since."""
+    with current().database.read() as conn:
+        return _run(conn, nightly.find(conn, run_id))
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/settlement/files/<message_id>",
+    callers=[KeyKind.OPERATOR],
+    answer={XML: {"type": "string", "description": "A pain.001.001.09."}},
+    refuses=[BankFileNotFound],
+)
+def get_bank_file(caller: Caller, message_id: str) -> Response:
+    """The exact bytes that the bank was sent."""
+    if _MESSAGE_ID.fullmatch(message_id) is None:
+        raise BankFileNotFound
+    with current().database.read() as conn:
+        file = bank_files.find(conn, message_id)
+    if file.content is None:
+        raise BankFileNotFound("This bank file is not rendered yet.")
+    response = Response(file.content, content_type=XML)
+    response.headers["Content-Disposition"] = f'attachment; filename="{message_id}.xml"'
+    return response
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/settlement/preview",
+    callers=[KeyKind.OPERATOR],
+    answer=schemas.PreviewView,
+    refuses=[BusinessDateInvalid],
+)
+def get_preview(caller: Caller) -> dict[str, Any]:
+    """What a run would pay now, what it costs, and what the bank account must hold for it."""
+    obole = current()
+    with obole.database.read() as conn:
+        date = business_day.open_date(conn)
+        previews = forecast.preview(conn, obole.settings.bank_fees)
+    return {
+        "business_date": date.isoformat(),
+        "execution_date": nightly.next_banking_day(clock.today()).isoformat(),
+        "currencies": [_preview(preview) for preview in previews],
+    }
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/settlement/statements",
+    callers=[KeyKind.OPERATOR],
+    answer=schemas.ImportedView,
+    refuses=[UnsupportedMediaType, PayloadTooLarge, BankMessageInvalid],
+    requestBody={
+        "required": True,
+        "description": "A pain.002, camt.053 or camt.054.",
+        "content": {media_type: {"schema": {"type": "string"}} for media_type in _XML_TYPES},
+    },
+)
+def import_statement(caller: Caller) -> dict[str, Any]:
+    """Import what the bank says, as a whole or not at all. The same message again changes nothing."""
+    if request.mimetype not in _XML_TYPES:
+        raise UnsupportedMediaType(f"The body must be {XML}.")
+    request.max_content_length = xml.MAX_BYTES
+    obole = current()
+    bank = nightly.bank_of(obole.settings)
+    imported = reconciliation.import_message(
+        obole.database, request.get_data(cache=False), account_iban=bank.iban, at=clock.now()
+    )
+    return {
+        "kind": imported.kind.value,
+        "message_id": imported.message_id,
+        "seen_before": imported.seen_before,
+        "matched": imported.matched,
+        "statuses": imported.statuses,
+        "breaks": [kind.value for kind in imported.breaks],
+    }
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/settlement/breaks",
+    callers=[KeyKind.OPERATOR],
+    query=Page,
+    answer=schemas.BreakList,
+)
+def list_breaks(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
+    """What the bank says and the books do not; on the first page also what the bank has not answered in time."""
+    obole = current()
+    since = clock.now() - dt.timedelta(days=obole.settings.bank_answer_days)
+    with obole.database.read() as conn:
+        listed = page(
+            "breaks",
+            query,
+            UUID,
+            lambda before, limit: reconciliation.open_breaks(conn, before=before, limit=limit),
+            _break,
+        )
+        awaited = reconciliation.awaited(conn, submitted_before=since) if query["cursor"] is None else []
+    return {**listed, "awaited": [_awaited(row) for row in awaited]}
+
+
+@operation(blueprint, "GET", "/v1/audit", callers=[KeyKind.OPERATOR], answer=schemas.AuditView)
+def get_audit(caller: Caller) -> dict[str, Any]:
+    """The proof of the books, recomputed now from their rows: each check with its figures."""
+    checks = audit.audit(current().database)
+    return {
+        "ok": all(check.ok for check in checks),
+        "checks": [
+            {"name": check.name, "ok": check.ok, "currency": check.currency, "figures": check.figures}
+            for check in checks
+        ],
+    }
+
+
+def _run_summary(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "business_date": row.business_date.isoformat(),
+        "state": row.state,
+        "started_at": rfc3339(row.started_at),
+        "execution_date": row.execution_date.isoformat(),
+    }
+
+
+def _run(conn: Connection, row: Row[Any]) -> dict[str, Any]:
+    return {
+        **_run_summary(row),
+        "outcome": [
+            {
+                "kind": total.kind,
+                "state": total.state,
+                "currency": total.currency,
+                "count": total._mapping["count"],  # a row is a tuple, and has a method of that name
+                "amount": decimal_string(total.amount_micros, total.currency),
+            }
+            for total in nightly.outcome(conn, row.id)
+        ],
+        "files": [_file(file) for file in nightly.files(conn, row.id)],
+    }
+
+
+def _file(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "message_id": row.message_id,
+        "currency": row.currency,
+        "state": row.state,
+        "transactions": row.transaction_count,
+        "control_sum": decimal_string(row.control_sum_micros, row.currency),
+        "execution_date": row.execution_date.isoformat(),
+        "sha256": row.sha256,
+        "submitted_at": when(row.submitted_at),
+    }
+
+
+def _preview(seen: Preview) -> dict[str, Any]:
+    def written(micros: int) -> str:
+        return decimal_string(micros, seen.currency)
+
+    return {
+        "currency": seen.currency,
+        "payouts": {"count": seen.payouts, "amount": written(seen.payouts_micros)},
+        "withdrawals": {"count": seen.withdrawals, "amount": written(seen.withdrawals_micros)},
+        "commission": written(seen.commission_micros),
+        "merchant_fees": written(seen.merchant_fees_micros),
+        "bank_fees": written(seen.bank_fees_micros),
+        "already_sent": written(seen.already_sent_micros),
+        "needed": written(seen.needed_micros),
+        "bank_balance": written(seen.bank_balance_micros),
+        "waiting": [
+            {"reason": reason.value, "merchants": count, "amount": written(seen.waiting_micros[reason])}
+            for reason, count in sorted(seen.waiting.items())
+        ],
+    }
+
+
+def _break(row: Row[Any]) -> dict[str, Any]:
+    about_money = row.currency != reconciliation.NO_CURRENCY
+    return {
+        "id": str(row.id),
+        "kind": row.kind,
+        "currency": row.currency if about_money else None,
+        "difference": decimal_string(row.difference_micros, row.currency) if about_money else None,
+        "detail": row.detail,
+        "text": row.text,
+        "transaction_id": None if row.bank_transaction_id is None else str(row.bank_transaction_id),
+        "booking_date": None if row.booking_date is None else row.booking_date.isoformat(),
+        "opened_at": rfc3339(row.opened_at),
+    }
+
+
+def _awaited(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "kind": row.kind,
+        "end_to_end_id": row.end_to_end_id,
+        "message_id": row.message_id,
+        "amount": decimal_string(row.amount_micros, row.currency),
+        "currency": row.currency,
+        "state": row.state,
+        "state_since": rfc3339(row.state_since),
+    }

@@ -1,0 +1,25 @@
+"""Connectors: how bank files reach the bank and its answers reach us.
+
+Invariant: a file is handed over at most once. It is *staged* first, which the bank cannot see; `hand_over` is one
+atomic act, after which the staged file is gone. So whoever finds a file still staged after a crash knows that the
+bank never had it, and whoever finds none knows that it did.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Connector(Protocol):
+    """One bank's door."""
+
+    def stage(self, message_id: str, content: bytes) -> None:
+        """Put the file where `hand_over` finds it, durably; staging it again replaces it."""
+
+    def hand_over(self, message_id: str) -> bool:
+        """Give the staged file to the bank; False if nothing is staged: it was handed over before."""
+
+    def answers(self) -> Iterator[tuple[str, bytes]]:
+        """What the bank has sent and nobody has put away: names, in the bank's order, and bytes."""
+
+    def put_away(self, name: str, *, refused: bool) -> None:
+        """Keep an answer that was imported (or refused) out of the way; putting it away twice is fine."""

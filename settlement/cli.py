@@ -1,0 +1,518 @@
+"""The command line: what operators do at a terminal or from cron, over the same verbs as the HTTP interface.
+
+Invariant: exit status 0 only when all is well; what is wrong is said on standard error with its code; ``--json``
+says everything on standard output as one JSON document, for programs.
+"""
+
+import datetime as dt
+import functools
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+from flask import Flask
+from flask.cli import AppGroup, with_appcontext
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.engine import Row
+
+from settlement import bank_files, business_day, forecast, nightly, reconciliation, scheduler
+from settlement.audit import Check
+from settlement.audit import audit as audit_books
+from settlement.models import RunState
+from settlement.payouts import advance, cut, place
+from wallet import api_keys, clock, ledger, merchants, purses
+from wallet.api.context import current
+from wallet.api.operations import load
+from wallet.db import migrate
+from wallet.errors import OboleError
+from wallet.models import BankFeeBearer, KeyKind, MerchantState
+from wallet.money import decimal_string
+from wallet.schemas import NewMerchant, NewPurse
+
+_DATE = click.DateTime(["%Y-%m-%d"])
+_JSON = click.option("--json", "as_json", is_flag=True, help="Say it as one JSON document.")
+
+settlement = AppGroup("settlement", help="The nightly run, step by step or in one go, and the bank's answers.")
+merchant = AppGroup("merchant", help="Merchants: take on, change, look at.")
+purse = AppGroup("purse", help="Purses: open, look at, freeze.")
+keys = AppGroup("keys", help="The wallet's signing keys.")
+operator = AppGroup("operator", help="Keys for operators.")
+
+
+def register(app: Flask) -> None:
+    """Add every command to ``flask``."""
+    for group in (settlement, merchant, purse, keys, operator):
+        app.cli.add_command(group)
+    for command in (_migrate, _audit, _scheduler):
+        app.cli.add_command(command)
+
+
+def _says_no(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except OboleError as refusal:
+            raise click.ClickException(f"{refusal.detail} [{refusal.code}]") from None
+
+    return run
+
+
+# --- settlement --------------------------------------------------------------------------------------------
+
+
+@settlement.command("run")
+@click.option("--business-date", type=_DATE, help="The day to settle; otherwise all that are due.")
+@_JSON
+@_says_no
+def _run(business_date: dt.datetime | None, as_json: bool) -> None:
+    """Close the day, cut, render and submit. Running it again changes nothing."""
+    bank = nightly.bank_of(current().settings)
+    with _progress(quiet=as_json) as step:
+        run = nightly.run(current().database, bank, at=clock.now(), business_date=_date(business_date), progress=step)
+    if run is None:
+        raise click.ClickException("No business day is due yet.")
+    _show_run(run, as_json)
+
+
+@settlement.command("close")
+@click.option("--business-date", type=_DATE, help="The day to close; otherwise the open one.")
+@_JSON
+@_says_no
+def _close(business_date: dt.datetime | None, as_json: bool) -> None:
+    """Close a business day and store its closing balances."""
+    database = current().database
+    with database.read() as conn:
+        date = _date(business_date) or business_day.open_date(conn)
+    closed = business_day.close(database, date, at=clock.now())
+    balances = business_day.balance(database)
+    _say(as_json, business_date=date.isoformat(), closed=closed, balances_stored=balances)
+
+
+@settlement.command("cut")
+@click.option("--business-date", type=_DATE, required=True, help="The closed day to make payouts for.")
+@_JSON
+@_says_no
+def _cut(business_date: dt.datetime, as_json: bool) -> None:
+    """Make the payouts of a closed day and put them into files."""
+    bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
+    run = nightly.start(database, business_date.date(), at=at)
+    made = cut(database, run, bank_fees_micros=bank.fees_micros, at=at)
+    files = place(database, run, debtor=bank.debtor, file_limit=bank.file_limit, at=at)
+    _say(as_json, run=str(run.id), bank_transactions=made, files=files)
+
+
+@settlement.command("render")
+@click.argument("run_id", type=click.UUID)
+@_JSON
+@_says_no
+def _render(run_id: UUID, as_json: bool) -> None:
+    """Write the bytes of a run's bank files into the database."""
+    database, at = current().database, clock.now()
+    run = _found(run_id)
+    files = bank_files.render(database, run_id, at=at)
+    with database.settle() as conn:
+        advance(conn, run, RunState.CUT, RunState.RENDERED)
+    _say(as_json, run=str(run_id), files=files)
+
+
+@settlement.command("submit")
+@click.argument("run_id", type=click.UUID)
+@_JSON
+@_says_no
+def _submit(run_id: UUID, as_json: bool) -> None:
+    """Hand a run's rendered files to the bank."""
+    database, at = current().database, clock.now()
+    run = _found(run_id)
+    files = bank_files.submit(database, run_id, nightly.bank_of(current().settings).connector, at=at)
+    with database.settle() as conn:
+        advance(conn, run, RunState.RENDERED, RunState.SUBMITTED)
+    _say(as_json, run=str(run_id), files=files)
+
+
+@settlement.command("import")
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1)
+@_JSON
+@_says_no
+def _import(files: tuple[Path, ...], as_json: bool) -> None:
+    """Import the bank's messages: FILES, or all that wait in the inbox."""
+    bank, database = nightly.bank_of(current().settings), current().database
+    if not files:
+        report = scheduler.collect(database, bank)
+        _say(as_json, **report)
+        if report["refused"]:
+            raise click.exceptions.Exit(1)
+        return
+    for file in files:
+        imported = reconciliation.import_message(database, file.read_bytes(), account_iban=bank.iban, at=clock.now())
+        _say(
+            as_json,
+            file=file.name,
+            kind=imported.kind.value,
+            seen_before=imported.seen_before,
+            matched=imported.matched,
+            statuses=imported.statuses,
+            breaks=[kind.value for kind in imported.breaks],
+        )
+
+
+@settlement.command("preview")
+@_JSON
+@_says_no
+def _preview(as_json: bool) -> None:
+    """What tonight would pay, its fees, and the bank balance it needs."""
+    fees = current().settings.bank_fees
+    with current().database.read() as conn:
+        previews = forecast.preview(conn, fees)
+    for seen in previews:
+        money = functools.partial(decimal_string, currency=seen.currency)
+        _say(
+            as_json,
+            currency=seen.currency,
+            payouts=seen.payouts,
+            payouts_amount=money(seen.payouts_micros),
+            withdrawals=seen.withdrawals,
+            withdrawals_amount=money(seen.withdrawals_micros),
+            commission=money(seen.commission_micros),
+            bank_fees=money(seen.bank_fees_micros),
+            bank_balance=money(seen.bank_balance_micros),
+            needed=money(seen.needed_micros),
+            enough=seen.needed_micros <= seen.bank_balance_micros,
+            waiting={reason.value: count for reason, count in seen.waiting.items()},
+        )
+
+
+@settlement.command("breaks")
+@_JSON
+@_says_no
+def _breaks(as_json: bool) -> None:
+    """What the bank says and the books do not, and what the bank has not answered. Status 1 if there is any."""
+    settings = current().settings
+    late = clock.now() - dt.timedelta(days=settings.bank_answer_days)
+    with current().database.read() as conn:
+        found = reconciliation.open_breaks(conn, before=None, limit=1_000)
+        awaited = reconciliation.awaited(conn, submitted_before=late)
+    for row in found:
+        difference = decimal_string(row.difference_micros, row.currency) if row.difference_micros else "0"
+        _say(
+            as_json,
+            id=str(row.id),
+            kind=row.kind,
+            difference=difference,
+            currency=row.currency,
+            detail=row.detail,
+        )
+    for row in awaited:
+        amount = decimal_string(row.amount_micros, row.currency)
+        _say(as_json, id=str(row.id), kind="not_answered", state=row.state, amount=amount, currency=row.currency)
+    if found or awaited:
+        raise click.exceptions.Exit(1)
+
+
+@settlement.command("decide")
+@click.argument("payout_id", type=click.UUID)
+@click.argument("outcome", type=click.Choice(["executed", "not-executed"]))
+@click.option("--why", required=True, help="What the bank told you; kept with the payout.")
+@_says_no
+def _decide(payout_id: UUID, outcome: str, why: str) -> None:
+    """Say what became of a payout or withdrawal whose outcome is unknown."""
+    reconciliation.decide(current().database, payout_id, executed=outcome == "executed", why=why[:200], at=clock.now())
+
+
+@settlement.command("assign")
+@click.argument("break_id", type=click.UUID)
+@click.option("--purse", "purse_id", type=click.UUID, required=True, help="Whose top-up it is.")
+@_says_no
+def _assign(break_id: UUID, purse_id: UUID) -> None:
+    """Give an unexplained credit of the bank to a purse."""
+    reconciliation.assign(current().database, break_id, purse_id=purse_id, at=clock.now())
+
+
+# --- everything else ---------------------------------------------------------------------------------------
+
+
+@click.command("audit")
+@_JSON
+@with_appcontext
+@_says_no
+def _audit(as_json: bool) -> None:
+    """Recompute the books from their rows. Status 1 if anything does not add up."""
+    checks = audit_books(current().database)
+    if as_json:
+        click.echo(json.dumps([_plain(check) for check in checks]))
+    else:
+        _show_audit(checks)
+    if not all(check.ok for check in checks):
+        raise click.exceptions.Exit(1)
+
+
+@click.command("migrate")
+@with_appcontext
+@_says_no
+def _migrate() -> None:
+    """Bring the database to this version's schema, and open the books if they never were."""
+    database = current().database
+    migrate(database)
+    with database.write() as conn:
+        ledger.open_first_day(conn, clock.today(), opened_at=clock.now())
+
+
+@click.command("scheduler")
+@click.option("--every", default=60, show_default=True, help="Seconds between looks at the bank's inbox.")
+@with_appcontext
+@_says_no
+def _scheduler(every: int) -> None:
+    """Run the nightly settlement, lapse holds and collect the bank's answers, until told to stop."""
+    settings = current().settings
+    jobs = scheduler.build(current().database, nightly.bank_of(settings), cutoff=settings.cutoff, every_seconds=every)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: jobs.shutdown(wait=False))
+    jobs.start()
+
+
+@operator.command("add")
+@click.argument("label")
+@_says_no
+def _operator_add(label: str) -> None:
+    """Make an operator's key and print it: it is shown once."""
+    with current().database.write() as conn:
+        _, token = api_keys.issue(conn, KeyKind.OPERATOR, owner_id=None, label=label, at=clock.now())
+    click.echo(token)
+
+
+@operator.command("list")
+@_JSON
+@_says_no
+def _operator_list(as_json: bool) -> None:
+    """Operators' keys, never the keys themselves."""
+    with current().database.read() as conn:
+        for row in api_keys.operators(conn):
+            revoked = None if row.revoked_at is None else clock.rfc3339(row.revoked_at)
+            _say(as_json, id=str(row.id), label=row.label, revoked_at=revoked)
+
+
+@operator.command("revoke")
+@click.argument("key_id", type=click.UUID)
+@_says_no
+def _operator_revoke(key_id: UUID) -> None:
+    """End an operator's key at once."""
+    with current().database.write() as conn:
+        api_keys.revoke(conn, key_id, owner_id=key_id, at=clock.now())
+
+
+@keys.command("list")
+@_JSON
+@_says_no
+def _keys_list(as_json: bool) -> None:
+    """The signing keys, oldest first; the last one signs."""
+    for kid, created_at, retired_at in current().keyring.listing():
+        retired = None if retired_at is None else clock.rfc3339(retired_at)
+        _say(as_json, kid=kid, created_at=clock.rfc3339(created_at), retired_at=retired)
+
+
+@keys.command("rotate")
+@_says_no
+def _keys_rotate() -> None:
+    """Make a new signing key; vouchers of the old ones stay good for as long as they live."""
+    click.echo(current().keyring.rotate(now=clock.now()))
+
+
+@merchant.command("add")
+@click.option("--name", "legal_name", required=True)
+@click.option("--iban", required=True)
+@click.option("--origin", required=True, help="https://… ; the audience of the merchant's vouchers.")
+@click.option("--currency", required=True)
+@click.option("--email", required=True)
+@click.option("--commission-bp", default=0, show_default=True)
+@click.option("--minimum-payout", default="0", show_default=True)
+@click.option("--maximum-wait-days", default=7, show_default=True)
+@click.option("--maximum-fee-share-bp", default=10_000, show_default=True)
+@click.option("--bank-fee", type=click.Choice([each.value for each in BankFeeBearer]), default="operator")
+@_says_no
+def _merchant_add(
+    legal_name: str, iban: str, origin: str, currency: str, email: str, minimum_payout: str, **terms: Any
+) -> None:
+    """Take on a merchant; prints its id and its first key, which is shown once."""
+    body = load(
+        NewMerchant,
+        {
+            "legal_name": legal_name,
+            "iban": iban,
+            "origin": origin,
+            "currency": currency,
+            "email": email,
+            "terms": {"minimum_payout": minimum_payout, **terms},
+        },
+    )
+    with current().database.write() as conn:
+        merchant_id = merchants.register(conn, **body, at=clock.now())
+        _, token = api_keys.issue(conn, KeyKind.MERCHANT, owner_id=merchant_id, label="first", at=clock.now())
+    _say(False, id=str(merchant_id), key=token)
+
+
+@merchant.command("list")
+@_JSON
+@_says_no
+def _merchant_list(as_json: bool) -> None:
+    """Every merchant, in the order they came."""
+    with current().database.read() as conn:
+        for row in merchants.listing(conn):
+            _say(as_json, id=str(row.id), name=row.legal_name, currency=row.currency, state=row.state, iban=row.iban)
+
+
+@merchant.command("suspend")
+@click.argument("merchant_id", type=click.UUID)
+@_says_no
+def _merchant_suspend(merchant_id: UUID) -> None:
+    """Let nobody buy from a merchant; what it was promised it may still redeem, and is paid."""
+    with current().database.write() as conn:
+        merchants.set_state(conn, merchant_id, MerchantState.SUSPENDED)
+
+
+@merchant.command("resume")
+@click.argument("merchant_id", type=click.UUID)
+@_says_no
+def _merchant_resume(merchant_id: UUID) -> None:
+    """Let shoppers buy from a suspended merchant again."""
+    with current().database.write() as conn:
+        merchants.set_state(conn, merchant_id, MerchantState.ACTIVE)
+
+
+@merchant.command("iban")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("iban")
+@_says_no
+def _merchant_iban(merchant_id: UUID, iban: str) -> None:
+    """Change where a merchant is paid. Payouts that its old account refused go out with the next run."""
+    with current().database.write() as conn:
+        merchants.change_iban(conn, merchant_id, iban)
+
+
+@purse.command("open")
+@click.option("--currency", required=True)
+@click.option("--email", required=True)
+@click.option("--name", required=True)
+@click.option("--locale", type=click.Choice(["en", "fr"]), default="en", show_default=True)
+@_says_no
+def _purse_open(currency: str, email: str, name: str, locale: str) -> None:
+    """Open a purse; prints its id and its key, which is shown once."""
+    body = load(NewPurse, {"currency": currency, "shopper": {"email": email, "name": name, "locale": locale}})
+    at = clock.now()
+    with current().database.write() as conn:
+        purse_id = purses.open_purse(conn, currency=body["currency"], **body["shopper"], limits=purses.Limits(), at=at)
+        _, token = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="first", at=at)
+    _say(False, id=str(purse_id), key=token)
+
+
+@purse.command("show")
+@click.argument("purse_id", type=click.UUID)
+@_JSON
+@_says_no
+def _purse_show(purse_id: UUID, as_json: bool) -> None:
+    """A purse's balance, what is held, and what can be spent."""
+    with current().database.read() as conn:
+        seen = purses.view(conn, purse_id)
+    _say(
+        as_json,
+        id=str(seen.id),
+        currency=seen.currency,
+        balance=str(seen.balance),
+        held=str(seen.held),
+        available=str(seen.available),
+        frozen=seen.frozen,
+    )
+
+
+@purse.command("freeze")
+@click.argument("purse_id", type=click.UUID)
+@_says_no
+def _purse_freeze(purse_id: UUID) -> None:
+    """Stop paying from a purse, at once."""
+    with current().database.write() as conn:
+        purses.freeze(conn, purse_id)
+
+
+@purse.command("unfreeze")
+@click.argument("purse_id", type=click.UUID)
+@_says_no
+def _purse_unfreeze(purse_id: UUID) -> None:
+    """Let a purse pay again."""
+    with current().database.write() as conn:
+        purses.unfreeze(conn, purse_id)
+
+
+# --- saying it ---------------------------------------------------------------------------------------------
+
+
+def _say(as_json: bool, **facts: Any) -> None:
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):>22}  {_words(value)}")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_words(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(_words(each) for each in value) or "none"
+    return "-" if value is None else str(value)
+
+
+def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
+    with current().database.read() as conn:
+        counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
+    _say(
+        as_json,
+        run=str(run.id),
+        business_date=run.business_date.isoformat(),
+        state=run.state,
+        bank_transactions=[
+            {
+                "kind": row.kind,
+                "state": row.state,
+                "count": row.count,
+                "amount": decimal_string(row.amount_micros, row.currency),
+                "currency": row.currency,
+            }
+            for row in counted
+        ],
+        files=[file.message_id for file in files],
+    )
+
+
+def _show_audit(checks: list[Check]) -> None:
+    table = Table("", "check", "figures", show_lines=False, box=None)
+    for check in checks:
+        figures = ", ".join(f"{name} {value}" for name, value in check.figures.items())
+        table.add_row("ok" if check.ok else "WRONG", check.name, f"{figures} {check.currency or ''}".strip())
+    Console(soft_wrap=True).print(table)
+
+
+def _plain(check: Check) -> dict[str, Any]:
+    return {"name": check.name, "ok": check.ok, "currency": check.currency, "figures": check.figures}
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    if quiet:
+        yield lambda _step: None
+        return
+    with Console(stderr=True).status("settling") as status:
+        yield status.update
+
+
+def _found(run_id: UUID) -> Row[tuple[object, ...]]:
+    with current().database.read() as conn:
+        return nightly.find(conn, run_id)
+
+
+def _date(moment: dt.datetime | None) -> dt.date | None:
+    return None if moment is None else moment.date()

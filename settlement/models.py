@@ -1,0 +1,298 @@
+"""The tables of the bank border: runs, payouts, bank transactions and files, what the bank said, and breaks.
+
+Invariant: a merchant has at most one payout for a business day, a bank transaction is in at most one file, and a
+statement entry is booked at most once: unique keys, not care. A payout's arithmetic is a CHECK: every micro that
+came in is paid, is a fee, or is carried.
+"""
+
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
+
+from wallet.db import UtcInstant
+from wallet.models import Currency, Micros, metadata, one_of
+
+
+class RunState(StrEnum):
+    """How far the settlement of one business day has come; each step can be run again."""
+
+    STARTED = "started"
+    CUT = "cut"
+    RENDERED = "rendered"
+    SUBMITTED = "submitted"
+
+
+class TransactionKind(StrEnum):
+    PAYOUT = "payout"
+    WITHDRAWAL = "withdrawal"
+
+
+class TransactionState(StrEnum):
+    CUT = "cut"
+    RENDERED = "rendered"
+    SUBMITTED = "submitted"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    BOOKED = "booked"
+    RETURNED = "returned"
+    UNKNOWN = "unknown"
+
+
+# The only ways a bank transaction's state may change (DESIGN.md, Settlement).
+TRANSITIONS: dict[TransactionState, frozenset[TransactionState]] = {
+    TransactionState.CUT: frozenset({TransactionState.RENDERED}),
+    TransactionState.RENDERED: frozenset({TransactionState.SUBMITTED}),
+    TransactionState.SUBMITTED: frozenset(
+        {
+            TransactionState.ACCEPTED,
+            TransactionState.REJECTED,
+            TransactionState.BOOKED,
+            TransactionState.UNKNOWN,
+        }
+    ),
+    TransactionState.ACCEPTED: frozenset(
+        {TransactionState.REJECTED, TransactionState.BOOKED, TransactionState.UNKNOWN}
+    ),
+    TransactionState.UNKNOWN: frozenset(
+        {TransactionState.ACCEPTED, TransactionState.REJECTED, TransactionState.BOOKED}
+    ),
+    TransactionState.BOOKED: frozenset({TransactionState.RETURNED}),
+    TransactionState.REJECTED: frozenset(),
+    TransactionState.RETURNED: frozenset(),
+}
+
+
+class FileState(StrEnum):
+    """A bank file: its contents fixed; its bytes stored; about to be handed over; handed over."""
+
+    CUT = "cut"
+    RENDERED = "rendered"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+
+
+class MessageKind(StrEnum):
+    PAIN_002 = "pain.002"
+    CAMT_053 = "camt.053"
+    CAMT_054 = "camt.054"
+
+
+class EntryMatch(StrEnum):
+    """What explains a statement entry; ``break`` where nothing does yet."""
+
+    PAYOUT_BOOKED = "payout_booked"
+    PAYOUT_RETURNED = "payout_returned"
+    TOP_UP = "top_up"
+    BANK_FEE = "bank_fee"
+    BREAK = "break"
+
+
+class BreakKind(StrEnum):
+    UNKNOWN_ENTRY = "unknown_entry"
+    AMOUNT_DIFFERS = "amount_differs"
+    BOOKED_TWICE = "booked_twice"
+    BOOKED_AFTER_REJECTION = "booked_after_rejection"
+    RETURNED_BEFORE_BOOKED = "returned_before_booked"
+    RETURNED_TWICE = "returned_twice"
+    TOP_UP_REVERSED = "top_up_reversed"
+    UNKNOWN_TRANSACTION = "unknown_transaction"
+    REJECTED_AFTER_BOOKING = "rejected_after_booking"
+    STATEMENT_GAP = "statement_gap"
+    CURRENCY_DIFFERS = "currency_differs"
+
+
+settlement_runs = Table(
+    "settlement_runs",
+    metadata,
+    Column("id", sa.Uuid, primary_key=True),
+    Column("business_date", ForeignKey("business_days.business_date"), nullable=False, unique=True),
+    Column("state", sa.String(9), nullable=False),
+    Column("started_at", UtcInstant, nullable=False),
+    Column("execution_date", sa.Date, nullable=False),
+    one_of("state", RunState),
+)
+
+bank_files = Table(
+    "bank_files",
+    metadata,
+    Column("message_id", sa.String(35), primary_key=True),
+    Column("payment_information_id", sa.String(35), nullable=False, unique=True),
+    Column("run_id", ForeignKey("settlement_runs.id"), nullable=False, index=True),
+    Column("currency", Currency, nullable=False),
+    Column("state", sa.String(10), nullable=False),
+    Column("created_at", UtcInstant, nullable=False),
+    Column("execution_date", sa.Date, nullable=False),
+    Column("debtor_name", sa.String(70), nullable=False),
+    Column("debtor_iban", sa.String(34), nullable=False),
+    Column("debtor_bic", sa.String(11)),
+    Column("batch_booking", sa.Boolean, nullable=False),
+    Column("transaction_count", sa.Integer, nullable=False),
+    Column("control_sum_micros", Micros, nullable=False),
+    Column("sha256", sa.String(64)),
+    Column("content", sa.LargeBinary),
+    Column("submitted_at", UtcInstant),
+    one_of("state", FileState),
+    CheckConstraint("transaction_count > 0", name="not_empty"),
+    CheckConstraint("control_sum_micros > 0", name="control_sum_positive"),
+    CheckConstraint("(state = 'cut') = (content IS NULL)", name="rendered_has_content"),
+    CheckConstraint("(content IS NULL) = (sha256 IS NULL)", name="content_has_checksum"),
+    CheckConstraint("(state = 'submitted') = (submitted_at IS NOT NULL)", name="submitted_has_instant"),
+)
+
+bank_transactions = Table(
+    "bank_transactions",
+    metadata,
+    Column("id", sa.Uuid, primary_key=True),
+    Column("kind", sa.String(10), nullable=False),
+    Column("merchant_id", ForeignKey("merchants.id")),
+    Column("purse_id", ForeignKey("purses.id")),
+    Column("run_id", ForeignKey("settlement_runs.id"), nullable=False, index=True),
+    Column("currency", Currency, nullable=False),
+    Column("amount_micros", Micros, nullable=False),
+    Column("creditor_name", sa.String(140), nullable=False),
+    Column("creditor_iban", sa.String(34), nullable=False),
+    Column("end_to_end_id", sa.String(35), nullable=False, unique=True),
+    Column("reference", sa.String(25), nullable=False, unique=True),
+    Column("state", sa.String(9), nullable=False),
+    Column("state_since", UtcInstant, nullable=False),
+    Column("state_detail", sa.String(200)),
+    Column("message_id", ForeignKey("bank_files.message_id"), index=True),
+    Column("position", sa.Integer),
+    UniqueConstraint("message_id", "position"),
+    one_of("kind", TransactionKind),
+    one_of("state", TransactionState),
+    CheckConstraint("amount_micros > 0", name="amount_positive"),
+    CheckConstraint("(kind = 'payout') = (merchant_id IS NOT NULL)", name="payout_has_merchant"),
+    CheckConstraint("(kind = 'withdrawal') = (purse_id IS NOT NULL)", name="withdrawal_has_purse"),
+    CheckConstraint("(message_id IS NULL) = (position IS NULL)", name="placed_in_file"),
+    CheckConstraint("state = 'cut' OR message_id IS NOT NULL", name="rendered_in_a_file"),
+)
+_AWAITED = bank_transactions.c.state.in_(
+    [
+        TransactionState.CUT.value,
+        TransactionState.RENDERED.value,
+        TransactionState.SUBMITTED.value,
+        TransactionState.ACCEPTED.value,
+        TransactionState.UNKNOWN.value,
+    ]
+)
+Index(
+    "ix_bank_transactions_awaited",
+    bank_transactions.c.state,
+    bank_transactions.c.state_since,
+    sqlite_where=_AWAITED,
+    postgresql_where=_AWAITED,
+)
+
+payouts = Table(
+    "payouts",
+    metadata,
+    Column("id", ForeignKey("bank_transactions.id"), primary_key=True),
+    Column("merchant_id", ForeignKey("merchants.id"), nullable=False),
+    Column("currency", Currency, nullable=False),
+    # The payout covers the business days after `after_date` (from the first, when NULL) up to `business_date`.
+    Column("after_date", sa.Date),
+    Column("business_date", ForeignKey("business_days.business_date"), nullable=False),
+    Column("carried_in_micros", Micros, nullable=False),
+    Column("captured_micros", Micros, nullable=False),
+    Column("refunded_micros", Micros, nullable=False),
+    Column("came_back_micros", Micros, nullable=False),
+    Column("commission_micros", Micros, nullable=False),
+    Column("bank_fee_micros", Micros, nullable=False),
+    Column("net_micros", Micros, nullable=False),
+    Column("carried_out_micros", Micros, nullable=False),
+    # One merchant has one currency, so this is one payout per merchant, currency and business day.
+    UniqueConstraint("merchant_id", "business_date"),
+    CheckConstraint(
+        "carried_in_micros + captured_micros - refunded_micros + came_back_micros"
+        " = commission_micros + bank_fee_micros + net_micros + carried_out_micros",
+        name="every_micro_accounted_for",
+    ),
+    CheckConstraint("net_micros > 0", name="net_positive"),
+    CheckConstraint("captured_micros >= 0", name="captured_not_negative"),
+    CheckConstraint("refunded_micros >= 0", name="refunded_not_negative"),
+    CheckConstraint("came_back_micros >= 0", name="came_back_not_negative"),
+    CheckConstraint("commission_micros >= 0", name="commission_not_negative"),
+    CheckConstraint("bank_fee_micros >= 0", name="bank_fee_not_negative"),
+    CheckConstraint("carried_out_micros >= 0", name="carried_out_not_negative"),
+    CheckConstraint("after_date < business_date", name="covers_days"),
+)
+
+bank_messages = Table(
+    "bank_messages",
+    metadata,
+    Column("id", sa.Uuid, primary_key=True),
+    Column("kind", sa.String(8), nullable=False),
+    Column("message_id", sa.String(35), nullable=False),
+    Column("sha256", sa.String(64), nullable=False, unique=True),
+    Column("content", sa.LargeBinary, nullable=False),
+    Column("imported_at", UtcInstant, nullable=False),
+    one_of("kind", MessageKind),
+)
+
+statements = Table(
+    "statements",
+    metadata,
+    Column("id", sa.Uuid, primary_key=True),
+    Column("bank_message_id", ForeignKey("bank_messages.id"), nullable=False, index=True),
+    Column("kind", sa.String(8), nullable=False),
+    Column("statement_id", sa.String(35), nullable=False),
+    Column("account_iban", sa.String(34), nullable=False),
+    Column("currency", Currency, nullable=False),
+    # Order in which statements were imported; balances are credits minus debits as the bank sees the account.
+    Column("position", sa.Integer, nullable=False, unique=True),
+    Column("opening_micros", Micros),
+    Column("closing_micros", Micros),
+    Column("closing_date", sa.Date),
+    one_of("kind", MessageKind),
+    UniqueConstraint("account_iban", "kind", "currency", "statement_id"),
+)
+
+statement_entries = Table(
+    "statement_entries",
+    metadata,
+    Column("id", sa.Uuid, primary_key=True),
+    # The bank's own reference and the position within it: the same entry told twice is one row.
+    Column("bank_reference", sa.String(100), nullable=False),
+    Column("detail_index", sa.Integer, nullable=False),
+    Column("account_iban", sa.String(34), nullable=False),
+    Column("notified_in", ForeignKey("statements.id")),
+    Column("booked_in", ForeignKey("statements.id"), index=True),
+    Column("currency", Currency, nullable=False),
+    # Positive: onto our account; negative: off it.
+    Column("amount_micros", Micros, nullable=False),
+    Column("is_reversal", sa.Boolean, nullable=False),
+    Column("booking_date", sa.Date),
+    Column("value_date", sa.Date),
+    Column("end_to_end_id", sa.String(35)),
+    Column("payment_information_id", sa.String(35)),
+    Column("reference", sa.String(35)),
+    Column("text", sa.String(500), nullable=False),
+    Column("counterparty_name", sa.String(140)),
+    Column("counterparty_iban", sa.String(34)),
+    Column("bank_code", sa.String(35), nullable=False),
+    Column("return_reason", sa.String(35)),
+    Column("match", sa.String(15), nullable=False),
+    UniqueConstraint("account_iban", "currency", "bank_reference", "detail_index"),
+    one_of("match", EntryMatch),
+    CheckConstraint("amount_micros <> 0", name="amount_not_zero"),
+    CheckConstraint("notified_in IS NOT NULL OR booked_in IS NOT NULL", name="told_somewhere"),
+)
+
+breaks = Table(
+    "breaks",
+    metadata,
+    Column("id", sa.Uuid, primary_key=True),
+    Column("kind", sa.String(22), nullable=False),
+    Column("currency", Currency, nullable=False),
+    # What the bank's balance has and the books have not: positive, the bank holds more.
+    Column("difference_micros", Micros, nullable=False),
+    Column("entry_id", ForeignKey("statement_entries.id"), unique=True),
+    Column("bank_message_id", ForeignKey("bank_messages.id"), nullable=False),
+    Column("bank_transaction_id", ForeignKey("bank_transactions.id")),
+    Column("detail", sa.String(500), nullable=False),
+    Column("opened_at", UtcInstant, nullable=False),
+    Column("resolved_at", UtcInstant),
+    one_of("kind", BreakKind),
+)

@@ -1,0 +1,217 @@
+"""The settlement run: close, balance, cut, render, submit, in that order, for one business day after the other.
+
+Invariant: every step commits on its own and can be run again, so a run that was killed anywhere goes on where it
+stopped, two at once share one set of payouts, and a finished run is left alone.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import holidays
+import sqlalchemy as sa
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Row
+
+from settlement import bank_files, business_day, payouts
+from settlement.bank import Connector
+from settlement.bank.directory import Directory
+from settlement.models import RunState, bank_transactions, settlement_runs
+from settlement.models import bank_files as bank_files_table
+from wallet.db import Database
+from wallet.errors import BusinessDateInvalid, RunNotFound, SettingsInvalid
+from wallet.ids import new_id
+from wallet.models import DayState, business_days
+from wallet.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bank:
+    """Our account at the bank and the ways of that bank.
+
+    ``fees_micros`` is its fee for one transaction, by currency; ``file_limit`` the most transactions in one file;
+    ``answer_days`` how long its answer may take before a payout is *unknown*.
+    """
+
+    connector: Connector
+    account_name: str
+    iban: str
+    bic: str | None
+    fees_micros: Mapping[str, int]
+    file_limit: int
+    batch_booking: bool
+    answer_days: int
+
+    @property
+    def debtor(self) -> dict[str, str | bool | None]:
+        """Our side of a bank file, as its columns."""
+        return {
+            "debtor_name": self.account_name,
+            "debtor_iban": self.iban,
+            "debtor_bic": self.bic,
+            "batch_booking": self.batch_booking,
+        }
+
+
+def bank_of(settings: Settings) -> Bank:
+    """Our account and its bank as the operator set them. Raises `SettingsInvalid` naming what is not set."""
+    if settings.bank_iban is None or settings.bank_folder is None:
+        wanted = {"OBOLE_BANK_IBAN": settings.bank_iban, "OBOLE_BANK_FOLDER": settings.bank_folder}
+        missing = " and ".join(name for name, value in wanted.items() if value is None)
+        raise SettingsInvalid(f"There is no bank to settle with: {missing} must be set.")
+    return Bank(
+        connector=Directory(settings.bank_folder),
+        account_name=settings.operator_name,
+        iban=settings.bank_iban,
+        bic=settings.bank_bic,
+        fees_micros=settings.bank_fees,
+        file_limit=settings.bank_file_limit,
+        batch_booking=settings.batch_booking,
+        answer_days=settings.bank_answer_days,
+    )
+
+
+def run(
+    database: Database,
+    bank: Bank,
+    *,
+    at: dt.datetime,
+    business_date: dt.date | None = None,
+    progress: Callable[[str], None] = lambda _step: None,
+) -> Row[tuple[object, ...]] | None:
+    """Settle ``business_date``, or every day that is due: today's and earlier ones (UTC). Answers its (last) run.
+
+    Running it again changes nothing. None when no day has ever been closed and none is due. Raises
+    `BusinessDateInvalid` for a day that was never opened or lies ahead.
+    """
+    if business_date is not None:
+        progress("close")
+        business_day.close(database, business_date, at=at)
+    # After days of downtime the day that was left open closes first, and then today's.
+    while business_date is None and (open_date := _open_date(database)) <= at.date():
+        progress("close")
+        business_day.close(database, open_date, at=at)
+    progress("balance")
+    business_day.balance(database)
+    with database.read() as conn:
+        due = [date for date in business_day.closed_dates(conn) if business_date in (None, date)]
+        finished = _finished(conn)
+    for date in due:
+        if date not in finished:
+            _settle_day(database, bank, date, at, progress)
+    if not due:
+        return None
+    with database.read() as conn:
+        return conn.execute(select(settlement_runs).where(settlement_runs.c.business_date == due[-1])).one()
+
+
+def start(database: Database, business_date: dt.date, *, at: dt.datetime) -> Row[tuple[object, ...]]:
+    """The run of a closed business day, begun if it was not. Raises `BusinessDateInvalid` for any other day."""
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    with database.settle() as conn:
+        state = conn.execute(
+            select(business_days.c.state).where(business_days.c.business_date == business_date)
+        ).scalar_one_or_none()
+        if state in (None, DayState.OPEN.value):
+            raise BusinessDateInvalid("Only a closed business day can be settled.")
+        conn.execute(
+            insert(settlement_runs)
+            .values(
+                id=new_id(),
+                business_date=business_date,
+                state=RunState.STARTED.value,
+                started_at=at,
+                execution_date=next_banking_day(at.date()),
+            )
+            .on_conflict_do_nothing(index_elements=["business_date"])
+        )
+        return conn.execute(select(settlement_runs).where(settlement_runs.c.business_date == business_date)).one()
+
+
+def next_banking_day(date: dt.date) -> dt.date:
+    """``date``, or the first day after it on which T2 settles payments (weekends and the ECB's holidays out)."""
+    calendar = holidays.financial_holidays("ECB", years=(date.year, date.year + 1))
+    while date.weekday() >= 5 or date in calendar:
+        date += dt.timedelta(days=1)
+    return date
+
+
+def find(conn: Connection, run_id: UUID) -> Row[tuple[object, ...]]:
+    """One run, or `RunNotFound`."""
+    row = conn.execute(select(settlement_runs).where(settlement_runs.c.id == run_id)).one_or_none()
+    if row is None:
+        raise RunNotFound
+    return row
+
+
+def listing(conn: Connection, *, before: UUID | None, limit: int) -> list[Row[tuple[object, ...]]]:
+    """Runs, newest first, from below run ``before``."""
+    query = select(settlement_runs).order_by(settlement_runs.c.id.desc()).limit(limit)
+    return list(conn.execute(query if before is None else query.where(settlement_runs.c.id < before)))
+
+
+def is_unfinished(conn: Connection) -> bool:
+    """Whether a closed business day has not been settled to the end."""
+    return not set(business_day.closed_dates(conn)) <= _finished(conn)
+
+
+def outcome(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
+    """A run's bank transactions counted: ``currency``, ``kind``, ``state``, ``count``, ``amount_micros``."""
+    group = (bank_transactions.c.currency, bank_transactions.c.kind, bank_transactions.c.state)
+    return list(
+        conn.execute(
+            select(
+                *group,
+                func.count().label("count"),
+                sa.cast(func.sum(bank_transactions.c.amount_micros), sa.BigInteger).label("amount_micros"),
+            )
+            .where(bank_transactions.c.run_id == run_id)
+            .group_by(*group)
+            .order_by(*group)
+        )
+    )
+
+
+def files(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
+    """A run's bank files without their bytes, in order."""
+    columns = [column for column in bank_files_table.c if column.name != "content"]
+    return list(
+        conn.execute(
+            select(*columns).where(bank_files_table.c.run_id == run_id).order_by(bank_files_table.c.message_id)
+        )
+    )
+
+
+def _open_date(database: Database) -> dt.date:
+    with database.read() as conn:
+        return business_day.open_date(conn)
+
+
+def _finished(conn: Connection) -> set[dt.date]:
+    submitted = settlement_runs.c.state == RunState.SUBMITTED.value
+    return set(conn.execute(select(settlement_runs.c.business_date).where(submitted)).scalars())
+
+
+def _settle_day(
+    database: Database, bank: Bank, business_date: dt.date, at: dt.datetime, progress: Callable[[str], None]
+) -> None:
+    progress("cut")
+    this = start(database, business_date, at=at)
+    payouts.cut(database, this, bank_fees_micros=bank.fees_micros, at=at)
+    payouts.place(
+        database,
+        this,
+        debtor=bank.debtor,
+        file_limit=bank.file_limit,
+        at=at,
+    )
+    progress("render")
+    bank_files.render(database, this.id, at=at)
+    with database.settle() as conn:
+        payouts.advance(conn, this, RunState.CUT, RunState.RENDERED)
+    progress("submit")
+    bank_files.submit(database, this.id, bank.connector, at=at)
+    with database.settle() as conn:
+        payouts.advance(conn, this, RunState.RENDERED, RunState.SUBMITTED)

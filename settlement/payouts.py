@@ -1,0 +1,512 @@
+"""Room 6, payouts: the cut. What each merchant is owed for the closed days becomes one payout, or waits.
+
+Invariant: a payout is the redemptions and refunds of one merchant over a range of closed business days, and every
+micro of them is paid, is a fee, or is carried to the next. Nothing that was sold is rewritten: the list is found
+again by its range.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.engine import Connection, Row
+
+from settlement.models import (
+    RunState,
+    TransactionKind,
+    TransactionState,
+    bank_files,
+    bank_transactions,
+    payouts,
+    settlement_runs,
+)
+from wallet import ledger
+from wallet.db import Database
+from wallet.ids import new_id, new_reference
+from wallet.ledger import Posting
+from wallet.merchants import Terms, terms_of
+from wallet.models import (
+    AccountKind,
+    BankFeeBearer,
+    Reason,
+    accounts,
+    merchants,
+    transfers,
+    withdrawals,
+)
+from wallet.money import share_bp, whole_minor
+
+_BATCH = 500
+_FIRST = UUID(int=0)
+
+# Reasons of the bank (ISO 20022 external code set, ExternalReturnReason1Code and ExternalStatusReason1Code) that
+# lie in the creditor's account: sending again to the same account would only cost another fee.
+_ACCOUNT_REASONS = ("AC01", "AC03", "AC04", "AC06", "AC13", "AG01", "BE05", "BE06", "BE07", "MD07", "RR03")
+
+
+class WaitReason(StrEnum):
+    """The one reason why money is not paid tonight."""
+
+    NOTHING_OWED = "nothing_owed"
+    REFUNDS_EXCEED_SALES = "refunds_exceed_sales"
+    ACCOUNT_REFUSED = "account_refused"
+    BELOW_MINOR_UNIT = "below_minor_unit"
+    BELOW_MINIMUM = "below_minimum"
+    FEE_SHARE_TOO_HIGH = "fee_share_too_high"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """What happened on one merchant's payable account since its last payout, in micros."""
+
+    carried_in_micros: int = 0
+    captured_micros: int = 0
+    refunded_micros: int = 0
+    came_back_micros: int = 0
+    # The business date of the oldest credit among them.
+    oldest: dt.date | None = None
+    # The bank refused the last payout because of the account, and the merchant still has the same account.
+    account_refused: bool = False
+
+    @property
+    def gross_micros(self) -> int:
+        return self.carried_in_micros + self.captured_micros - self.refunded_micros + self.came_back_micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pay:
+    """Pay now: ``net`` crosses the border; commission, bank fee, net and what is carried add up to the gross."""
+
+    commission_micros: int
+    bank_fee_micros: int
+    net_micros: int
+    carried_out_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Do not pay yet. ``until`` is the business date on which it will be paid at the latest, if time alone helps."""
+
+    reason: WaitReason
+    until: dt.date | None = None
+
+
+def decide(owed: Owed, terms: Terms, *, bank_fee_micros: int, currency: str, business_date: dt.date) -> Pay | Wait:
+    """What to do with ``owed`` at the end of ``business_date``: pure arithmetic.
+
+    Commission is taken of what was captured less what was refunded. ``bank_fee_micros`` is what the bank charges
+    for one transaction; the merchant bears it only if its terms say so, but the fee share looks at it either way.
+    """
+    gross = owed.gross_micros
+    if gross <= 0:
+        return Wait(WaitReason.NOTHING_OWED if gross == 0 else WaitReason.REFUNDS_EXCEED_SALES)
+    if owed.account_refused:
+        return Wait(WaitReason.ACCOUNT_REFUSED)
+    commission = share_bp(max(0, owed.captured_micros - owed.refunded_micros), terms.commission_bp)
+    fee = bank_fee_micros if terms.bank_fee is BankFeeBearer.MERCHANT else 0
+    left = gross - commission - fee
+    net = whole_minor(left, currency) if left > 0 else 0
+    if net == 0:
+        return Wait(WaitReason.BELOW_MINOR_UNIT)
+    until = (owed.oldest or business_date) + dt.timedelta(days=terms.maximum_wait_days)
+    if business_date < until:
+        if net < terms.minimum_payout_micros:
+            return Wait(WaitReason.BELOW_MINIMUM, until)
+        if bank_fee_micros * 10_000 > terms.maximum_fee_share_bp * gross:
+            return Wait(WaitReason.FEE_SHARE_TOO_HIGH, until)
+    return Pay(commission_micros=commission, bank_fee_micros=fee, net_micros=net, carried_out_micros=left - net)
+
+
+def candidates(
+    conn: Connection, *, up_to: dt.date, after: UUID = _FIRST, only: UUID | None = None, limit: int = _BATCH
+) -> Sequence[tuple[Row[tuple[object, ...]], Owed]]:
+    """Merchants without a payout for ``up_to``, in order of id above ``after``, each with what it is owed."""
+    last = (
+        select(payouts.c.merchant_id, func.max(payouts.c.business_date).label("business_date"))
+        .group_by(payouts.c.merchant_id)
+        .subquery("last")
+    )
+    query = (
+        select(
+            merchants,
+            accounts.c.id.label("account_id"),
+            payouts.c.business_date.label("after_date"),
+            func.coalesce(payouts.c.carried_out_micros, 0).label("carried_in_micros"),
+            _was_refused().label("account_refused"),
+        )
+        .join(
+            accounts,
+            and_(
+                accounts.c.owner_id == merchants.c.id,
+                accounts.c.kind == AccountKind.PAYABLE.value,
+                accounts.c.currency == merchants.c.currency,
+            ),
+        )
+        .outerjoin(last, last.c.merchant_id == merchants.c.id)
+        .outerjoin(
+            payouts,
+            and_(payouts.c.merchant_id == merchants.c.id, payouts.c.business_date == last.c.business_date),
+        )
+        .outerjoin(bank_transactions, bank_transactions.c.id == payouts.c.id)
+        .where(
+            merchants.c.id > after,
+            sa.or_(last.c.business_date.is_(None), last.c.business_date < up_to),
+        )
+        .order_by(merchants.c.id)
+        .limit(limit)
+    )
+    rows = conn.execute(query if only is None else query.where(merchants.c.id == only)).all()
+    moved = _moved(conn, rows, up_to)
+    return [(row, moved[row.account_id]) for row in rows]
+
+
+def cut(
+    database: Database,
+    run: Row[tuple[object, ...]],
+    *,
+    bank_fees_micros: Mapping[str, int],
+    at: dt.datetime,
+) -> int:
+    """Make the payouts and the withdrawals' bank transactions of a run's business day; answers how many.
+
+    One transaction for each five hundred merchants: killed in between, it goes on with those that have none.
+    """
+    made, after = 0, _FIRST
+    while True:
+        with database.settle() as conn:
+            if not _is_cutting(conn, run):
+                return made
+            batch = candidates(conn, up_to=run.business_date, after=after)
+            if not batch:
+                break
+            made += _cut_merchants(conn, run, batch, bank_fees_micros, at)
+            after = batch[-1][0].id
+    while True:
+        with database.settle() as conn:
+            if not _is_cutting(conn, run):
+                return made
+            withdrawn = _cut_withdrawals(conn, run, at)
+            made += withdrawn
+            if withdrawn == 0:
+                return made
+
+
+def place(
+    database: Database,
+    run: Row[tuple[object, ...]],
+    *,
+    debtor: Mapping[str, str | bool | None],
+    file_limit: int,
+    at: dt.datetime,
+) -> int:
+    """Put the run's bank transactions into files of at most ``file_limit``, with their ids and instants; how many.
+
+    ``debtor`` are the columns of `bank_files` that describe our account and its booking. Then the run is *cut*:
+    from here on its files can be rendered, and always to the same bytes.
+    """
+    files = 0
+    while True:
+        with database.settle() as conn:
+            if not _is_cutting(conn, run):
+                return files
+            unplaced = conn.execute(
+                select(bank_transactions.c.currency)
+                .where(bank_transactions.c.run_id == run.id, bank_transactions.c.message_id.is_(None))
+                .order_by(bank_transactions.c.currency)
+                .limit(1)
+            ).scalar_one_or_none()
+            if unplaced is None:
+                advance(conn, run, RunState.STARTED, RunState.CUT)
+                return files
+            _place_file(conn, run, unplaced, debtor, file_limit, at)
+            files += 1
+
+
+def advance(conn: Connection, run: Row[tuple[object, ...]], old: RunState, new: RunState) -> bool:
+    """Move a run from one state to the next; answers whether this call did."""
+    moved = conn.execute(
+        settlement_runs.update()
+        .where(settlement_runs.c.id == run.id, settlement_runs.c.state == old.value)
+        .values(state=new.value)
+    )
+    return moved.rowcount == 1
+
+
+def lines_query(payout: Row[tuple[object, ...]], *, after: int = 0) -> sa.CompoundSelect[tuple[object, ...]]:
+    """The payout's list from above transfer ``after``: its redemptions, refunds and payouts that came back.
+
+    Each row has ``id``, ``reason``, ``reference`` (voucher, refund or payout), ``amount_micros`` (negative for a
+    refund), ``business_date``, ``recorded_at``.
+    """
+    account_id = payable_account(payout.merchant_id, payout.currency)
+    of_range = in_range(payout.after_date, payout.business_date) & (transfers.c.id > after)
+    columns = (transfers.c.id, transfers.c.reason, transfers.c.reference)
+    when = (transfers.c.business_date, transfers.c.recorded_at)
+    return sa.union_all(
+        select(*columns, transfers.c.amount_micros.label("amount_micros"), *when).where(
+            transfers.c.credit_account_id == account_id, of_range
+        ),
+        select(*columns, -transfers.c.amount_micros, *when).where(
+            transfers.c.debit_account_id == account_id, transfers.c.reason == Reason.REFUND.value, of_range
+        ),
+    )
+
+
+def payable_account(merchant_id: object, currency: object) -> sa.ScalarSelect[int]:
+    """The id of a merchant's payable account as an SQL expression."""
+    return (
+        select(accounts.c.id)
+        .where(
+            accounts.c.owner_id == merchant_id,
+            accounts.c.kind == AccountKind.PAYABLE.value,
+            accounts.c.currency == currency,
+        )
+        .scalar_subquery()
+    )
+
+
+def in_range(after_date: object, up_to: object) -> sa.ColumnElement[bool]:
+    """Whether a transfer belongs to the business days after ``after_date`` (None: the first) up to ``up_to``."""
+    after = transfers.c.business_date > (after_date if after_date is not None else dt.date.min)
+    return after & (transfers.c.business_date <= up_to)
+
+
+def _was_refused() -> sa.ColumnElement[bool]:
+    return func.coalesce(
+        and_(
+            bank_transactions.c.state.in_([TransactionState.REJECTED.value, TransactionState.RETURNED.value]),
+            func.substr(bank_transactions.c.state_detail, 1, 4).in_(_ACCOUNT_REASONS),
+            bank_transactions.c.creditor_iban == merchants.c.iban,
+        ),
+        sa.false(),
+    )
+
+
+def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.date) -> dict[int, Owed]:
+    if not rows:
+        return {}
+    ids = [row.account_id for row in rows]
+    since = (
+        sa.values(sa.column("account_id", sa.BigInteger), sa.column("after_date", sa.Date))
+        .data([(row.account_id, row.after_date or dt.date.min) for row in rows])
+        .cte("since")
+    )
+    credits = (
+        select(
+            transfers.c.credit_account_id.label("account_id"),
+            func.sum(_if(Reason.REDEEM)).label("captured"),
+            func.sum(_if(Reason.PAYOUT_REJECTED, Reason.PAYOUT_RETURNED)).label("came_back"),
+            func.min(transfers.c.business_date).label("oldest"),
+        )
+        .join(since, since.c.account_id == transfers.c.credit_account_id)
+        .where(transfers.c.business_date > since.c.after_date, transfers.c.business_date <= up_to)
+        .group_by(transfers.c.credit_account_id)
+    )
+    debits = (
+        select(transfers.c.debit_account_id.label("account_id"), func.sum(_if(Reason.REFUND)).label("refunded"))
+        .join(since, since.c.account_id == transfers.c.debit_account_id)
+        .where(transfers.c.business_date > since.c.after_date, transfers.c.business_date <= up_to)
+        .group_by(transfers.c.debit_account_id)
+    )
+    credited = {row.account_id: row for row in conn.execute(credits)}
+    debited = {row.account_id: int(row.refunded) for row in conn.execute(debits)}
+    facts = {row.account_id: row for row in rows}
+    return {
+        account_id: Owed(
+            carried_in_micros=int(facts[account_id].carried_in_micros),
+            captured_micros=int(credited[account_id].captured) if account_id in credited else 0,
+            refunded_micros=debited.get(account_id, 0),
+            came_back_micros=int(credited[account_id].came_back) if account_id in credited else 0,
+            oldest=credited[account_id].oldest if account_id in credited else None,
+            account_refused=bool(facts[account_id].account_refused),
+        )
+        for account_id in ids
+    }
+
+
+def _if(*reasons: Reason) -> sa.Case[int]:
+    return case((transfers.c.reason.in_([reason.value for reason in reasons]), transfers.c.amount_micros), else_=0)
+
+
+def _is_cutting(conn: Connection, run: Row[tuple[object, ...]]) -> bool:
+    query = select(settlement_runs.c.state).where(settlement_runs.c.id == run.id)
+    return bool(conn.execute(query).scalar_one() == RunState.STARTED.value)
+
+
+def _cut_merchants(
+    conn: Connection,
+    run: Row[tuple[object, ...]],
+    batch: Sequence[tuple[Row[tuple[object, ...]], Owed]],
+    bank_fees_micros: Mapping[str, int],
+    at: dt.datetime,
+) -> int:
+    bank_rows: list[dict[str, object]] = []
+    payout_rows: list[dict[str, object]] = []
+    postings: list[Posting] = []
+    for merchant, owed in batch:
+        decision = decide(
+            owed,
+            terms_of(merchant),
+            bank_fee_micros=bank_fees_micros.get(merchant.currency, 0),
+            currency=merchant.currency,
+            business_date=run.business_date,
+        )
+        if isinstance(decision, Wait):
+            continue
+        payout_id = new_id()
+        bank_rows.append(
+            _bank_row(
+                payout_id,
+                TransactionKind.PAYOUT,
+                run,
+                at,
+                merchant_id=merchant.id,
+                currency=merchant.currency,
+                amount_micros=decision.net_micros,
+                creditor_name=merchant.legal_name,
+                creditor_iban=merchant.iban,
+            )
+        )
+        payout_rows.append(
+            {
+                "id": payout_id,
+                "merchant_id": merchant.id,
+                "currency": merchant.currency,
+                "after_date": merchant.after_date,
+                "business_date": run.business_date,
+                "carried_in_micros": owed.carried_in_micros,
+                "captured_micros": owed.captured_micros,
+                "refunded_micros": owed.refunded_micros,
+                "came_back_micros": owed.came_back_micros,
+                "commission_micros": decision.commission_micros,
+                "bank_fee_micros": decision.bank_fee_micros,
+                "net_micros": decision.net_micros,
+                "carried_out_micros": decision.carried_out_micros,
+            }
+        )
+        postings += _postings(payout_id, merchant, decision)
+    if bank_rows:
+        conn.execute(bank_transactions.insert(), bank_rows)
+        conn.execute(payouts.insert(), payout_rows)
+        ledger.post_all(conn, postings, recorded_at=at)
+    return len(bank_rows)
+
+
+def _postings(payout_id: UUID, merchant: Row[tuple[object, ...]], decision: Pay) -> Iterator[Posting]:
+    amounts = {
+        Reason.PAYOUT: decision.net_micros,
+        Reason.COMMISSION: decision.commission_micros,
+        Reason.BANK_FEE_SHARE: decision.bank_fee_micros,
+    }
+    for reason, micros in amounts.items():
+        if micros:
+            yield Posting(
+                reason=reason,
+                currency=merchant.currency,
+                amount_micros=micros,
+                reference=payout_id,
+                merchant_id=merchant.id,
+            )
+
+
+def _cut_withdrawals(conn: Connection, run: Row[tuple[object, ...]], at: dt.datetime) -> int:
+    due = conn.execute(
+        select(withdrawals)
+        .join(
+            transfers,
+            and_(transfers.c.reference == withdrawals.c.id, transfers.c.reason == Reason.WITHDRAWAL.value),
+        )
+        .outerjoin(bank_transactions, bank_transactions.c.id == withdrawals.c.id)
+        .where(bank_transactions.c.id.is_(None), transfers.c.business_date <= run.business_date)
+        .order_by(withdrawals.c.id)
+        .limit(_BATCH)
+    ).all()
+    if due:
+        conn.execute(
+            bank_transactions.insert(),
+            [
+                _bank_row(
+                    row.id,
+                    TransactionKind.WITHDRAWAL,
+                    run,
+                    at,
+                    purse_id=row.purse_id,
+                    currency=row.currency,
+                    amount_micros=row.amount_micros,
+                    creditor_name=row.creditor_name,
+                    creditor_iban=row.creditor_iban,
+                )
+                for row in due
+            ],
+        )
+    return len(due)
+
+
+def _bank_row(
+    transaction_id: UUID,
+    kind: TransactionKind,
+    run: Row[tuple[object, ...]],
+    at: dt.datetime,
+    **facts: object,
+) -> dict[str, object]:
+    return {
+        "id": transaction_id,
+        "kind": kind.value,
+        "merchant_id": None,
+        "purse_id": None,
+        "run_id": run.id,
+        "end_to_end_id": transaction_id.hex,
+        "reference": new_reference(),
+        "state": TransactionState.CUT.value,
+        "state_since": at,
+        **facts,
+    }
+
+
+def _place_file(
+    conn: Connection,
+    run: Row[tuple[object, ...]],
+    currency: str,
+    debtor: Mapping[str, str | bool | None],
+    file_limit: int,
+    at: dt.datetime,
+) -> None:
+    placed = conn.execute(
+        select(bank_transactions.c.id, bank_transactions.c.amount_micros)
+        .where(
+            bank_transactions.c.run_id == run.id,
+            bank_transactions.c.message_id.is_(None),
+            bank_transactions.c.currency == currency,
+        )
+        .order_by(bank_transactions.c.id)
+        .limit(file_limit)
+    ).all()
+    number = (
+        1 + conn.execute(select(func.count()).select_from(bank_files).where(bank_files.c.run_id == run.id)).scalar_one()
+    )
+    # The run's own random bits keep the id from colliding with another wallet's at the same bank.
+    message_id = f"OBOLE-{run.business_date:%Y%m%d}-{run.id.hex[-8:].upper()}-{number:04d}"
+    conn.execute(
+        bank_files.insert().values(
+            message_id=message_id,
+            payment_information_id=f"{message_id}-P1",
+            run_id=run.id,
+            currency=currency,
+            state="cut",
+            created_at=at.replace(microsecond=0),
+            execution_date=run.execution_date,
+            transaction_count=len(placed),
+            control_sum_micros=sum(row.amount_micros for row in placed),
+            **debtor,
+        )
+    )
+    conn.execute(
+        bank_transactions.update()
+        .where(bank_transactions.c.id == sa.bindparam("transaction"))
+        .values(message_id=message_id, position=sa.bindparam("place")),
+        [{"transaction": row.id, "place": place} for place, row in enumerate(placed)],
+    )

@@ -1,0 +1,100 @@
+"""The scheduler: one process that starts the nightly run, lapses holds and collects the bank's answers.
+
+Invariant: it decides nothing. Each job asks a verb that may be called at any time by anyone, so that two schedulers
+started by mistake, a job that runs late, or one that is killed do no harm. All times are UTC: a local clock would
+strike the cut-off twice in autumn and, somewhere, not at all in spring.
+"""
+
+import datetime as dt
+from typing import TypedDict
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from settlement import business_day, nightly, reconciliation
+from settlement.nightly import Bank
+from wallet import clock, vouchers
+from wallet.db import Database
+from wallet.errors import BankMessageInvalid
+
+log = structlog.get_logger()
+
+
+class Collected(TypedDict):
+    """What `collect` did: messages imported, messages refused, breaks opened."""
+
+    imported: int
+    refused: int
+    breaks: int
+
+
+def build(database: Database, bank: Bank, *, cutoff: dt.time, every_seconds: int) -> BlockingScheduler:
+    """A scheduler with every job, not yet started. ``cutoff`` is a time of day in UTC."""
+    jobs = BlockingScheduler(
+        timezone=dt.UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    )
+    jobs.add_listener(_log_error, EVENT_JOB_ERROR)
+    nightly_at = CronTrigger(hour=cutoff.hour, minute=cutoff.minute, second=cutoff.second, timezone=dt.UTC)
+    often = IntervalTrigger(seconds=every_seconds, timezone=dt.UTC)
+    jobs.add_job(lambda: settle(database, bank), nightly_at, id="settle")
+    jobs.add_job(lambda: collect(database, bank), often, id="collect")
+    jobs.add_job(lambda: lapse(database), often, id="lapse")
+    # What came due while nobody was there is caught up with at once.
+    jobs.add_job(lambda: catch_up(database, bank, cutoff=cutoff), id="catch-up")
+    return jobs
+
+
+def settle(database: Database, bank: Bank) -> None:
+    """The nightly run."""
+    run = nightly.run(database, bank, at=clock.now())
+    if run is not None:
+        log.info("settled", business_date=run.business_date.isoformat(), run=str(run.id), state=run.state)
+
+
+def catch_up(database: Database, bank: Bank, *, cutoff: dt.time) -> None:
+    """Run what a past cut-off should have run: an earlier day still open, or a run that did not finish."""
+    now = clock.now()
+    last_cutoff = now.date() if now.time() >= cutoff else now.date() - dt.timedelta(days=1)
+    with database.read() as conn:
+        overdue = business_day.open_date(conn) <= last_cutoff or nightly.is_unfinished(conn)
+    if overdue:
+        settle(database, bank)
+
+
+def collect(database: Database, bank: Bank) -> Collected:
+    """Import what the bank has sent, in its order, and give up waiting for answers that are overdue."""
+    collected = Collected(imported=0, refused=0, breaks=0)
+    for name, content in bank.connector.answers():
+        try:
+            imported = reconciliation.import_message(database, content, account_iban=bank.iban, at=clock.now())
+        except BankMessageInvalid as refusal:
+            # Kept aside for a person; what the bank sends next must not wait behind it.
+            log.error("bank message refused", name=name, reason=refusal.detail)
+            bank.connector.put_away(name, refused=True)
+            collected["refused"] += 1
+            continue
+        bank.connector.put_away(name, refused=False)
+        collected["imported"] += not imported.seen_before
+        collected["breaks"] += len(imported.breaks)
+        log.info("imported", name=name, matched=imported.matched, breaks=len(imported.breaks))
+    now = clock.now()
+    reconciliation.mark_unknown(database, older_than=now - dt.timedelta(days=bank.answer_days), at=now)
+    return collected
+
+
+def lapse(database: Database) -> int:
+    """Give back every hold whose end has passed; answers how many. One short transaction after the other."""
+    lapsed = 0
+    while True:
+        with database.write() as conn:
+            some = vouchers.lapse(conn, at=clock.now())
+        lapsed += some
+        if some == 0:
+            return lapsed
+
+
+def _log_error(event: JobExecutionEvent) -> None:
+    log.error("job failed", job=event.job_id, error=repr(event.exception))

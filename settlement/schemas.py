@@ -1,0 +1,347 @@
+"""The wire format of the bank border: runs, payouts, bank messages and the proof; see `wallet.schemas`.
+
+Invariant: an answer has exactly the members described here. Amounts are decimal strings in the currency that
+stands beside them; a total over many accounts may be larger than any one amount.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from settlement.models import (
+    BreakKind,
+    FileState,
+    MessageKind,
+    RunState,
+    TransactionKind,
+    TransactionState,
+)
+from settlement.payouts import WaitReason
+from wallet.models import Reason, VoucherState
+from wallet.schemas import (
+    TOKEN_PATTERN,
+    Answer,
+    Strict,
+    Text,
+    currency_code,
+    decimal,
+    identity,
+    instant,
+    one_of,
+    signed_decimal,
+    text,
+)
+
+_SHA256_PATTERN = "^[0-9a-f]{64}$"
+_PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "outcome_unknown"]
+
+
+class Date(Text):
+    """A calendar date (RFC 3339 ``full-date``)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            10,
+            pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+            wanted="A date such as 2026-11-23.",
+            metadata={"format": "date", **options.pop("metadata", {})},
+            **options,
+        )
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        written = super()._deserialize(value, attr, data, **options)
+        try:
+            return dt.date.fromisoformat(written)
+        except ValueError:
+            raise ValidationError(self._wanted) from None
+
+
+def date(description: str = "", **options: Any) -> fields.Field[Any]:
+    """A date of an answer."""
+    said = {"format": "date"} | ({"description": description} if description else {})
+    return fields.String(required=True, metadata=said, **options)
+
+
+def count() -> fields.Field[Any]:
+    """A number of things."""
+    return fields.Integer(required=True, validate=validate.Range(0))
+
+
+def next_cursor() -> fields.Field[Any]:
+    """Where the next page begins; null on the last."""
+    return fields.String(required=True, allow_none=True)
+
+
+# --- requests ----------------------------------------------------------------------------------------------
+
+
+class NewRun(Strict):
+    """A business day to settle; every day that is due when left out."""
+
+    business_date = Date(load_default=None)
+
+
+# --- answers -----------------------------------------------------------------------------------------------
+
+
+class VoucherPayout(Answer):
+    """The payout that a redeemed voucher is in."""
+
+    id = identity()
+    state = fields.String(required=True, validate=one_of(TransactionState))
+    business_date = date()
+
+
+class VoucherView(Answer):
+    """What became of a voucher.
+
+    ``captured`` is null until it is redeemed, ``payout`` until a payout pays it. ``purse_id`` is null for the
+    merchant, who knows the purse by its ``pseudonym`` (the voucher's ``sub``).
+    """
+
+    id = identity()
+    voucher = fields.String(required=True, metadata={"pattern": TOKEN_PATTERN})
+    state = fields.String(required=True, validate=one_of(VoucherState))
+    amount = decimal()
+    captured = decimal(allow_none=True)
+    refunded = decimal()
+    currency = currency_code()
+    resource = text(allow_none=True)
+    merchant_id = identity()
+    purse_id = identity(allow_none=True)
+    pseudonym = text()
+    issued_at = instant()
+    expires_at = instant()
+    hold_expires_at = instant()
+    ended_at = instant(allow_none=True)
+    payout = fields.Nested(VoucherPayout, required=True, allow_none=True)
+
+
+class PayoutView(Answer):
+    """One bank transaction to a merchant.
+
+    It covers the business days after ``after_date`` (null: from the first) up to ``business_date``, and
+    carried_in + captured - refunded + came_back = commission + bank_fee + net + carried_out. ``fee_per_purchase``
+    is commission and bank fee over the purchases, null when there are none; ``bank_fee_one_by_one`` is what the
+    bank would charge for as many single payments.
+    """
+
+    id = identity()
+    business_date = date()
+    after_date = date(allow_none=True)
+    currency = currency_code()
+    carried_in = decimal()
+    captured = decimal()
+    refunded = decimal()
+    came_back = decimal()
+    commission = decimal()
+    bank_fee = decimal()
+    net = decimal()
+    carried_out = decimal()
+    purchases = count()
+    fee_per_purchase = decimal(allow_none=True)
+    bank_fee_one_by_one = decimal()
+    state = fields.String(required=True, validate=one_of(TransactionState))
+    state_since = instant()
+    state_detail = text(allow_none=True)
+    reference = text()
+    end_to_end_id = text()
+    creditor_iban = text()
+    execution_date = date("When the bank was asked to pay.")
+
+
+class PayoutList(Answer):
+    items = fields.List(fields.Nested(PayoutView), required=True)
+    next_cursor = next_cursor()
+
+
+class PayoutLine(Answer):
+    """A purchase, a refund (negative), or a payout that came back. ``reference`` is its voucher, refund or payout."""
+
+    reason = fields.String(required=True, validate=one_of(Reason))
+    reference = identity()
+    voucher_id = identity(allow_none=True)
+    resource = text(allow_none=True)
+    amount = signed_decimal()
+    currency = currency_code()
+    business_date = date()
+    recorded_at = instant()
+
+
+class PayoutLineList(Answer):
+    items = fields.List(fields.Nested(PayoutLine), required=True)
+    next_cursor = next_cursor()
+
+
+class PayablePart(Answer):
+    """One part of what is owed: why it is not paid yet, and when it will be; null where time alone does not help."""
+
+    amount = signed_decimal()
+    reason = fields.String(required=True, validate=validate.OneOf([str(reason) for reason in _PAYABLE_REASONS]))
+    date = date(allow_none=True)
+    payout_id = identity(allow_none=True)
+
+
+class PayableView(Answer):
+    """What is owed to a merchant now.
+
+    ``owed`` is not yet in a payout; ``commission`` and ``bank_fee`` will be taken of it. Parts with a ``payout_id``
+    are in one, on their way.
+    """
+
+    currency = currency_code()
+    owed = signed_decimal()
+    commission = decimal()
+    bank_fee = decimal()
+    parts = fields.List(fields.Nested(PayablePart), required=True)
+
+
+class RunTotal(Answer):
+    """A run's bank transactions of one kind, currency and state."""
+
+    kind = fields.String(required=True, validate=one_of(TransactionKind))
+    state = fields.String(required=True, validate=one_of(TransactionState))
+    currency = currency_code()
+    count = count()
+    amount = decimal()
+
+
+class BankFileView(Answer):
+    """A bank file without its bytes; ``sha256`` is theirs."""
+
+    message_id = text()
+    currency = currency_code()
+    state = fields.String(required=True, validate=one_of(FileState))
+    transactions = count()
+    control_sum = decimal()
+    execution_date = date()
+    sha256 = fields.String(required=True, allow_none=True, metadata={"pattern": _SHA256_PATTERN})
+    submitted_at = instant(allow_none=True)
+
+
+class RunSummary(Answer):
+    """The settlement of one business day."""
+
+    id = identity()
+    business_date = date()
+    state = fields.String(required=True, validate=one_of(RunState))
+    started_at = instant()
+    execution_date = date("When the bank was asked to pay.")
+
+
+class RunView(RunSummary):
+    """The settlement of one business day: what became of its bank transactions, and its files."""
+
+    outcome = fields.List(fields.Nested(RunTotal), required=True)
+    files = fields.List(fields.Nested(BankFileView), required=True)
+
+
+class RunList(Answer):
+    items = fields.List(fields.Nested(RunSummary), required=True)
+    next_cursor = next_cursor()
+
+
+class CountedAmount(Answer):
+    """So many, adding up to so much."""
+
+    count = count()
+    amount = decimal()
+
+
+class Waiting(Answer):
+    """Merchants who wait for one reason, and what they are owed together."""
+
+    reason = fields.String(required=True, validate=one_of(WaitReason))
+    merchants = count()
+    amount = signed_decimal()
+
+
+class CurrencyPreview(Answer):
+    """Tonight in one currency. ``needed`` is what the bank account must hold; ``bank_balance`` what the books say."""
+
+    currency = currency_code()
+    payouts = fields.Nested(CountedAmount, required=True)
+    withdrawals = fields.Nested(CountedAmount, required=True)
+    commission = decimal()
+    merchant_fees = decimal()
+    bank_fees = decimal()
+    already_sent = decimal()
+    needed = decimal()
+    bank_balance = signed_decimal()
+    waiting = fields.List(fields.Nested(Waiting), required=True)
+
+
+class PreviewView(Answer):
+    """What a run of the open business day would do, if nothing else happens until then."""
+
+    business_date = date()
+    execution_date = date("When the bank would be asked to pay, today.")
+    currencies = fields.List(fields.Nested(CurrencyPreview), required=True)
+
+
+class ImportedView(Answer):
+    """What a bank message did. ``seen_before``: it told nothing new."""
+
+    kind = fields.String(required=True, validate=one_of(MessageKind))
+    message_id = text()
+    seen_before = fields.Boolean(required=True)
+    matched = count()
+    statuses = count()
+    breaks = fields.List(fields.String(validate=one_of(BreakKind)), required=True)
+
+
+class BreakView(Answer):
+    """What the bank says and the books do not.
+
+    ``difference`` is what the bank's balance has more than the books. It and ``currency`` are null where the bank
+    speaks of a payment that was never ours.
+    """
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(BreakKind))
+    currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
+    difference = signed_decimal(allow_none=True)
+    detail = fields.String(required=True)
+    text = fields.String(required=True, allow_none=True, metadata={"description": "The bank's own words."})
+    transaction_id = identity(allow_none=True)
+    booking_date = date(allow_none=True)
+    opened_at = instant()
+
+
+class AwaitedView(Answer):
+    """A payment that the bank should have answered by now, or whose outcome is unknown."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(TransactionKind))
+    end_to_end_id = text()
+    message_id = text()
+    amount = decimal()
+    currency = currency_code()
+    state = fields.String(required=True, validate=one_of(TransactionState))
+    state_since = instant()
+
+
+class BreakList(Answer):
+    """Open breaks, newest first, and on the first page also the reverse: what the bank has not answered in time."""
+
+    items = fields.List(fields.Nested(BreakView), required=True)
+    awaited = fields.List(fields.Nested(AwaitedView), required=True)
+    next_cursor = next_cursor()
+
+
+class CheckView(Answer):
+    """One line of the proof. ``figures`` are amounts (decimal strings in ``currency``) or counts."""
+
+    name = text()
+    ok = fields.Boolean(required=True)
+    currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
+    figures = fields.Dict(required=True, metadata={"additionalProperties": {"type": ["string", "integer"]}})
+
+
+class AuditView(Answer):
+    """The proof: sound if every check is."""
+
+    ok = fields.Boolean(required=True)
+    checks = fields.List(fields.Nested(CheckView), required=True)
