@@ -1,0 +1,71 @@
+"""The folder: what is waiting in it, and how a file is put down or taken away.
+
+Invariant: a reader never sees half a file. A file is written under a hidden name, flushed to the disk, then
+renamed; the directory is flushed too, so that a name that was seen survives a power cut.
+"""
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+OUTBOX, INBOX, PROCESSED, ORDERS = "outbox", "inbox", "processed", "orders"
+
+
+def lay_out(folder: Path) -> None:
+    """Make the folder's four directories where they are missing."""
+    for name in (OUTBOX, INBOX, PROCESSED, ORDERS):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def one_pass_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: a second bank waits. The kernel drops it however the process dies."""
+    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def waiting(directory: Path, suffix: str) -> list[Path]:
+    """Finished files, by name: regular, visible, with the suffix. Whatever else lies there is ignored,
+
+    names that are no text or leave no room for a suffix included.
+    """
+    return sorted(path for path in directory.iterdir() if path.suffix == suffix and _is_finished(path))
+
+
+def _is_finished(path: Path) -> bool:
+    name = path.name
+    plain = not name.startswith(".") and name.isprintable() and len(name.encode()) <= 200
+    return plain and stat.S_ISREG(path.lstat().st_mode)
+
+
+def put(directory: Path, name: str, body: bytes) -> None:
+    """Write a whole file or none; the same name again is replaced by the same bytes."""
+    hidden = directory / f".{name}.part"
+    with hidden.open("wb") as handle:
+        handle.write(body)
+        handle.flush()
+        os.fsync(handle.fileno())
+    hidden.replace(directory / name)
+    _flush(directory)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename, unless it was done already by a pass that died right after."""
+    if source.exists():
+        source.replace(target)
+        _flush(target.parent)
+
+
+def _flush(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,102 @@
+"""``pain.002.001.10``: what the bank answers to a file -> bytes; pure.
+
+Invariant: a payment is reported under the identifiers its sender gave it, and a refusal always says why.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from sandbox_bank import markup
+from sandbox_bank.pain001 import MESSAGE, Fault
+
+#: Settlement on the debtor's account is completed; refused; some of each (ISO 20022 external payment status
+#: codes).
+SETTLED, REFUSED, PARTLY = "ACSC", "RJCT", "PART"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one payment; refused when it has a fault."""
+
+    pmt_inf_id: str
+    instruction_id: str | None
+    end_to_end_id: str
+    fault: Fault | None
+
+    @property
+    def status(self) -> str:
+        return SETTLED if self.fault is None else REFUSED
+
+
+@dataclass(frozen=True)
+class Original:
+    """The file that is answered, as it named itself."""
+
+    msg_id: str
+    created_at: str | None = None
+    nb_of_txs: str | None = None
+    control_sum: str | None = None
+
+
+def group_status(outcomes: list[Outcome]) -> str:
+    """The status of all of them together."""
+    found = {outcome.status for outcome in outcomes}
+    return found.pop() if len(found) == 1 else PARTLY
+
+
+def render(
+    *,
+    msg_id: str,
+    created_at: str,
+    bic: str | None,
+    original: Original,
+    fault: Fault | None,
+    outcomes: list[Outcome],
+) -> bytes:
+    """Answer a file: refused as a whole with ``fault``, or payment by payment. Same arguments, same bytes."""
+    top, report = markup.document("pain.002.001.10", "CstmrPmtStsRpt")
+    header = markup.add(report, "GrpHdr")
+    markup.add(header, "MsgId", msg_id)
+    markup.add(header, "CreDtTm", created_at)
+    if bic is not None:
+        markup.add(header, "DbtrAgt/FinInstnId/BICFI", bic)
+    _group(report, original, fault, outcomes)
+    for pmt_inf_id, members in groupby(outcomes, key=lambda outcome: outcome.pmt_inf_id):
+        _block(report, pmt_inf_id, list(members))
+    return markup.to_bytes(top)
+
+
+def _group(report: markup.Element, original: Original, fault: Fault | None, outcomes: list[Outcome]) -> None:
+    group = markup.add(report, "OrgnlGrpInfAndSts")
+    markup.add(group, "OrgnlMsgId", original.msg_id)
+    markup.add(group, "OrgnlMsgNmId", MESSAGE)
+    optional = {
+        "OrgnlCreDtTm": original.created_at,
+        "OrgnlNbOfTxs": original.nb_of_txs,
+        "OrgnlCtrlSum": original.control_sum,
+    }
+    for tag, text in optional.items():
+        if text is not None:
+            markup.add(group, tag, text)
+    markup.add(group, "GrpSts", REFUSED if fault is not None else group_status(outcomes))
+    _reason(group, fault)
+
+
+def _block(report: markup.Element, pmt_inf_id: str, outcomes: list[Outcome]) -> None:
+    block = markup.add(report, "OrgnlPmtInfAndSts")
+    markup.add(block, "OrgnlPmtInfId", pmt_inf_id)
+    markup.add(block, "PmtInfSts", group_status(outcomes))
+    for outcome in outcomes:
+        tx = markup.add(block, "TxInfAndSts")
+        if outcome.instruction_id is not None:
+            markup.add(tx, "OrgnlInstrId", outcome.instruction_id)
+        markup.add(tx, "OrgnlEndToEndId", outcome.end_to_end_id)
+        markup.add(tx, "TxSts", outcome.status)
+        _reason(tx, outcome.fault)
+
+
+def _reason(parent: markup.Element, fault: Fault | None) -> None:
+    if fault is not None:
+        reason = markup.add(parent, "StsRsnInf")
+        markup.add(reason, "Rsn/Cd", fault.code)
+        markup.add(reason, "AddtlInf", " ".join(fault.text.split())[:105])
