@@ -1,0 +1,73 @@
+"""A wallet's first hour: secrets, key file, settings and a sandbox bank, in one folder.
+
+Invariant: what exists is kept. Secrets are generated once, are readable by their owner alone, and are never printed.
+"""
+
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+SETTINGS_FILE = "settings.env"
+BANK_FEE = "0.38"
+# An account that exists at no bank: 30006 00001 is the example of the French banks' own IBAN documentation.
+OPERATOR_IBAN = "FR7630006000011234567890189"
+OPERATOR_NAME = "Obole demo town"
+
+
+def prepare(folder: Path, *, origin: str) -> dict[str, str]:
+    """Make sure ``folder`` holds everything a start needs; answers the settings as environment variables."""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / SETTINGS_FILE
+    if not file.exists():
+        _write_private(file, _new_settings(folder, origin))
+    settings = dict(word.split("=", 1) for word in shlex.split(file.read_text()))
+    if not Path(settings["OBOLE_KEY_FILE"]).exists():
+        _python("wallet", "create-keys", environment=settings)
+    if not (Path(settings["OBOLE_BANK_FOLDER"]) / "bank.sqlite3").exists():
+        _python(
+            *("sandbox_bank", "init", "--folder", settings["OBOLE_BANK_FOLDER"]),
+            *("--iban", settings["OBOLE_BANK_IBAN"], "--name", OPERATOR_NAME),
+            *("--opening", "EUR=0.00", "--fee", f"EUR={BANK_FEE}"),
+            environment=settings,
+        )
+    return settings
+
+
+def environment_with(settings: dict[str, str]) -> dict[str, str]:
+    """This process's environment with the demo's settings in place of any other ``OBOLE_…``."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OBOLE_")} | settings
+
+
+def _new_settings(folder: Path, origin: str) -> str:
+    settings = {
+        "OBOLE_ORIGIN": origin,
+        "OBOLE_SECRET_KEY": secrets.token_urlsafe(48),
+        "OBOLE_DATABASE_URL": f"sqlite:///{folder / 'obole.sqlite3'}",
+        "OBOLE_KEY_FILE": str(folder / "wallet.keys"),
+        "OBOLE_KEY_PASSPHRASE": secrets.token_urlsafe(24),
+        "OBOLE_OPERATOR_NAME": OPERATOR_NAME,
+        "OBOLE_BANK_IBAN": OPERATOR_IBAN,
+        "OBOLE_BANK_FOLDER": str(folder / "bank"),
+        "OBOLE_SANDBOX_FOLDER": str(folder / "bank"),
+        "OBOLE_BANK_FEES": f"EUR={BANK_FEE}",
+    }
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
+
+
+def _write_private(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(text)
+
+
+def _python(module: str, *arguments: str, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(
+        command, env=environment_with(environment), capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{module} {arguments[0]}: {done.stderr or done.stdout}")
