@@ -1,0 +1,200 @@
+"""A wallet that kills itself: ``python -m tests.faults.child SCENARIO STEP WHEN``, settings from the environment.
+
+It does what SCENARIO names and sends itself SIGKILL right ``before`` or ``after`` its STEP-th commit or rename; for
+step 0 it lives. Only those two can be seen by anybody else: what dies between them was memory. The end of a
+transaction that only read is no step, since dying there is dying after the step before. Each step is noted in
+the file that STEPS_FILE names, if any, with the verb that took it.
+
+Without arguments it is a nursery: it reads one request a line and forks a process for each, which spares them
+Python's start; it has no threads and no connections of its own.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from werkzeug.serving import make_server
+
+from app import create_app
+from sandbox_bank.bank import Bank
+from settlement import business_day, nightly, payouts, scheduler
+from wallet import clock, vouchers
+from wallet.api.context import EXTENSION, Obole
+from wallet.db import Database
+from wallet.keys import Keyring
+
+# No child outlives this, whatever becomes of who started it.
+LONGEST_LIFE_SECONDS = 120
+_ROOMS = tuple(str(Path(__file__).parents[2] / package) for package in ("wallet", "settlement"))
+
+
+def serve(app: Flask, listener: socket.socket) -> None:
+    """The HTTP interface, one request after the other."""
+    make_server("127.0.0.1", 0, app, fd=listener.fileno()).serve_forever()
+
+
+def settle(obole: Obole) -> None:
+    """The nightly run: close, balance, cut, place, render, submit."""
+    nightly.run(obole.database, nightly.bank_of(obole.settings), at=clock.now())
+
+
+def collect(obole: Obole) -> None:
+    """Import what lies in the inbox."""
+    scheduler.collect(obole.database, nightly.bank_of(obole.settings))
+
+
+def lapse(obole: Obole) -> None:
+    """Give back the holds that have ended."""
+    scheduler.lapse(obole.database)
+
+
+def rotate(obole: Obole) -> None:
+    """Make a new signing key."""
+    Keyring.open(obole.settings.key_file, obole.settings.key_passphrase).rotate(now=clock.now())
+
+
+def work_the_bank(obole: Obole) -> None:
+    """One pass of the sandbox bank, which has nothing to do with the wallet but the folder."""
+    with closing(Bank(obole.settings.bank_folder or "")) as bank:
+        bank.work()
+
+
+SCENARIOS: dict[str, Callable[[Obole], None]] = {
+    "settle": settle,
+    "collect": collect,
+    "lapse": lapse,
+    "rotate": rotate,
+    "bank": work_the_bank,
+}
+
+
+def small_batches() -> None:
+    """Several chunks of everything in a scene of a handful."""
+    payouts._BATCH = 2
+    payouts.candidates.__kwdefaults__["limit"] = 2
+    business_day._BATCH = 3
+    vouchers.lapse.__kwdefaults__["limit"] = 2
+
+
+def arm(database: Database, step: int, when: str, steps: Path | None) -> None:
+    """Count commits and renames from here, and die at the chosen one."""
+    taken = 0
+
+    def deadly(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            nonlocal taken
+            verb = _verb(sys._getframe(1))
+            if verb is None:
+                return real(*args, **options)
+            taken += 1
+            if steps is not None:
+                with steps.open("a") as journal:
+                    journal.write(f"{verb}\n")
+            if (taken, when) == (step, "before"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = real(*args, **options)
+            if (taken, when) == (step, "after"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        return wrapped
+
+    dialect = database.engine.dialect
+    dialect.do_commit = deadly(dialect.do_commit)  # type: ignore[method-assign]
+    for name in ("rename", "replace", "link"):
+        setattr(os, name, deadly(getattr(os, name)))
+
+
+def _verb(frame: FrameType | None) -> str | None:
+    """The wallet's function at work, as ``module.function``; None inside a transaction that only reads."""
+    found = None
+    while frame is not None:
+        code = frame.f_code
+        if code is _READ:
+            return None
+        if found is None and code.co_filename.startswith(_ROOMS) and not code.co_filename.endswith("/db.py"):
+            found = f"{Path(code.co_filename).stem}.{code.co_name}"
+        frame = frame.f_back
+    return found or "elsewhere"
+
+
+_READ = Database.read.__wrapped__.__code__  # type: ignore[attr-defined]
+
+
+def _live(app: Flask, scenario: str, step: int, when: str, given: Mapping[str, str], listener: Any) -> None:
+    """Do one scenario on the database and folder in ``given``, or on those of the settings."""
+    obole: Obole = app.extensions[EXTENSION]
+    changes: dict[str, Any] = {}
+    if given:
+        folder = Path(given["folder"])
+        changes = {
+            "database_url": given["database_url"],
+            "key_file": folder / "wallet.keys",
+            "bank_folder": folder / "bank",
+            "sandbox_folder": folder / "bank",
+        }
+    settings = replace(obole.settings, **changes)
+    obole = replace(obole, settings=settings, database=Database(settings.database_url))
+    app.extensions[EXTENSION] = obole
+    small_batches()
+    noted = given.get("steps") or os.environ.get("STEPS_FILE")
+    if step:
+        arm(obole.database, step, when, Path(noted) if noted else None)
+    if scenario == "serve":
+        serve(app, listener)
+    else:
+        SCENARIOS[scenario](obole)
+
+
+def nursery(app: Flask) -> None:
+    """Fork a child for each request on standard input: say its pid and port, and when it has ended its status."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        listener = socket.create_server(("127.0.0.1", 0)) if asked["scenario"] == "serve" else None
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.alarm(LONGEST_LIFE_SECONDS)
+                _live(app, asked["scenario"], asked["step"], asked["when"], asked, listener)
+                status = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        port = None
+        if listener is not None:
+            port = listener.getsockname()[1]
+            listener.close()
+        _say(pid=pid, port=port)
+        _say(status=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _say(**facts: object) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> None:
+    """See the module."""
+    app = create_app()
+    if not arguments:
+        nursery(app)
+        return
+    scenario, step, when = arguments
+    listener = socket.create_server(("127.0.0.1", 0)) if scenario == "serve" else None
+    if listener is not None:
+        _say(pid=os.getpid(), port=listener.getsockname()[1])
+    _live(app, scenario, int(step), when, {}, listener)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
