@@ -26,6 +26,8 @@ threads = 16
 graceful_timeout = 30
 timeout = 60
 keepalive = 5
+# Signals are enough to steer it, and its socket would be one more thing in somebody's home directory.
+control_socket_disable = True
 # The application writes one JSON line for each request itself.
 accesslog = None
 

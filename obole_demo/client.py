@@ -25,6 +25,10 @@ class Transport(Protocol):
         """Status and body of the answer."""
 
 
+# Well under what the server keeps an idle connection open for, so that it does not close under our request.
+_IDLE_SECONDS = 2
+
+
 @dataclass(slots=True)
 class Http:
     """Over a kept-alive connection to ``host:port``."""
@@ -32,15 +36,18 @@ class Http:
     host: str
     port: int
     connection: http.client.HTTPConnection | None = None
+    used_at: float = 0
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
         """Status and body; raises OSError when nobody listens."""
-        if self.connection is None:
+        if self.connection is None or time.monotonic() - self.used_at > _IDLE_SECONDS:
             self.connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         try:
             self.connection.request(method, path, body, dict(headers))
             response = self.connection.getresponse()
-            return response.status, response.read()
+            answer = response.status, response.read()
+            self.used_at = time.monotonic()
+            return answer
         except (OSError, http.client.HTTPException):
             self.connection.close()
             self.connection = None

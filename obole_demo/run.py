@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from obole_demo import setup, town
-from obole_demo.client import Client, Http, Merchant, Shopper
+from obole_demo.client import Client, Http, Merchant, Refused, Shopper
 
 _PURCHASES = 300
-_TOP_UP = "20.00"
+_TOP_UP = "50.00"
 _LOOK_SECONDS = "2"
 
 
@@ -101,7 +101,12 @@ def _make_town(console: Console, settings: dict[str, str], folder: Path, transpo
         return
     operator = Client(transport, _flask(settings, "operator", "add", "demo").strip())
     with console.status("a town opens its shops"):
-        sellers = town.merchants(operator, transport, 8)
+        try:
+            sellers = town.merchants(operator, transport, 8)
+        except Refused as refusal:
+            if refusal.problem["code"] == "already_exists":
+                raise SystemExit(f"{folder} holds a town that was left half built: remove it, then start again.") from None
+            raise
         buyers = town.shoppers(operator, transport, 6, origin=settings["OBOLE_ORIGIN"])
         for buyer in buyers:
             buyer.top_up(_TOP_UP, town.CURRENCY)

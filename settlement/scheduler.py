@@ -6,6 +6,7 @@ strike the cut-off twice in autumn and, somewhere, not at all in spring.
 """
 
 import datetime as dt
+import logging
 from typing import TypedDict
 
 import structlog
@@ -21,6 +22,8 @@ from wallet.db import Database
 from wallet.errors import BankMessageInvalid
 
 log = structlog.get_logger()
+# It says so each time it does nothing, every few seconds; our jobs log what they did, and failures are logged below.
+logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 class Collected(TypedDict):
@@ -39,11 +42,11 @@ def build(database: Database, bank: Bank, *, cutoff: dt.time, every_seconds: int
     jobs.add_listener(_log_error, EVENT_JOB_ERROR)
     nightly_at = CronTrigger(hour=cutoff.hour, minute=cutoff.minute, second=cutoff.second, timezone=dt.UTC)
     often = IntervalTrigger(seconds=every_seconds, timezone=dt.UTC)
-    jobs.add_job(lambda: settle(database, bank), nightly_at, id="settle")
-    jobs.add_job(lambda: collect(database, bank), often, id="collect")
-    jobs.add_job(lambda: lapse(database), often, id="lapse")
+    jobs.add_job(settle, nightly_at, (database, bank), id="settle")
+    jobs.add_job(collect, often, (database, bank), id="collect")
+    jobs.add_job(lapse, often, (database,), id="lapse")
     # What came due while nobody was there is caught up with at once.
-    jobs.add_job(lambda: catch_up(database, bank, cutoff=cutoff), id="catch-up")
+    jobs.add_job(catch_up, None, (database, bank), {"cutoff": cutoff}, id="catch-up")
     return jobs
 
 
