@@ -16,7 +16,9 @@ from settlement import pain001
 from settlement.bank import Connector
 from settlement.models import FileState, TransactionState, bank_files, bank_transactions
 from wallet.db import Database
-from wallet.errors import BankFileNotFound
+from wallet.errors import BankFileNotFound, BankMessageInvalid
+
+_LONGEST_NAME = 70
 
 
 def render(database: Database, run_id: UUID, *, at: dt.datetime) -> int:
@@ -117,7 +119,7 @@ def _content(conn: Connection, file: Row[tuple[object, ...]]) -> bytes:
             pain001.Instruction(
                 end_to_end_id=row.end_to_end_id,
                 amount_micros=row.amount_micros,
-                creditor_name=row.creditor_name,
+                creditor_name=_bank_name(row.creditor_name),
                 creditor_iban=row.creditor_iban,
                 creditor_bic=None,
                 reference=row.reference,
@@ -125,6 +127,15 @@ def _content(conn: Connection, file: Row[tuple[object, ...]]) -> bytes:
             for row in rows
         ],
     )
+
+
+def _bank_name(name: str) -> str:
+    """A name that has nothing in it for the bank ("/") must not keep the others in its file from being paid."""
+    try:
+        pain001.sepa_text(name, _LONGEST_NAME)
+    except BankMessageInvalid:
+        return "NOTPROVIDED"
+    return name
 
 
 def _move(conn: Connection, message_id: str, old: TransactionState, new: TransactionState, at: dt.datetime) -> None:

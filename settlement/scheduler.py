@@ -45,8 +45,8 @@ def build(database: Database, bank: Bank, *, cutoff: dt.time, every_seconds: int
     jobs.add_job(settle, nightly_at, (database, bank), id="settle")
     jobs.add_job(collect, often, (database, bank), id="collect")
     jobs.add_job(lapse, often, (database,), id="lapse")
-    # What came due while nobody was there is caught up with at once.
-    jobs.add_job(catch_up, None, (database, bank), {"cutoff": cutoff}, id="catch-up")
+    # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
+    jobs.add_job(catch_up, often, (database, bank), {"cutoff": cutoff}, id="catch-up", next_run_time=clock.now())
     return jobs
 
 

@@ -1,0 +1,174 @@
+"""The command line: the same verbs at a terminal, with an exit status that programs can trust."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop, make_settings
+from wallet.models import purses
+
+
+@pytest.fixture
+def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
+    with Shop(make_settings(tmp_path, database_url)) as shop:
+        yield shop
+
+
+def flask(shop: Shop, *command: str, status: int = 0) -> str:
+    """What ``flask …`` prints; fails unless it exits with ``status``."""
+    done = shop.app.test_cli_runner().invoke(args=list(command))
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.stdout if status == 0 else done.output
+
+
+def said(shop: Shop, *command: str, status: int = 0) -> Any:
+    """The JSON that ``flask … --json`` prints."""
+    return json.loads(flask(shop, *command, "--json", status=status).splitlines()[-1])
+
+
+def sold(shop: Shop, amount: str = "0.50") -> Any:
+    merchant, purse = shop.merchant(), shop.purse("5.00")
+    shop.redeem(merchant, shop.voucher(purse, merchant, amount))
+    return merchant
+
+
+def test_a_run_pays_and_run_again_changes_nothing(shop: Shop) -> None:
+    sold(shop)
+    first, again = said(shop, "settlement", "run"), said(shop, "settlement", "run")
+    assert first == again
+    assert first["state"] == "submitted"
+    assert [each["amount"] for each in first["bank_transactions"]] == ["0.50"]
+    assert "payout" in flask(shop, "settlement", "run")
+
+
+def test_the_steps_one_by_one_end_where_the_run_does(shop: Shop) -> None:
+    sold(shop)
+    closed = said(shop, "settlement", "close")
+    assert closed["closed"] is True
+    cut = said(shop, "settlement", "cut", "--business-date", closed["business_date"])
+    assert (cut["bank_transactions"], cut["files"]) == (1, 1)
+    assert said(shop, "settlement", "render", cut["run"])["files"] == 1
+    assert said(shop, "settlement", "submit", cut["run"])["files"] == 1
+    assert said(shop, "settlement", "run", "--business-date", closed["business_date"])["state"] == "submitted"
+
+
+def test_preview_says_what_tonight_needs(shop: Shop) -> None:
+    sold(shop, "2.00")
+    preview = said(shop, "settlement", "preview")
+    assert (preview["payouts"], preview["payouts_amount"], preview["needed"]) == (1, "2.00", "2.38")
+    assert preview["enough"] is False
+
+
+def test_the_audit_exits_with_1_when_a_cent_is_missing(shop: Shop) -> None:
+    sold(shop)
+    assert "WRONG" not in flask(shop, "audit")
+    with shop.database.write() as conn:
+        conn.execute(purses.update().values(balance_micros=purses.c.balance_micros - 10_000))
+    checks = json.loads(flask(shop, "audit", "--json", status=1))
+    assert [check["name"] for check in checks if not check["ok"]] == ["each purse's balance equals its transfers"]
+    assert "WRONG" in flask(shop, "audit", status=1)
+
+
+def test_importing_garbage_is_an_error_with_its_code(shop: Shop, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.xml"
+    garbage.write_bytes(b"<!DOCTYPE x><x/>")
+    assert "bank_message_invalid" in flask(shop, "settlement", "import", str(garbage), status=1)
+    (tmp_path / "bank" / "inbox").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "bank" / "inbox" / "1.xml").write_bytes(b"<x/>")
+    assert said(shop, "settlement", "import", status=1)["refused"] == 1
+
+
+def test_breaks_are_listed_and_make_the_status_1(shop: Shop, tmp_path: Path) -> None:
+    assert flask(shop, "settlement", "breaks") == ""
+    statement = tmp_path / "statement.xml"
+    statement.write_text(statement_with_a_stranger(shop))
+    assert said(shop, "settlement", "import", str(statement))["breaks"] == ["unknown_entry"]
+    found = said(shop, "settlement", "breaks", status=1)
+    assert (found["kind"], found["difference"]) == ("unknown_entry", "12.00")
+    purse = shop.purse("0.00")
+    flask(shop, "settlement", "assign", found["id"], "--purse", str(purse.id))
+    assert flask(shop, "settlement", "breaks") == ""
+    assert said(shop, "purse", "show", str(purse.id))["balance"] == "12.00"
+    assert "not_found" in flask(shop, "settlement", "assign", found["id"], "--purse", str(purse.id), status=1)
+
+
+def test_only_an_unknown_payout_is_decided_by_a_person(shop: Shop) -> None:
+    merchant = sold(shop)
+    run = said(shop, "settlement", "run")
+    assert run["state"] == "submitted"
+    payout = shop.get("/v1/payouts", token=merchant.token).get_json()["items"][0]["id"]
+    output = flask(shop, "settlement", "decide", payout, "executed", "--why", "asked", status=1)
+    assert "payout_not_unknown" in output
+
+
+def test_an_operators_key_works_until_it_is_revoked(shop: Shop) -> None:
+    token = flask(shop, "operator", "add", "Ada").strip()
+    assert shop.get("/v1/audit", token=token).status_code == 200
+    listed = said(shop, "operator", "list")
+    assert (listed["label"], listed["revoked_at"]) == ("Ada", None)
+    assert token not in flask(shop, "operator", "list")
+    flask(shop, "operator", "revoke", listed["id"])
+    assert shop.get("/v1/audit", token=token).status_code == 401
+
+
+def test_a_suspended_merchant_sells_nothing_until_it_is_resumed(shop: Shop) -> None:
+    merchant, purse = shop.merchant(), shop.purse("5.00")
+    flask(shop, "merchant", "suspend", str(merchant.id))
+    assert shop.pay(purse, merchant, "0.10").status_code == 404
+    flask(shop, "merchant", "resume", str(merchant.id))
+    assert shop.pay(purse, merchant, "0.10").status_code == 201
+    assert "merchant_not_found" in flask(shop, "merchant", "suspend", str(purse.id), status=1)
+
+
+def test_a_merchant_is_taken_on_paid_elsewhere_and_listed(shop: Shop) -> None:
+    command = ["merchant", "add", "--name", "Bakery", "--iban", MERCHANT_IBAN, "--origin", "https://bakery.example"]
+    added = flask(shop, *command, "--currency", "EUR", "--email", "till@bakery.example", "--commission-bp", "150")
+    merchant_id = added.split()[1]
+    flask(shop, "merchant", "iban", merchant_id, SHOPPER_IBAN)
+    listed = said(shop, "merchant", "list")
+    assert (listed["id"], listed["iban"]) == (merchant_id, SHOPPER_IBAN)
+    assert "iban_invalid" in flask(shop, "merchant", "iban", merchant_id, "FR00", status=1)
+    assert "validation_failed" in flask(shop, *command, "--currency", "???", "--email", "x", status=1)
+
+
+def test_a_purse_is_opened_frozen_and_thawed(shop: Shop) -> None:
+    opened = flask(shop, "purse", "open", "--currency", "EUR", "--email", "a@a.example", "--name", "Ada")
+    purse_id = opened.split()[1]
+    flask(shop, "purse", "freeze", purse_id)
+    assert said(shop, "purse", "show", purse_id)["frozen"] is True
+    flask(shop, "purse", "unfreeze", purse_id)
+    assert said(shop, "purse", "show", purse_id)["frozen"] is False
+
+
+def test_rotating_the_keys_keeps_the_old_one_listed(shop: Shop) -> None:
+    before = said(shop, "keys", "list")["kid"]
+    after = flask(shop, "keys", "rotate").strip()
+    listed = [json.loads(line) for line in flask(shop, "keys", "list", "--json").splitlines()]
+    assert [key["kid"] for key in listed] == [before, after]
+    assert listed[0]["retired_at"] is not None
+
+
+def test_migrating_again_changes_nothing(shop: Shop) -> None:
+    flask(shop, "migrate")
+    with shop.database.read() as conn:
+        assert conn.execute(sa.text("SELECT count(*) FROM business_days")).scalar_one() == 1
+
+
+def statement_with_a_stranger(shop: Shop) -> str:
+    return f"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt>
+        <GrpHdr><MsgId>M1</MsgId><CreDtTm>2026-05-04T22:10:00Z</CreDtTm></GrpHdr>
+        <Stmt><Id>S1</Id><CreDtTm>2026-05-04T22:10:00Z</CreDtTm>
+        <Acct><Id><IBAN>{shop.settings.bank_iban}</IBAN></Id><Ccy>EUR</Ccy></Acct>
+        <Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">0.00</Amt><CdtDbtInd>CRDT</CdtDbtInd>
+        <Dt><Dt>2026-05-04</Dt></Dt></Bal>
+        <Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">12.00</Amt><CdtDbtInd>CRDT</CdtDbtInd>
+        <Dt><Dt>2026-05-04</Dt></Dt></Bal>
+        <Ntry><Amt Ccy="EUR">12.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>
+        <BookgDt><Dt>2026-05-04</Dt></BookgDt><AcctSvcrRef>A1</AcctSvcrRef>
+        <BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd><SubFmlyCd>ESCT</SubFmlyCd></Fmly></Domn></BkTxCd>
+        <NtryDtls><TxDtls><RmtInf><Ustrd>for my purse</Ustrd></RmtInf></TxDtls></NtryDtls></Ntry>
+        </Stmt></BkToCstmrStmt></Document>"""
