@@ -100,6 +100,7 @@ class BreakKind(StrEnum):
     REJECTED_AFTER_BOOKING = "rejected_after_booking"
     STATEMENT_GAP = "statement_gap"
     CURRENCY_DIFFERS = "currency_differs"
+    DUPLICATE_REFUSED = "duplicate_refused"
 
 
 settlement_runs = Table(

@@ -58,6 +58,9 @@ _RETURNED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_RETURNED,
     TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_RETURNED,
 }
+# Rejected because the bank has had it before (ISO 20022 ExternalStatusReason1Code): the first one stands, and taking
+# this for a rejection of it would pay twice. We send nothing twice, but the software between us and the bank might.
+_DUPLICATE = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})
 _AT_THE_BANK = [
     TransactionState.SUBMITTED.value,
     TransactionState.ACCEPTED.value,
@@ -194,10 +197,15 @@ def open_breaks(conn: Connection, *, before: UUID | None, limit: int) -> Sequenc
 
 
 def awaited(conn: Connection, *, submitted_before: dt.datetime) -> Sequence[Row[tuple[object, ...]]]:
-    """The reverse: bank transactions the books have and the bank has not told of since ``submitted_before``."""
+    """The reverse: bank transactions the bank has not told of since ``submitted_before``, and *unknown* ones."""
     return conn.execute(
         select(bank_transactions)
-        .where(bank_transactions.c.state.in_(_AT_THE_BANK), bank_transactions.c.state_since < submitted_before)
+        .where(
+            bank_transactions.c.state.in_(_AT_THE_BANK),
+            # Whatever is unknown was late when it became so.
+            (bank_transactions.c.state == TransactionState.UNKNOWN.value)
+            | (bank_transactions.c.state_since < submitted_before),
+        )
         .order_by(bank_transactions.c.id)
     ).all()
 
@@ -232,6 +240,10 @@ class _Books:
             self._break(BreakKind.UNKNOWN_TRANSACTION, detail=f"Status for file {report.original_message_id}.")
             return
         bank_file_room.acknowledge(self.conn, file, at=self.at)
+        if report.group_status is pain002.Status.REJECTED and report.group_reason_code in _DUPLICATE:
+            detail = f"{report.group_reason_code} for file {file}: the bank has had it before."
+            self._break(BreakKind.DUPLICATE_REFUSED, detail=detail)
+            return
         told: set[str] = set()
         for status in report.transactions:
             told.add(status.end_to_end_id or status.instruction_id or "")
@@ -259,6 +271,9 @@ class _Books:
         new = TransactionState.ACCEPTED if accepted else TransactionState.REJECTED
         detail = " ".join(part for part in (code, text) if part)[:200] or None
         if row.state in (new.value, TransactionState.RETURNED.value):
+            return
+        if not accepted and code in _DUPLICATE:
+            self._break(BreakKind.DUPLICATE_REFUSED, transaction=row, detail=f"Rejected: {detail}.")
             return
         if _move(self.conn, row, new, self.at, detail=detail):
             self.imported.statuses += 1

@@ -38,12 +38,18 @@ class Terms:
     bank_fee: BankFeeBearer = BankFeeBearer.OPERATOR
 
 
-def valid_iban(text: str) -> str:
-    """The IBAN in its electronic form (ISO 13616), check digits and country format verified; or `IbanInvalid`."""
+def valid_iban(text: str, *, currency: str | None = None) -> str:
+    """The IBAN in its electronic form (ISO 13616), check digits and country format verified; or `IbanInvalid`.
+
+    One that is to be paid in euro must be in the SEPA zone: anywhere else, the bank would refuse its whole file.
+    """
     try:
-        return str(schwifty.IBAN(text).compact)
+        iban = schwifty.IBAN(text)
     except (SchwiftyException, ValueError) as error:
         raise IbanInvalid(f"That is not a valid IBAN: {error}.") from None
+    if currency == "EUR" and not iban.in_sepa_zone:
+        raise IbanInvalid("Euro can be sent only to accounts in the SEPA zone.")
+    return str(iban.compact)
 
 
 def register(
@@ -67,7 +73,7 @@ def register(
             legal_name=legal_name,
             email=email,
             origin=origin,
-            iban=valid_iban(iban),
+            iban=valid_iban(iban, currency=currency),
             currency=currency,
             state=MerchantState.ACTIVE.value,
             commission_bp=terms.commission_bp,
@@ -107,7 +113,7 @@ def set_state(conn: Connection, merchant_id: UUID, state: MerchantState) -> None
 
 def change_iban(conn: Connection, merchant_id: UUID, iban: str) -> None:
     """Pay the merchant elsewhere from the next cut on. Raises `IbanInvalid` or `MerchantNotFound`."""
-    _change(conn, merchant_id, iban=valid_iban(iban))
+    _change(conn, merchant_id, iban=valid_iban(iban, currency=find(conn, merchant_id).currency))
 
 
 def _change(conn: Connection, merchant_id: UUID, **columns: str) -> None:

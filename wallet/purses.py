@@ -208,7 +208,7 @@ def withdraw(
             currency=amount.currency,
             amount_micros=amount.micros,
             creditor_name=name,
-            creditor_iban=valid_iban(iban),
+            creditor_iban=valid_iban(iban, currency=amount.currency),
             requested_at=at,
         )
         .returning(withdrawals)

@@ -531,7 +531,7 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "kind IN ('unknown_entry', 'amount_differs', 'booked_twice', 'booked_after_rejection', 'returned_before_booked', 'returned_twice', 'top_up_reversed', 'unknown_transaction', 'rejected_after_booking', 'statement_gap', 'currency_differs')",
+            "kind IN ('unknown_entry', 'amount_differs', 'booked_twice', 'booked_after_rejection', 'returned_before_booked', 'returned_twice', 'top_up_reversed', 'unknown_transaction', 'rejected_after_booking', 'statement_gap', 'currency_differs', 'duplicate_refused')",
             name=op.f("ck_breaks_kind_known"),
         ),
         sa.ForeignKeyConstraint(

@@ -121,6 +121,8 @@ def _audit_chain(counter: Counter, currency: str) -> None:
     refs: list[str] = []
     for number, statement in enumerate(told.values(), start=1):
         assert statement.elctrnc_seq_nb == number
+        assert statement.acct.ccy == currency
+        assert {part.amt.ccy for part in (*statement.bal, *statement.ntry)} == {currency}
         opened, closed = (_signed(balance.amt.value, balance.cdt_dbt_ind) for balance in statement.bal)
         assert [balance.tp.cd_or_prtry.cd for balance in statement.bal] == ["OPBD", "CLBD"]
         assert closing in (None, opened)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sandbox_bank.bank import Bank
+from sandbox_bank import bank
 from sandbox_bank.books import Books
 from tests.sandbox_bank.conftest import MONDAY
 
@@ -39,9 +39,9 @@ def _work_in_a_fork(folder: Path, step: int) -> bool:
         status = 1
         try:
             _arm(step)
-            bank = Bank(folder)
+            opened = bank.Bank(folder)
             for _ in range(PASSES):
-                bank.work(MONDAY)
+                opened.work(MONDAY)
             status = 0
         finally:
             os._exit(status)
@@ -52,23 +52,37 @@ def _work_in_a_fork(folder: Path, step: int) -> bool:
 
 
 def _arm(step: int) -> None:
-    """Count commits and renames and die before the chosen one.
+    """Count commits, renames and writes outside any transaction, and die before the chosen one.
 
     Only these can be seen by another process, and just after one is just before the next: memory dies too.
     """
     taken = 0
 
+    def tick() -> None:
+        nonlocal taken
+        taken += 1
+        if taken == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def deadly(real: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any) -> Any:
-            nonlocal taken
-            taken += 1
-            if taken == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+            tick()
             return real(*args)
 
         return wrapped
 
-    setattr(Books, "commit", deadly(Books.commit))  # noqa: B010
+    class WatchedBooks(Books):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self.db.set_trace_callback(self._watch)
+
+        def _watch(self, statement: str) -> None:
+            if not self.db.in_transaction and statement.startswith(("INSERT", "UPDATE", "DELETE")):
+                tick()
+
+        commit = deadly(Books.commit)
+
+    setattr(bank, "Books", WatchedBooks)  # noqa: B010
     setattr(Path, "replace", deadly(Path.replace))  # noqa: B010
 
 

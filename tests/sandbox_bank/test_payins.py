@@ -10,7 +10,7 @@ from tests.sandbox_bank.samples import PRESS, RF
 
 ORDER = {"id": "o1", "reference": RF, "amount": "10.00", "currency": "EUR", "name": "Alice"}
 
-WRONG = [
+WRONG: list[dict[str, object]] = [
     {"amount": 10},
     {"amount": "0.00"},
     {"amount": "-1.00"},

@@ -3,10 +3,14 @@
 from copy import deepcopy
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from lxml import etree
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+
+# For properties whose examples take milliseconds, on machines that may be busy.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 _ODD_TEXTS = st.one_of(
     st.sampled_from(

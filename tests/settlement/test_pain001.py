@@ -18,7 +18,7 @@ from xsdata.formats.dataclass.parsers import XmlParser
 
 from settlement import pain001
 from settlement.pain001 import Debtor, Instruction, Message
-from tests.settlement.mutants import GOLDEN
+from tests.settlement.mutants import GOLDEN, patient
 from wallet.errors import (
     AmountInvalid,
     AmountNotWholeMinor,
@@ -165,7 +165,8 @@ IBANS = [
     *("FR7630006000011234567890189", "DE89370400440532013000", "BE68539007547034", "NL91ABNA0417164300"),
     *("MT84MALT011000012345MTLCAST001S", "NO9386011117947", "GB29NWBK60161331926819"),
 ]
-IDS = st.from_regex(r"[A-Za-z0-9?:().,'+-]([A-Za-z0-9?:().,'+-]|/(?!/)){0,33}[A-Za-z0-9)]", fullmatch=True)
+_WORDS = st.text("ABCXYZabcxyz0123456789?:().,'+-", min_size=1, max_size=11)
+IDS = st.lists(_WORDS, min_size=1, max_size=3).map("/".join)
 REFERENCES = st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=21).map(rf)
 NAMES = st.text(min_size=1).filter(lambda text: any(character.isalnum() for character in text))
 
@@ -198,9 +199,10 @@ def bank_files(draw: st.DrawFn) -> tuple[Message, list[Instruction]]:
         creditor_bic=bics,
         reference=REFERENCES,
     )
-    return message, draw(st.lists(instruction, min_size=1, max_size=5, unique_by=lambda one: one.end_to_end_id))
+    return message, draw(st.lists(instruction, min_size=1, max_size=3, unique_by=lambda one: one.end_to_end_id))
 
 
+@patient
 @given(bank_files())
 def test_any_bank_file_is_valid_adds_up_and_is_the_same_again(
     file: tuple[Message, list[Instruction]],
@@ -276,6 +278,11 @@ def test_yen_have_no_cents() -> None:
         pain001.render(dataclasses.replace(MESSAGE, currency="JPY"), with_first(amount_micros=500_000)[:1])
 
 
+def test_no_currency_goes_beyond_what_the_books_hold() -> None:
+    with pytest.raises(AmountInvalid):
+        pain001.render(dataclasses.replace(MESSAGE, currency="CHF"), with_first(amount_micros=MAX_MICROS + 10_000)[:1])
+
+
 BAD_IDS = [
     *("", " ", "a b", "/a", "a/", "a//b", "/", "x" * 36, "é", "a_b", "a\n", "\na", "a;b", "a&b", "٣", "a\0"),
 ]
@@ -317,6 +324,7 @@ def test_a_file_without_instructions_is_refused() -> None:
         pain001.render(MESSAGE, [])
 
 
+@patient
 @given(st.text(max_size=40))
 def test_any_iban_is_printed_or_refused(text: str) -> None:
     try:
@@ -342,6 +350,7 @@ def test_the_schema_finds_what_is_wrong() -> None:
     [
         ("Boulangerie de l'Orée", "Boulangerie de l'Oree"),
         ("E\u0301te\u0301", "Ete"),
+        ("\u0418\u0306\u043e\u0434", "Yod"),
         ("Straße ẞ", "Strasse SS"),
         ("Œuvre, cœur & Æon", "OEuvre, coeur + AEon"),
         ("ŁÓDŹ Smørrebrød Þór", "LODZ Smorrebrod Thor"),
@@ -374,7 +383,8 @@ def test_a_text_of_which_nothing_is_left_is_refused(text: str) -> None:
         pain001.sepa_text(text, 70)
 
 
-@given(st.text(st.characters()), st.integers(1, 140))
+@patient
+@given(st.text(st.characters()) | st.text("a /\u00e9\u0301"), st.integers(1, 140) | st.integers(1, 5))
 def test_texts_are_always_in_the_character_set(text: str, max_length: int) -> None:
     try:
         printed = pain001.sepa_text(text, max_length)

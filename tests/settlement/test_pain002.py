@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from settlement import pain002
 from settlement.pain002 import Status
-from tests.settlement.mutants import GOLDEN, mutants
+from tests.settlement.mutants import GOLDEN, mutants, patient
 from wallet.errors import BankMessageInvalid
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted(GOLDEN.glob("pain002_*.xml"))}
@@ -103,6 +103,7 @@ def test_what_names_no_message_or_says_two_things_is_refused(old: bytes, new: by
         pain002.parse(SAMPLES["pain002_v03"].replace(old, new))
 
 
+@patient
 @given(st.binary(max_size=200) | st.sampled_from(sorted(SAMPLES.values())).flatmap(mutants))
 def test_any_bytes_are_a_report_or_are_refused(data: bytes) -> None:
     try:

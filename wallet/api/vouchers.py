@@ -143,6 +143,11 @@ def release(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) ->
         errors.CurrencyMismatch,
         errors.RefundExceedsCaptured,
     ],
+    # An amount comes with its currency: both, or neither.
+    requestBody={
+        "required": False,
+        "content": {JSON: {"schema": {"oneOf": [schemas.Empty, schemas.OfMoney]}}},
+    },
 )
 def refund(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) -> Response:
     """Give money back to the purse, before or after the payout; all that is left when no amount is named."""
