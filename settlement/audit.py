@@ -33,13 +33,31 @@ def audit(database: Database) -> list[Check]:
     with database.read() as conn:
         if conn.dialect.name == "postgresql":
             conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return [*_counted(conn), *_proofs(conn), *_held(conn), *_in_transit(conn), *_bank(conn), *_files(conn)]
+        balances = _balances(conn)
+        return [
+            *_counted(conn),
+            *_proofs(balances),
+            *_held(conn, balances),
+            *_in_transit(conn, balances),
+            *_bank(conn, balances),
+            *_files(conn),
+        ]
 
 
-_SIDES = """
-    SELECT id, business_date, credit_account_id AS account_id, amount_micros AS micros FROM transfers
+_Balances = dict[str, dict[str, int]]
+
+# What each account was credited and debited in all: two rows an account, however many transfers there are.
+_MOVED = """
+    SELECT credit_account_id AS account_id, sum(amount_micros) AS micros FROM transfers GROUP BY credit_account_id
     UNION ALL
-    SELECT id, business_date, debit_account_id, -amount_micros FROM transfers
+    SELECT debit_account_id, -sum(amount_micros) FROM transfers GROUP BY debit_account_id
+"""
+# The same by business day.
+_DAILY = """
+    SELECT credit_account_id AS account_id, business_date, sum(amount_micros) AS micros
+    FROM transfers GROUP BY credit_account_id, business_date
+    UNION ALL
+    SELECT debit_account_id, business_date, -sum(amount_micros) FROM transfers GROUP BY debit_account_id, business_date
 """
 
 _MOVES = """
@@ -61,7 +79,7 @@ _COUNTS = {
     "each purse's balance equals its transfers": f"""
         SELECT count(*) FROM purses p
         LEFT JOIN accounts a ON a.owner_id = p.id AND a.kind = 'purse' AND a.currency = p.currency
-        LEFT JOIN (SELECT account_id, sum(micros) AS micros FROM ({_SIDES}) s GROUP BY account_id) moved
+        LEFT JOIN (SELECT account_id, sum(micros) AS micros FROM ({_MOVED}) s GROUP BY account_id) moved
                ON moved.account_id = a.id
         WHERE a.id IS NULL OR p.balance_micros <> coalesce(moved.micros, 0)""",
     "no purse is below its limit": """
@@ -119,7 +137,7 @@ _COUNTS = {
     "closing balances equal the transfers up to their day": f"""
         WITH daily AS (
             SELECT s.account_id, s.business_date, sum(s.micros) AS micros
-            FROM ({_SIDES}) s JOIN business_days b ON b.business_date = s.business_date
+            FROM ({_DAILY}) s JOIN business_days b ON b.business_date = s.business_date
             WHERE b.state = 'balanced' GROUP BY s.account_id, s.business_date),
         running AS (
             SELECT account_id, business_date,
@@ -194,11 +212,11 @@ def _counted(conn: Connection) -> Iterator[Check]:
         yield Check(name=sentence, ok=wrong == 0, figures={"wrong": wrong})
 
 
-def _balances(conn: Connection) -> dict[str, dict[str, int]]:
+def _balances(conn: Connection) -> _Balances:
     rows = conn.execute(
         sa.text(f"""
             SELECT a.currency, a.kind, coalesce(sum(s.micros), 0) AS micros
-            FROM accounts a LEFT JOIN ({_SIDES}) s ON s.account_id = a.id
+            FROM accounts a LEFT JOIN ({_MOVED}) s ON s.account_id = a.id
             GROUP BY a.currency, a.kind ORDER BY a.currency""")
     )
     balances: dict[str, dict[str, int]] = {}
@@ -207,8 +225,8 @@ def _balances(conn: Connection) -> dict[str, dict[str, int]]:
     return balances
 
 
-def _proofs(conn: Connection) -> Iterator[Check]:
-    for currency, kinds in _balances(conn).items():
+def _proofs(balances: _Balances) -> Iterator[Check]:
+    for currency, kinds in balances.items():
         owed = {kind: kinds.get(kind, 0) for kind in ("purse", "held", "payable", "in_transit", "fee_income")}
         owned = {kind: -kinds.get(kind, 0) for kind in ("bank_fees", "bank", "card_clearing")}
         yield Check(
@@ -219,15 +237,15 @@ def _proofs(conn: Connection) -> Iterator[Check]:
         )
 
 
-def _held(conn: Connection) -> Iterator[Check]:
+def _held(conn: Connection, balances: _Balances) -> Iterator[Check]:
     held = _by_currency(
         conn, "SELECT currency, sum(amount_micros) FROM vouchers WHERE state = 'held' GROUP BY currency"
     )
-    for currency, kinds in _balances(conn).items():
+    for currency, kinds in balances.items():
         yield _equal("held equals the held vouchers", currency, kinds.get("held", 0), held.get(currency, 0))
 
 
-def _in_transit(conn: Connection) -> Iterator[Check]:
+def _in_transit(conn: Connection, balances: _Balances) -> Iterator[Check]:
     moving = _by_currency(
         conn,
         """
@@ -239,12 +257,12 @@ def _in_transit(conn: Connection) -> Iterator[Check]:
             WHERE id NOT IN (SELECT id FROM bank_transactions WHERE kind = 'withdrawal')) m
         GROUP BY currency""",
     )
-    for currency, kinds in _balances(conn).items():
+    for currency, kinds in balances.items():
         sentence = "in transit equals what the bank has not yet answered"
         yield _equal(sentence, currency, kinds.get("in_transit", 0), moving.get(currency, 0))
 
 
-def _bank(conn: Connection) -> Iterator[Check]:
+def _bank(conn: Connection, balances: _Balances) -> Iterator[Check]:
     """The bank's last closing balance against the books', every difference an entry or a gap that is listed."""
     matched = _by_currency(
         conn, "SELECT currency, sum(amount_micros) FROM statement_entries WHERE match <> 'break' GROUP BY currency"
@@ -267,7 +285,7 @@ def _bank(conn: Connection) -> Iterator[Check]:
                                WHERE l.currency = s.currency AND l.kind = 'camt.053'
                                  AND l.closing_micros IS NOT NULL)""",
     )
-    for currency, kinds in _balances(conn).items():
+    for currency, kinds in balances.items():
         books = -kinds.get("bank", 0)
         yield _equal("the bank account equals the entries it explains", currency, books, matched.get(currency, 0))
         if currency not in closing:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection, Row, RowMapping
 
 from wallet.db import Database
 from wallet.errors import BusinessDateInvalid
@@ -89,24 +89,12 @@ def _day(conn: Connection, business_date: dt.date) -> Row[tuple[object, ...]] | 
 
 def _balance_day(database: Database, day: Row[tuple[object, ...]]) -> int:
     stored = 0
-    with database.read() as reading:
-        rows = reading.execution_options(yield_per=_BATCH).execute(_closing(day))
+    streamed = {"yield_per": _BATCH}
+    with database.read() as reading, reading.execute(_closing(day), execution_options=streamed) as rows:
         for batch in rows.mappings().partitions(_BATCH):
             with database.write() as conn:
-                insert = sqlite.insert if database.is_sqlite else postgresql.insert
-                # A run that was killed here left some rows behind; they are the same rows.
-                conn.execute(
-                    insert(closing_balances).on_conflict_do_nothing(index_elements=["account_id", "business_date"]),
-                    [
-                        {
-                            "account_id": row["account_id"],
-                            "business_date": day.business_date,
-                            "balance_micros": int(row["before_micros"] + row["moved_micros"]),
-                        }
-                        for row in batch
-                    ],
-                )
-                stored += len(batch)
+                _store(conn, day.business_date, batch)
+            stored += len(batch)
     with database.write() as conn:
         conn.execute(
             business_days.update()
@@ -117,6 +105,24 @@ def _balance_day(database: Database, day: Row[tuple[object, ...]]) -> int:
             .values(state=DayState.BALANCED.value)
         )
     return stored
+
+
+def _store(conn: Connection, business_date: dt.date, batch: Sequence[RowMapping]) -> None:
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    # A run that was killed here left some rows behind; they are the same rows. RETURNING sends many in one statement.
+    conn.execute(
+        insert(closing_balances)
+        .on_conflict_do_nothing(index_elements=["account_id", "business_date"])
+        .returning(closing_balances.c.account_id),
+        [
+            {
+                "account_id": row["account_id"],
+                "business_date": business_date,
+                "balance_micros": int(row["before_micros"] + row["moved_micros"]),
+            }
+            for row in batch
+        ],
+    )
 
 
 def _closing(day: Row[tuple[object, ...]]) -> sa.Select[tuple[object, ...]]:

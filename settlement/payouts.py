@@ -125,10 +125,9 @@ def candidates(
     conn: Connection, *, up_to: dt.date, after: UUID = _FIRST, only: UUID | None = None, limit: int = _BATCH
 ) -> Sequence[tuple[Row[tuple[object, ...]], Owed]]:
     """Merchants without a payout for ``up_to``, in order of id above ``after``, each with what it is owed."""
-    last = (
-        select(payouts.c.merchant_id, func.max(payouts.c.business_date).label("business_date"))
-        .group_by(payouts.c.merchant_id)
-        .subquery("last")
+    earlier = payouts.alias("earlier")
+    last_date = (
+        select(func.max(earlier.c.business_date)).where(earlier.c.merchant_id == merchants.c.id).scalar_subquery()
     )
     query = (
         select(
@@ -146,15 +145,11 @@ def candidates(
                 accounts.c.currency == merchants.c.currency,
             ),
         )
-        .outerjoin(last, last.c.merchant_id == merchants.c.id)
-        .outerjoin(
-            payouts,
-            and_(payouts.c.merchant_id == merchants.c.id, payouts.c.business_date == last.c.business_date),
-        )
+        .outerjoin(payouts, and_(payouts.c.merchant_id == merchants.c.id, payouts.c.business_date == last_date))
         .outerjoin(bank_transactions, bank_transactions.c.id == payouts.c.id)
         .where(
             merchants.c.id > after,
-            sa.or_(last.c.business_date.is_(None), last.c.business_date < up_to),
+            sa.or_(payouts.c.business_date.is_(None), payouts.c.business_date < up_to),
         )
         .order_by(merchants.c.id)
         .limit(limit)

@@ -137,7 +137,9 @@ def lines(
         .outerjoin(vouchers, vouchers.c.id == func.coalesce(refunds.c.voucher_id, listed.c.reference))
         .order_by(listed.c.id)
     )
-    yield from conn.execution_options(yield_per=500).execute(query if limit is None else query.limit(limit))
+    # Closed even when whoever reads stops half way: on PostgreSQL it is a cursor of the server.
+    with conn.execution_options(yield_per=500).execute(query if limit is None else query.limit(limit)) as rows:
+        yield from rows
 
 
 def _covering(conn: Connection, merchant_id: UUID, business_date: object) -> Row[tuple[object, ...]] | None:

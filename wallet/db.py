@@ -154,8 +154,9 @@ def _engine(url: sa.URL, is_sqlite: bool, pool_size: int) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     timeout = f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC"
+    # No ping before use: it would cost every purchase a round trip, and a connection that went away answers 503 once.
     return sa.create_engine(
-        url, connect_args={"options": timeout}, isolation_level="READ COMMITTED", pool_pre_ping=True, **options
+        url, connect_args={"options": timeout}, isolation_level="READ COMMITTED", pool_recycle=1_800, **options
     )
 
 

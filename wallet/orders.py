@@ -11,7 +11,7 @@ import re
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
 from wallet import jws
@@ -28,6 +28,7 @@ CLOCK_SKEW = dt.timedelta(seconds=60)
 MAX_KEY_LENGTH = 255
 MAX_RESOURCE_LENGTH = 512
 
+_DEVICE = select(devices).where(devices.c.id == bindparam("device"))
 _REQUIRED = frozenset({"iss", "aud", "jti", "iat", "exp", "merchant", "amount", "currency"})
 _OPTIONAL = frozenset({"resource", "hold", "cnf"})
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -41,7 +42,7 @@ def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Pur
     """
     try:
         unverified = jws.parse(token, header_type=TYPE)
-        device = conn.execute(select(devices).where(devices.c.id == _uuid(unverified.kid, "kid"))).one_or_none()
+        device = conn.execute(_DEVICE, {"device": _uuid(unverified.kid, "kid")}).one_or_none()
         if device is None or device.revoked_at is not None:
             raise OrderInvalid("The device is not known or was revoked.")
         claims = jws.verify(unverified, device.public_key)

@@ -116,8 +116,8 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
     """Debit the purse, hold the money, and issue the voucher, in one transaction that is committed on return.
 
     Guards, in this order: `PurseNotFound`; `MerchantNotFound`; `CurrencyMismatch`; the authorizer still stands
-    (`OrderInvalid`, `Unauthorized`); `ValidationFailed` for the hold; caps per purchase and of merchants
-    (`CapExceeded`); the purse (`PurseFrozen`, `InsufficientFunds`), whose row is locked from here; caps per day
+    (`OrderInvalid`, `Unauthorized`); caps per purchase and of merchants (`CapExceeded`); `ValidationFailed` for the
+    hold; the purse (`PurseFrozen`, `InsufficientFunds`), whose row is locked from here; caps per day
     (`CapExceeded`). The same purchase under the same key gets the same voucher, whatever changed since;
     another one gets `IdempotencyConflict`.
     """
@@ -267,6 +267,12 @@ _CONTEXT = (
     .select_from(purses.outerjoin(merchants, merchants.c.id == bindparam("merchant")))
     .where(purses.c.id == bindparam("purse"))
 )
+_NEW = {
+    name: insert(vouchers)
+    .on_conflict_do_nothing(index_elements=["purse_id", "idempotency_key"])
+    .returning(vouchers.c.id)
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
 _HELD = select(held_micros(bindparam("held_purse")))
 
 
@@ -308,9 +314,7 @@ def _issue(conn: Connection, issuer: Issuer, purchase: Purchase, at: dt.datetime
         "balance_after_micros": balance,
         "held_after_micros": int(conn.execute(_HELD, {"held_purse": purchase.purse_id}).scalar_one()) + amount.micros,
     }
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    new = insert(vouchers).on_conflict_do_nothing(index_elements=["purse_id", "idempotency_key"])
-    if conn.execute(new.returning(vouchers.c.id), row).one_or_none() is None:
+    if conn.execute(_NEW[conn.dialect.name], row).one_or_none() is None:
         raise IdempotencyConflict  # `authorize` finds out whether it is the same purchase
     return _issued(issuer, {**context, **row}, replayed=False)
 

@@ -1,0 +1,54 @@
+"""The benchmarks run to the end at their smallest, on both databases, and their tables find their place."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALLEST = """
+    --seconds 0.1 --clients 1 --clients 2 --purses 2 --batch 5 --vouchers 200 --merchants 5
+""".split()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_every_figure_is_measured_beside_its_baselines(database: str, tmp_path: Path) -> None:
+    seen, document = tmp_path / "seen.json", tmp_path / "document.md"
+    document.write_text(f"Before.\n\n{report.BEGIN}\nold\n{report.END}\n\nAfter.\n")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--database", database, *SMALLEST, "--json", seen, "--write", document],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads(seen.read_text())["results"]
+    assert [rate["clients"] for rate in found["purchases"]] == [1, 2, 2]
+    assert [rate["clients"] for rate in found["redemptions"]] == [1, 2]
+    rates = found["purchases"] + found["redemptions"]
+    assert all(figure > 0 for rate in rates for figure in (rate["per_second"], *rate["baselines"].values()))
+    [settled] = found["settlements"][-1:]
+    assert (settled["vouchers"], settled["payouts"]) == (200, 5)
+    text = document.read_text()
+    assert text.startswith("Before.\n")
+    assert text.endswith("After.\n")
+    assert "### Purchases" in text
+    assert "old" not in text
+
+
+def test_a_document_without_a_place_for_the_tables_is_left_alone(tmp_path: Path) -> None:
+    document = tmp_path / "document.md"
+    document.write_text("Words only.\n")
+
+    with pytest.raises(ValueError, match="has no block"):
+        report.write(document, command="", machine={}, found=[])
+
+    assert document.read_text() == "Words only.\n"
