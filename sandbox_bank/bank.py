@@ -355,7 +355,7 @@ class Bank:
             name, original.msg_id, None, None, len(settled.outcomes) - rejected, rejected, settled.delayed
         )
         if settled.outcomes and not settled.answer_lost:
-            report.status = pain002.group_status(settled.outcomes)
+            report.status = pain002.group_status(original, settled.outcomes)
             self._owe_status(original, None, settled.outcomes, now, told_twice=settled.told_twice)
         return report
 

@@ -38,10 +38,11 @@ class Original:
     control_sum: str | None = None
 
 
-def group_status(outcomes: list[Outcome]) -> str:
-    """The status of all of them together."""
-    found = {outcome.status for outcome in outcomes}
-    return found.pop() if len(found) == 1 else PARTLY
+def group_status(original: Original, outcomes: list[Outcome]) -> str:
+    """The status of the file: a part while other payments of it are delayed, whatever became of these, because the
+    status of a group speaks for every payment in it.
+    """
+    return _status(outcomes) if _is_whole(original, outcomes) else PARTLY
 
 
 def render(
@@ -62,7 +63,7 @@ def render(
         markup.add(header, "DbtrAgt/FinInstnId/BICFI", bic)
     _group(report, original, fault, outcomes)
     for pmt_inf_id, members in groupby(outcomes, key=lambda outcome: outcome.pmt_inf_id):
-        _block(report, pmt_inf_id, list(members))
+        _block(report, pmt_inf_id, list(members), is_whole=_is_whole(original, outcomes))
     return markup.to_bytes(top)
 
 
@@ -78,14 +79,14 @@ def _group(report: markup.Element, original: Original, fault: Fault | None, outc
     for tag, text in optional.items():
         if text is not None:
             markup.add(group, tag, text)
-    markup.add(group, "GrpSts", REFUSED if fault is not None else group_status(outcomes))
+    markup.add(group, "GrpSts", REFUSED if fault is not None else group_status(original, outcomes))
     _reason(group, fault)
 
 
-def _block(report: markup.Element, pmt_inf_id: str, outcomes: list[Outcome]) -> None:
+def _block(report: markup.Element, pmt_inf_id: str, outcomes: list[Outcome], *, is_whole: bool) -> None:
     block = markup.add(report, "OrgnlPmtInfAndSts")
     markup.add(block, "OrgnlPmtInfId", pmt_inf_id)
-    markup.add(block, "PmtInfSts", group_status(outcomes))
+    markup.add(block, "PmtInfSts", _status(outcomes) if is_whole else PARTLY)
     for outcome in outcomes:
         tx = markup.add(block, "TxInfAndSts")
         if outcome.instruction_id is not None:
@@ -93,6 +94,15 @@ def _block(report: markup.Element, pmt_inf_id: str, outcomes: list[Outcome]) -> 
         markup.add(tx, "OrgnlEndToEndId", outcome.end_to_end_id)
         markup.add(tx, "TxSts", outcome.status)
         _reason(tx, outcome.fault)
+
+
+def _is_whole(original: Original, outcomes: list[Outcome]) -> bool:
+    return original.nb_of_txs is None or int(original.nb_of_txs) == len(outcomes)
+
+
+def _status(outcomes: list[Outcome]) -> str:
+    found = {outcome.status for outcome in outcomes}
+    return found.pop() if len(found) == 1 else PARTLY
 
 
 def _reason(parent: markup.Element, fault: Fault | None) -> None:

@@ -215,7 +215,9 @@ class Shop:
             row = purses.add_device(conn, purse.id, public_key=bytes(key.verify_key), label="phone", at=clock.now())
         return Device(row.id, purse, key)
 
-    def order(self, device: Device, merchant: Merchant, amount: str, *, jti: str | None = None, **claims: Any) -> str:
+    def order(
+        self, device: Device, merchant: Merchant, amount: str, /, *, jti: str | None = None, **claims: Any
+    ) -> str:
         """An order signed as a device signs it; ``claims`` replace or add claims, and None takes one away."""
         now = int(clock.now().timestamp())
         usual = {
@@ -247,7 +249,7 @@ class Shop:
         return self.client.delete(path, headers=bearer(token))
 
     def pay(
-        self, purse: Purse, merchant: Merchant, amount: str, *, key: str | None = None, **more: Any
+        self, purse: Purse, merchant: Merchant, amount: str, /, *, key: str | None = None, **more: Any
     ) -> TestResponse:
         """Ask for a voucher with the purse's key."""
         body = {
@@ -259,7 +261,7 @@ class Shop:
         }
         return self.post("/v1/vouchers", body, token=purse.token, key=key or str(uuid4()))
 
-    def voucher(self, purse: Purse, merchant: Merchant, amount: str, **more: Any) -> dict[str, Any]:
+    def voucher(self, purse: Purse, merchant: Merchant, amount: str, /, **more: Any) -> dict[str, Any]:
         """A voucher's body, issued to the merchant."""
         return created(self.pay(purse, merchant, amount, **more))
 

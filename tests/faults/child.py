@@ -9,6 +9,7 @@ Without arguments it is a nursery: it reads one request a line and forks a proce
 Python's start; it has no threads and no connections of its own.
 """
 
+import gc
 import json
 import os
 import signal
@@ -80,9 +81,9 @@ SCENARIOS: dict[str, Callable[[Obole], None]] = {
 def small_batches() -> None:
     """Several chunks of everything in a scene of a handful."""
     payouts._BATCH = 2
-    payouts.candidates.__kwdefaults__["limit"] = 2
     business_day._BATCH = 3
-    vouchers.lapse.__kwdefaults__["limit"] = 2
+    for verb in (payouts.candidates, vouchers.lapse):
+        verb.__kwdefaults__ = {**(verb.__kwdefaults__ or {}), "limit": 2}
 
 
 def arm(database: Database, step: int, when: str, steps: Path | None) -> None:
@@ -157,6 +158,8 @@ def _live(app: Flask, scenario: str, step: int, when: str, given: Mapping[str, s
 
 def nursery(app: Flask) -> None:
     """Fork a child for each request on standard input: say its pid and port, and when it has ended its status."""
+    nightly.next_banking_day(clock.today())  # loads a calendar that each child would load
+    gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
         listener = socket.create_server(("127.0.0.1", 0)) if asked["scenario"] == "serve" else None

@@ -5,9 +5,10 @@ Money comes in only as the bank books it, so that the audit has nothing to forgi
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from lxml import etree
 from sqlalchemy import select
@@ -29,6 +30,16 @@ FEE = "0.38"
 FINAL = {TransactionState.BOOKED.value, TransactionState.REJECTED.value, TransactionState.RETURNED.value}
 # Passes after which a bank that was told no more than one delay has said everything.
 _PASSES = 6
+
+
+class Wallet(Protocol):
+    """What a story needs of a wallet."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def database(self) -> Database: ...
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -68,20 +79,30 @@ def fund(shop: Shop, amounts: Mapping[Purse, str]) -> None:
     collect(shop)
 
 
-def collect(shop: Shop) -> scheduler.Collected:
+def work(wallet: Wallet) -> None:
+    """One pass of the bank."""
+    with closing(Bank(_folder(wallet.settings))) as bank:
+        bank.work()
+
+
+def collect(wallet: Wallet) -> scheduler.Collected:
     """Import what the bank has sent."""
-    return scheduler.collect(shop.database, bank_of(shop.settings))
+    return scheduler.collect(wallet.database, bank_of(wallet.settings))
 
 
-def until_answered(shop: Shop) -> None:
+def until_answered(
+    wallet: Wallet,
+    *,
+    work: Callable[[Wallet], object] = work,
+    collect: Callable[[Wallet], object] = collect,
+) -> None:
     """The bank works and its answers are imported, pass after pass, until every bank transaction has its end."""
     for _ in range(_PASSES):
-        with closing(Bank(_folder(shop.settings))) as bank:
-            bank.work()
-        collect(shop)
-        if set(states(shop.database).values()) <= FINAL:
+        work(wallet)
+        collect(wallet)
+        if set(states(wallet.database).values()) <= FINAL:
             return
-    raise AssertionError(f"the bank never answered: {Counter(states(shop.database).values())}")
+    raise AssertionError(f"the bank never answered: {Counter(states(wallet.database).values())}")
 
 
 def states(database: Database) -> dict[str, str]:
@@ -129,17 +150,17 @@ def end_to_end_ids(messages: Iterable[bytes]) -> list[str]:
     return found
 
 
-def prove_reconciled(shop: Shop) -> None:
+def prove_reconciled(wallet: Wallet) -> None:
     """Every payout has its end, nothing is left to explain, and bank and books agree to the cent."""
-    prove(shop.database)
-    prove_sent_once(_folder(shop.settings))
-    with shop.database.read() as conn:
+    prove(wallet.database)
+    prove_sent_once(_folder(wallet.settings))
+    with wallet.database.read() as conn:
         left = reconciliation.open_breaks(conn, before=None, limit=100)
         books = -balance_micros(conn, AccountKind.BANK, "EUR")
         in_transit = balance_micros(conn, AccountKind.IN_TRANSIT, "EUR")
     if left:
         raise AssertionError(f"open breaks: {[(row.kind, row.detail) for row in left]}")
-    with closing(Bank(_folder(shop.settings))) as bank:
+    with closing(Bank(_folder(wallet.settings))) as bank:
         if (bank.balance("EUR"), 0) != (books, in_transit):
             raise AssertionError(f"bank {bank.balance('EUR')}, books {books}, in transit {in_transit}")
 

@@ -157,9 +157,7 @@ def test_everything_can_be_said():
 
 def test_settings_that_do_not_fit_together_are_refused():
     assert "OBOLE_PRESENTATION_SECONDS is at most" in complaint(OBOLE_HOLD_SECONDS="60")
-    assert "OBOLE_HOLD_SECONDS is at most" in complaint(
-        OBOLE_HOLD_SECONDS="100000", OBOLE_LONGEST_HOLD_DAYS="1"
-    )
+    assert "OBOLE_HOLD_SECONDS is at most" in complaint(OBOLE_HOLD_SECONDS="100000", OBOLE_LONGEST_HOLD_DAYS="1")
     assert "OBOLE_OPERATOR_NAME is the name" in complaint(OBOLE_BANK_IBAN="FR7630006000011234567890189")
 
 

@@ -1,0 +1,151 @@
+"""Killed at any commit or rename of the nightly run or an import: nothing is sent twice, and the end is the same.
+
+Each verb dies in a process of its own at each of its steps in turn, and is started again in another. Between the
+two the bank may have worked on whatever lay in its outbox, and its answers may have been imported.
+"""
+
+from contextlib import closing
+
+import pytest
+from sqlalchemy import select
+
+from sandbox_bank.bank import Bank
+from settlement import nightly
+from settlement.models import bank_transactions
+from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, each_step, facts
+from tests.flows import story
+from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
+from wallet import clock, purses
+from wallet.money import Money
+
+RUN = {
+    "business_day.close",
+    "business_day._balance_day",
+    "nightly.start",
+    "payouts.cut",
+    "payouts.place",
+    "bank_files.render",
+    "directory.stage",
+    "bank_files.submit",
+    "directory.hand_over",
+    "nightly._settle_day",
+}
+IMPORT = {"reconciliation.import_message", "directory.put_away"}
+
+
+def evening(shop: Shop) -> None:
+    """Three shops that sold, one with a commission, one with a refund, and two withdrawals."""
+    rich, other = shop.purse("0"), shop.purse("0")
+    story.fund(shop, {rich: "50.00", other: "10.00"})
+    shops = [shop.merchant(commission_bp=100), shop.merchant(), shop.merchant()]
+    sold = [shop.voucher(rich, each, f"1.0{number}") for number, each in enumerate(shops)]
+    for each, voucher in zip(shops, sold, strict=True):
+        shop.redeem(each, voucher, shop.voucher(other, each, "0.005001"))
+    refunds = f"/v1/vouchers/{sold[-1]['id']}/refunds"
+    assert shop.post(refunds, {"amount": "0.03", "currency": "EUR"}, token=shops[-1].token, key="r").status_code == 201
+    with shop.database.write() as conn:
+        for purse in (rich, other):
+            amount = Money.parse("2.00", "EUR")
+            purses.withdraw(conn, purse.id, amount, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+
+
+@pytest.fixture
+def night(ground: Ground) -> Ground:
+    """Everything is sold, and nothing is closed yet."""
+    story.open_bank(ground.settings)
+    with Shop(ground.settings) as shop:
+        evening(shop)
+    return ground
+
+
+@pytest.fixture
+def morning(ground: Ground) -> Ground:
+    """The run is done, a top-up is paid in, and the bank has refused one payment and given another back."""
+    story.open_bank(ground.settings)
+    with Shop(ground.settings) as shop:
+        evening(shop)
+        nightly.run(shop.database, nightly.bank_of(ground.settings), at=clock.now())
+        with shop.database.read() as conn:
+            ids = select(bank_transactions.c.end_to_end_id).order_by(bank_transactions.c.id)
+            sent = conn.execute(ids).scalars().all()
+        with closing(Bank(ground.folder / "bank")) as bank:
+            bank.misbehave("reject", end_to_end_id=sent[0], reason="AC04")
+            bank.misbehave("return", end_to_end_id=sent[1], reason="AC06")
+            bank.misbehave("repeat", end_to_end_id=sent[2])
+            bank.pay_in("1.00", "EUR", name="Nobody", reference="no reference of ours")
+            bank.work()
+            bank.work()
+    return ground
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: str):
+    with night.copy() as point:
+        point.nursery.run("settle", point)
+        submitted = facts(point.database)
+        point.settle_to_the_end()
+        undisturbed = facts(point.database)
+
+    def perish(point: Point, step: int) -> bool:
+        return point.nursery.run("settle", point, step=step, when=when)
+
+    def afterwards(point: Point) -> None:
+        story.prove(point.database)
+        if when == "before":
+            # Where it comes to the same state, the rest is as undisturbed.
+            point.nursery.run("settle", point)
+            assert facts(point.database) == submitted
+            story.prove_sent_once(point.folder / "bank")
+            return
+        if list((point.folder / "bank" / "outbox").iterdir()):
+            point.nursery.run("bank", point)
+            point.nursery.run("collect", point)
+            story.prove(point.database)
+        point.settle_to_the_end()
+        assert facts(point.database) == undisturbed
+        assert set(story.states(point.database).values()) == {"booked"}
+        story.prove_reconciled(point)
+
+    verbs = each_step(night, when, perish, afterwards)
+    assert set(verbs) == RUN
+    # Chunks, files and balances come in several each, so the places between them were tried too.
+    assert min(verbs.count(verb) for verb in ("payouts.cut", "directory.stage", "business_day._balance_day")) >= 2
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, when: str):
+    with morning.copy() as point:
+        point.nursery.run("collect", point)
+        undisturbed = facts(point.database)
+    assert {"booked", "rejected", "returned"} == {row[3] for row in undisturbed["bank transactions"]}
+
+    def perish(point: Point, step: int) -> bool:
+        return point.nursery.run("collect", point, step=step, when=when)
+
+    def afterwards(point: Point) -> None:
+        story.prove(point.database)
+        point.nursery.run("collect", point)
+        assert facts(point.database) == undisturbed
+        story.prove(point.database)
+        assert not list((point.folder / "bank" / "inbox").glob("*.xml"))
+        story.prove_sent_once(point.folder / "bank")
+
+    assert set(each_step(morning, when, perish, afterwards)) >= IMPORT
+
+
+def test_a_payout_killed_on_its_way_is_paid_to_its_shop(night: Ground):
+    """The same by amounts: the bank paid each shop what it sold, less what it gave back and its commission."""
+    with night.copy() as point:
+        assert point.nursery.run("settle", point, step=12, when="after")
+        point.settle_to_the_end()
+        with closing(Bank(point.folder / "bank")) as bank:
+            paid = [
+                detail.amount_micros
+                for entry in bank.entries("EUR")
+                if entry.direction == "DBIT"
+                for detail in entry.details
+                if detail.party_iban == MERCHANT_IBAN
+            ]
+    assert sorted(paid) == [990_000, 990_000, 1_010_000]

@@ -1,0 +1,128 @@
+"""Payout statements: the lines add up, a voucher finds its payout, and a spreadsheet runs nothing."""
+
+import csv
+import io
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from settlement import statements
+from tests.books import Books
+from wallet.errors import PayoutNotFound
+from wallet.ids import new_id
+
+PAID = """
+    merchant bakery commission=100 fee=merchant
+    merchant press
+    top_up   alice 20.00
+    buy      alice bakery 1.07 v1
+    buy      alice press 3.00 v2
+    buy      alice bakery 0.005 v3
+    refund   bakery v1 0.07
+    night
+"""
+
+
+def payout_of(books: Books, voucher: str) -> tuple[str, str] | None:
+    with books.database.read() as conn:
+        row = statements.payout_of(conn, books.ids[voucher])
+    return None if row is None else (row.state, str(row.business_date))
+
+
+def test_lines_are_the_merchants_own_in_order(books: Books) -> None:
+    books.run(PAID)
+    with books.database.read() as conn:
+        (payout,) = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
+        lines = list(statements.lines(conn, payout))
+        assert [(line.reason, line.amount_micros, line.voucher_id) for line in lines] == [
+            ("redeem", 1_070_000, books.ids["v1"]),
+            ("redeem", 5_000, books.ids["v3"]),
+            ("refund", -70_000, books.ids["v1"]),
+        ]
+        assert list(statements.lines(conn, payout, after=lines[0].id, limit=1)) == lines[1:2]
+        assert statements.purchase_count(conn, payout) == 2
+        assert statements.find(conn, payout.id, merchant_id=books.ids["bakery"]) == payout
+
+
+def test_a_payout_that_came_back_is_a_line_of_the_next(books: Books) -> None:
+    books.run(PAID)
+    first = books.transaction("bakery").id
+    books.run("statement -bakery +bakery/MS03\n buy alice bakery 1.00\n night")
+    with books.database.read() as conn:
+        second, _ = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
+        came_back, bought = statements.lines(conn, second)
+    assert (came_back.reason, came_back.reference, came_back.voucher_id) == ("payout_returned", first, None)
+    assert (bought.reason, bought.amount_micros) == ("redeem", 1_000_000)
+    assert came_back.amount_micros == second.came_back_micros
+
+
+def test_the_payout_of_a_voucher_is_the_one_that_pays_it_in_the_end(books: Books) -> None:
+    books.run("merchant bakery\n top_up alice 9.00\n authorize alice bakery 1.00 v1")
+    assert payout_of(books, "v1") is None
+    books.run("redeem bakery v1 -> redeemed")
+    assert payout_of(books, "v1") is None
+    books.run("night")
+    assert payout_of(books, "v1") == ("submitted", "2026-11-23")
+    books.run("rejects MS03 bakery")
+    assert payout_of(books, "v1") == ("rejected", "2026-11-23")
+    books.run("night")
+    assert payout_of(books, "v1") == ("submitted", "2026-11-24")
+    books.run("statement -bakery +bakery/MS03\n night\n statement -bakery")
+    assert payout_of(books, "v1") == ("booked", "2026-11-25")
+    with books.database.read() as conn:
+        assert statements.payout_of(conn, new_id()) is None
+
+
+def test_somebody_elses_payout_is_not_there(books: Books) -> None:
+    books.run(PAID)
+    with books.database.read() as conn:
+        for payout_id, merchant in ((books.transaction("bakery").id, "press"), (new_id(), "bakery")):
+            with pytest.raises(PayoutNotFound):
+                statements.find(conn, payout_id, merchant_id=books.ids[merchant])
+
+
+def test_payouts_are_listed_newest_first(books: Books) -> None:
+    books.run("merchant bakery\n top_up alice 9.00")
+    for _ in range(3):
+        books.run("buy alice bakery 1.00\n night")
+    with books.database.read() as conn:
+        first = statements.listing(conn, books.ids["bakery"], before=None, limit=2)
+        rest = statements.listing(conn, books.ids["bakery"], before=first[-1].id, limit=9)
+    assert [row.business_date.day for row in [*first, *rest]] == [25, 24, 23]
+
+
+def test_the_csv_adds_up(books: Books) -> None:
+    books.run(PAID)
+    with books.database.read() as conn:
+        (payout,) = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
+        text = "".join(statements.as_csv(conn, payout, bank_fee_micros=380_000))
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["line"] for row in rows] == ["1", "2", "3", "", "", "", "", "", ""]
+    lines = sum(Decimal(row["amount"]) for row in rows if row["line"])
+    totals = {row["kind"]: Decimal(row["amount"]) for row in rows if not row["line"]}
+    assert totals.pop("bank_fee_if_paid_one_by_one") == Decimal("0.76")
+    paid = totals.pop("paid")
+    assert lines + sum(totals.values()) == paid == Decimal(payout.net_micros) / 1_000_000
+
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+@given(st.text(alphabet="=+-@\uff1d;,|\"' ab1"))
+def test_no_cell_begins_a_formula_wherever_a_spreadsheet_splits(text: str) -> None:
+    inert = statements._inert(text)
+    for separator in ';,|"':
+        inert = inert.replace(separator, "\n")
+    assert not any(cell.strip().startswith(FORMULA) for cell in inert.split("\n"))
+
+
+@given(st.text(alphabet="=+-@;,|\"' ab1"))
+def test_only_quotes_are_added(text: str) -> None:
+    assert statements._inert(text).replace("'", "") == text.replace("'", "")
+
+
+def test_an_ordinary_resource_is_told_as_it_is() -> None:
+    for text in ("https://bakery.example/?loaf=1&slices=2-3", "2 + 2 croissants", "a@b", ""):
+        assert statements._inert(text) == text

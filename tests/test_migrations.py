@@ -1,0 +1,215 @@
+"""Migrations: up, down and up again, from any process at any time, to the very schema that the models describe."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+import settlement.models  # noqa: F401  (its tables join the same metadata)
+from tests.wallet.test_models import ROWS
+from wallet.db import MIGRATIONS, Database, is_migrated, migrate
+from wallet.models import metadata
+
+
+@pytest.fixture
+def blank(db: Database) -> Database:
+    """The test's database, emptied of all that was migrated into it."""
+    migrate(db, "base")
+    return db
+
+
+def tables(db: Database) -> set[str]:
+    with db.read() as conn:
+        return set(sa.inspect(conn).get_table_names()) - {"alembic_version"}
+
+
+def migrated(db: Database) -> bool:
+    with db.read() as conn:
+        return is_migrated(conn)
+
+
+def fill(conn: Connection) -> None:
+    for name, row in ROWS.items():
+        conn.execute(metadata.tables[name.partition(":")[0]].insert().values(row))
+
+
+def contents(db: Database) -> dict[str, int]:
+    with db.read() as conn:
+        return {
+            name: conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for name, table in metadata.tables.items()
+        }
+
+
+# --- up and down -------------------------------------------------------------------------------------------
+
+
+def test_down_leaves_nothing_and_up_again_everything(db: Database) -> None:
+    with db.write() as conn:
+        fill(conn)
+    migrate(db, "base")
+    assert tables(db) == set()
+    assert not migrated(db)
+    migrate(db)
+    assert tables(db) == set(metadata.tables)
+    assert migrated(db)
+    assert set(contents(db).values()) == {0}
+    with db.write() as conn:
+        fill(conn)  # the schema that came back takes what the first one took
+
+
+def test_each_revision_goes_up_and_down_by_itself(blank: Database) -> None:
+    revisions = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
+    assert revisions == sorted(revisions)  # `migrate` tells up from down by comparing them
+    for revision in revisions:
+        migrate(blank, revision)
+    assert migrated(blank)
+    for revision in [*revisions[-2::-1], "base"]:
+        migrate(blank, revision)
+        assert not migrated(blank)
+    assert tables(blank) == set()
+
+
+def test_migrating_again_changes_nothing(db: Database) -> None:
+    with db.write() as conn:
+        fill(conn)
+    before = contents(db)
+    for _ in range(2):
+        migrate(db)
+    assert migrated(db)
+    assert contents(db) == before
+    assert min(before.values()) > 0
+
+
+def test_two_that_migrate_at_once_take_turns(blank: Database) -> None:
+    together = Barrier(2)
+
+    def start(_: int) -> None:
+        # As two processes do: each with connections of its own.
+        other = Database(blank.url.render_as_string(hide_password=False))
+        together.wait()
+        migrate(other)
+        other.dispose()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(start, range(2)))
+    assert tables(blank) == set(metadata.tables)
+    assert migrated(blank)
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(blank: Database) -> None:
+    with blank.write() as conn:
+        conn.exec_driver_sql("CREATE TABLE withdrawals (id INTEGER)")  # in the way of the first revision
+    with pytest.raises(sa.exc.DBAPIError):
+        migrate(blank)
+    assert tables(blank) == {"withdrawals"}
+    assert not migrated(blank)
+    with blank.write() as conn:
+        conn.exec_driver_sql("DROP TABLE withdrawals")
+    migrate(blank)
+    assert migrated(blank)
+
+
+def test_a_database_that_was_never_migrated_says_so(blank: Database) -> None:
+    with blank.write() as conn:
+        conn.exec_driver_sql("DROP TABLE alembic_version")
+    assert not migrated(blank)
+
+
+def test_revisions_stand_in_one_line() -> None:
+    assert len(ScriptDirectory(str(MIGRATIONS)).get_heads()) == 1
+    for path in (Path(MIGRATIONS) / "versions").glob("*.py"):
+        assert re.fullmatch(r"\d{4}_[a-z_]+\.py", path.name)
+
+
+# --- the schema is the models' -----------------------------------------------------------------------------
+
+
+def test_alembic_sees_no_difference(db: Database) -> None:
+    with db.read() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+@pytest.fixture
+def by_models(database_kind: str, blank: Database) -> dict[str, Any]:
+    """What the database says of tables that were created from the models."""
+    with blank.write() as conn:
+        metadata.create_all(conn)
+        return SCHEMA[database_kind](conn)
+
+
+def test_checks_indexes_and_columns_are_the_models_to_the_letter(
+    database_kind: str, by_models: dict[str, Any], blank: Database
+) -> None:
+    with blank.write() as conn:
+        metadata.drop_all(conn)
+    migrate(blank)
+    with blank.read() as conn:
+        by_migrations = SCHEMA[database_kind](conn)
+    assert by_migrations == by_models
+    assert len(by_models["checks"]) == sum(
+        isinstance(constraint, sa.CheckConstraint)
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+    )
+
+
+def _postgresql(conn: Connection) -> dict[str, Any]:
+    def said(query: str) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in conn.exec_driver_sql(query) if "alembic_version" not in str(row)]
+
+    named = """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace"""
+    return {
+        "checks": said(f"{named} AND contype = 'c' ORDER BY 1, 2"),
+        "keys": said(f"{named} AND contype IN ('p', 'u', 'f') ORDER BY 1, 2"),
+        "indexes": said("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"),
+        "columns": said("""
+            SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default
+            FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"""),
+    }
+
+
+def _sqlite(conn: Connection) -> dict[str, Any]:
+    rows = conn.exec_driver_sql(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+    )
+    masters = [row for row in rows if row.tbl_name not in ("alembic_version", "sqlite_sequence")]
+    inspector = sa.inspect(conn)
+    names = sorted({row.tbl_name for row in masters})
+    columns = {
+        (name, column["name"], repr(column["type"]), column["nullable"], column["default"])
+        for name in names
+        for column in inspector.get_columns(name)
+    }
+    return {
+        "checks": [
+            (name, check["name"], check["sqltext"])
+            for name in names
+            for check in sorted(inspector.get_check_constraints(name), key=lambda check: str(check["name"]))
+        ],
+        "keys": {
+            name: (
+                inspector.get_pk_constraint(name),
+                sorted(map(str, inspector.get_unique_constraints(name))),
+                sorted(map(str, inspector.get_foreign_keys(name))),
+            )
+            for name in names
+        },
+        # Quotes aside, which the two write differently.
+        "indexes": [(row.name, " ".join(row.sql.replace('"', "").split())) for row in masters if row.type == "index"],
+        "columns": columns,
+    }
+
+
+SCHEMA = {"postgresql": _postgresql, "sqlite": _sqlite}

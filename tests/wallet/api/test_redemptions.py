@@ -1,0 +1,196 @@
+"""Redeeming over HTTP: thousands at a time, each on its own, as one JSON object or one voucher a line."""
+
+import datetime as dt
+import json
+from uuid import uuid4
+
+import pytest
+import time_machine
+
+from tests.support import NDJSON, Shop, bearer, created, refused, sign_jws
+from wallet import clock, vouchers
+from wallet.schemas import MAX_REDEMPTIONS
+
+
+@pytest.fixture
+def bakery(shop: Shop):
+    return shop.merchant("bakery")
+
+
+@pytest.fixture
+def alice(shop: Shop):
+    return shop.purse("10.00")
+
+
+def redeem(shop: Shop, merchant, *lines: dict[str, str], key: str | None = None):
+    return shop.post("/v1/redemptions", {"vouchers": list(lines)}, token=merchant.token, key=key or str(uuid4()))
+
+
+def balance(shop: Shop, purse) -> str:
+    return created(shop.get(f"/v1/purses/{purse.id}", token=purse.token), status=200)["balance"]
+
+
+def test_a_voucher_is_redeemed_once_however_often_it_is_sent(shop: Shop, bakery, alice):
+    voucher = shop.voucher(alice, bakery, "0.07")
+    first, again = shop.redeem(bakery, voucher), shop.redeem(bakery, voucher)
+    assert first == [{"outcome": "redeemed", "voucher_id": voucher["id"], "captured": "0.07", "currency": "EUR"}]
+    assert again == [{**first[0], "outcome": "replayed"}]
+    twice = shop.voucher(alice, bakery, "0.01")
+    assert [result["outcome"] for result in shop.redeem(bakery, twice, twice)] == ["redeemed", "replayed"]
+
+
+def test_the_same_request_gets_the_same_bytes(shop: Shop, bakery, alice):
+    line = {"voucher": shop.voucher(alice, bakery, "0.07")["voucher"]}
+    first, again = redeem(shop, bakery, line, key="night"), redeem(shop, bakery, line, key="night")
+    assert first.data == again.data
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    refused(redeem(shop, bakery, {**line, "amount": "0.01"}, key="night"), 409, "idempotency_conflict")
+
+
+def test_a_part_is_captured_and_the_rest_returns(shop: Shop, bakery, alice):
+    voucher = shop.voucher(alice, bakery, "1.00")
+    assert shop.redeem(bakery, voucher, amount="0.25")[0]["captured"] == "0.25"
+    assert balance(shop, alice) == "9.75"
+    assert shop.redeem(bakery, voucher, amount="0.26")[0]["code"] == "already_redeemed"
+
+
+def test_one_bad_voucher_spoils_no_other(shop: Shop, bakery, alice):
+    good, short, released, theirs = (
+        shop.voucher(alice, bakery, "0.10"),
+        shop.voucher(alice, bakery, "0.20"),
+        shop.voucher(alice, bakery, "0.30"),
+        shop.voucher(alice, shop.merchant("cinema"), "0.40"),
+    )
+    created(shop.post(f"/v1/vouchers/{released['id']}/release", token=bakery.token, key="r"), status=200)
+    forged = {"voucher": good["voucher"][:-4] + "AAAA"}
+    answer = redeem(
+        shop,
+        bakery,
+        forged,
+        {"voucher": good["voucher"]},
+        {"voucher": short["voucher"], "amount": "0.21"},
+        {"voucher": released["voucher"]},
+        {"voucher": theirs["voucher"]},
+    )
+    results = created(answer, status=200)["results"]
+    assert [result.get("outcome") or result["code"] for result in results] == [
+        "voucher_invalid",
+        "redeemed",
+        "amount_exceeds_voucher",
+        "voucher_released",
+        "not_your_voucher",
+    ]
+    assert [result.get("status") for result in results] == [422, None, 422, 409, 403]
+
+
+def test_a_voucher_signed_by_the_wallet_but_not_in_its_books_is_invalid(shop: Shop, bakery, alice):
+    claims = shop.obole.keyring.verify(shop.voucher(alice, bakery, "1.00")["voucher"], vouchers.TYPE)
+    made_up = shop.obole.keyring.sign(vouchers.TYPE, {**claims, "jti": str(uuid4())})
+    assert created(redeem(shop, bakery, {"voucher": made_up}), status=200)["results"][0]["code"] == "voucher_invalid"
+
+
+def test_an_order_is_not_a_voucher(shop: Shop, bakery, alice):
+    device = shop.device(alice)
+    order = shop.order(device, bakery, "1.00")
+    disguised = sign_jws(device.key, {"alg": "EdDSA", "typ": "voucher+jwt", "kid": shop.obole.keyring.active_kid}, {})
+    results = created(redeem(shop, bakery, {"voucher": order}, {"voucher": disguised}), status=200)["results"]
+    assert [result["code"] for result in results] == ["voucher_invalid", "voucher_invalid"]
+
+
+def test_a_hold_that_ended_is_expired_and_then_lapsed(shop: Shop, bakery, alice):
+    voucher = shop.voucher(alice, bakery, "1.00", hold_seconds=60)
+    with time_machine.travel(clock.now() + dt.timedelta(seconds=61), tick=False):
+        assert shop.redeem(bakery, voucher)[0]["code"] == "voucher_expired"
+        with shop.database.write() as conn:
+            assert vouchers.lapse(conn, at=clock.now()) == 1
+        assert shop.redeem(bakery, voucher)[0]["code"] == "voucher_lapsed"
+    assert balance(shop, alice) == "10.00"
+
+
+def test_vouchers_come_one_a_line_too(shop: Shop, bakery, alice):
+    vouchers_sent = [shop.voucher(alice, bakery, "0.10") for _ in range(3)]
+    lines = "\n".join(json.dumps({"voucher": voucher["voucher"], "amount": "0.05"}) for voucher in vouchers_sent)
+
+    def send():
+        return shop.client.post(
+            "/v1/redemptions", data=lines, content_type=NDJSON, headers=bearer(bakery.token, key="night")
+        )
+
+    answer, again = send(), send()
+    assert answer.status_code == 200
+    assert answer.content_type == NDJSON
+    results = [json.loads(line) for line in answer.data.splitlines()]
+    assert [result["voucher_id"] for result in results] == [voucher["id"] for voucher in vouchers_sent]
+    assert {result["captured"] for result in results} == {"0.05"}
+    assert again.data == answer.data
+    assert again.content_type == NDJSON
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        ("", 400, "malformed_body"),
+        ("\n\n", 400, "malformed_body"),
+        ("{", 400, "malformed_body"),
+        ('{"voucher": "a.b.c"}\nnonsense', 400, "malformed_body"),
+        ('{"voucher": "a.b.c"} {"voucher": "a.b.c"}', 400, "malformed_body"),
+        ('["a.b.c"]', 422, "validation_failed"),
+        ('{"voucher": "a.b.c"}\n{"voucher": 7}', 422, "validation_failed"),
+    ],
+)
+def test_a_line_that_cannot_be_read_refuses_the_whole(shop: Shop, bakery, data: str, status: int, code: str):
+    answer = shop.client.post("/v1/redemptions", data=data, content_type=NDJSON, headers=bearer(bakery.token, key="k"))
+    problem = refused(answer, status, code)
+    if "7" in data:
+        assert list(problem["errors"]) == ["vouchers.1.voucher"]
+
+
+def test_there_is_a_most_in_either_form(shop: Shop, bakery):
+    line = {"voucher": "a.b.c"}
+    problem = refused(redeem(shop, bakery, *[line] * (MAX_REDEMPTIONS + 1)), 422, "validation_failed")
+    assert list(problem["errors"]) == ["vouchers"]
+    lines = (json.dumps(line) + "\n") * (MAX_REDEMPTIONS + 1)
+    headers = bearer(bakery.token, key="k")
+    refused(
+        shop.client.post("/v1/redemptions", data=lines, content_type=NDJSON, headers=headers),
+        422,
+        "validation_failed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"vouchers": []}, "vouchers"),
+        ({"vouchers": {}}, "vouchers"),
+        ({}, "vouchers"),
+        ({"vouchers": ["a.b.c"]}, "vouchers.0"),
+        ({"vouchers": [{"voucher": "a\u0000b"}]}, "vouchers.0.voucher"),
+        ({"vouchers": [{"voucher": "a.b.c", "amount": "0"}]}, "vouchers.0.amount"),
+        ({"vouchers": [{"voucher": "a.b.c", "amount": 1}]}, "vouchers.0.amount"),
+        ({"vouchers": [{"voucher": "a.b.c", "tip": "1"}]}, "vouchers.0.tip"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(shop: Shop, bakery, body, field):
+    problem = refused(shop.post("/v1/redemptions", body, token=bakery.token, key="k"), 422, "validation_failed")
+    assert list(problem["errors"]) == [field]
+
+
+def test_only_a_merchant_redeems(shop: Shop, bakery, alice):
+    body = {"vouchers": [{"voucher": shop.voucher(alice, bakery, "1.00")["voucher"]}]}
+    refused(shop.post("/v1/redemptions", body, key="k"), 401, "unauthorized")
+    refused(shop.post("/v1/redemptions", body, token=alice.token, key="k"), 403, "key_scope")
+    refused(shop.post("/v1/redemptions", body, token=shop.operator, key="k"), 403, "key_scope")
+    refused(shop.post("/v1/redemptions", body, token=bakery.token), 400, "idempotency_key_required")
+
+
+def test_media_types_are_held_to(shop: Shop, bakery):
+    headers = bearer(bakery.token, key="k")
+    as_form = shop.client.post("/v1/redemptions", data={"vouchers": "a.b.c"}, headers=headers)
+    refused(as_form, 415, "unsupported_media_type")
+    wants_lines = shop.client.post(
+        "/v1/redemptions", json={"vouchers": [{"voucher": "a.b.c"}]}, headers={**headers, "Accept": NDJSON}
+    )
+    refused(wants_lines, 406, "not_acceptable")

@@ -1,0 +1,40 @@
+"""Errors: one tree, each leaf with a code for programs and a title for people."""
+
+import re
+
+import pytest
+
+from wallet.errors import InsufficientFunds, NotFound, OboleError, PurseNotFound, ValidationFailed, leaves
+
+LEAVES = sorted(leaves(), key=lambda error: error.code)
+
+
+@pytest.mark.parametrize("error", LEAVES, ids=lambda error: error.code)
+def test_every_leaf_can_be_said(error):
+    assert re.fullmatch("[a-z]+(_[a-z]+)*", error.code)
+    assert error.title.endswith(".")
+    assert str(error()) == error().detail == error.title
+    assert isinstance(error.retryable, bool)
+
+
+def test_codes_are_said_once():
+    assert len({error.code for error in LEAVES}) == len(LEAVES)
+
+
+def test_a_leaf_may_have_leaves_of_its_own():
+    assert {NotFound, PurseNotFound} <= set(LEAVES)
+    assert OboleError not in LEAVES
+
+
+def test_a_detail_replaces_the_title_and_fields_come_along():
+    error = ValidationFailed("Look at the amount.", errors={"amount": ["is missing"]})
+    assert (str(error), error.errors) == ("Look at the amount.", {"amount": ["is missing"]})
+
+
+def test_only_what_can_change_by_itself_is_worth_a_retry():
+    assert {error.code for error in LEAVES if error.retryable} == {
+        "insufficient_funds",
+        "purse_frozen",
+        "temporarily_unavailable",
+    }
+    assert InsufficientFunds.retryable

@@ -1,0 +1,482 @@
+"""What must never be false is refused by the database: one bad row, or more, for every constraint there is."""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+import settlement.models  # noqa: F401  (its tables join the same metadata)
+from wallet.db import Database
+from wallet.models import metadata
+
+NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+TODAY, YESTERDAY = NOON.date(), NOON.date() - dt.timedelta(days=1)
+KEY, IBAN = b"\x01" * 32, "FR7630006000011234567890189"
+
+
+def _id(number: int) -> UUID:
+    return UUID(int=number)
+
+
+ALICE, BAKERY, RUN, DEVICE, KEY_ID = (_id(number) for number in range(1, 6))
+PAYOUT, WITHDRAWAL, MESSAGE, STATEMENT, ENTRY = (_id(number) for number in range(11, 16))
+HELD, REDEEMED = _id(21), _id(22)
+
+# One valid row (or more) of every table, in an order that foreign keys allow.
+ROWS: dict[str, dict[str, Any]] = {
+    "shoppers": {"id": _id(9), "email": "a@shoppers.example", "name": "A", "locale": "fr", "created_at": NOON},
+    "purses": {
+        "id": ALICE,
+        "shopper_id": _id(9),
+        "currency": "EUR",
+        "state": "active",
+        "balance_micros": -5,
+        "credit_limit_micros": 5,
+        "per_purchase_limit_micros": 0,
+        "per_day_limit_micros": 0,
+        "opened_at": NOON,
+    },
+    "merchants": {
+        "id": BAKERY,
+        "legal_name": "B",
+        "email": "b@shops.example",
+        "origin": "https://b.example",
+        "iban": IBAN,
+        "currency": "EUR",
+        "state": "active",
+        "commission_bp": 10_000,
+        "minimum_payout_micros": 0,
+        "maximum_wait_days": 366,
+        "maximum_fee_share_bp": 10_000,
+        "bank_fee": "operator",
+        "created_at": NOON,
+    },
+    "devices": {"id": DEVICE, "purse_id": ALICE, "public_key": KEY, "label": "phone", "added_at": NOON},
+    "api_keys": {
+        "id": KEY_ID,
+        "kind": "purse",
+        "merchant_id": None,
+        "purse_id": ALICE,
+        "label": "key",
+        "secret_sha256": KEY,
+        "created_at": NOON,
+        "per_purchase_micros": 0,
+        "per_day_micros": 0,
+    },
+    "api_key_merchants": {"api_key_id": KEY_ID, "merchant_id": BAKERY},
+    "accounts": {"id": 1, "kind": "purse", "currency": "EUR", "owner_id": ALICE},
+    "accounts:held": {"id": 2, "kind": "held", "currency": "EUR", "owner_id": _id(0)},
+    "business_days": {"business_date": TODAY, "state": "open", "opened_at": NOON},
+    "business_days:closed": {
+        "business_date": YESTERDAY,
+        "state": "closed",
+        "opened_at": NOON,
+        "closed_at": NOON,
+        "last_transfer_id": 0,
+    },
+    "closing_balances": {"account_id": 1, "business_date": YESTERDAY, "balance_micros": 0},
+    "transfers": {
+        "id": 1,
+        "debit_account_id": 1,
+        "credit_account_id": 2,
+        "amount_micros": 1,
+        "reason": "redeem",
+        "reference": HELD,
+        "business_date": TODAY,
+        "recorded_at": NOON,
+    },
+    "vouchers": {
+        "id": HELD,
+        "purse_id": ALICE,
+        "merchant_id": BAKERY,
+        "currency": "EUR",
+        "amount_micros": 7,
+        "state": "held",
+        "kid": "k",
+        "issued_at": NOON,
+        "expires_at": NOON,
+        "hold_expires_at": NOON,
+        "device_id": DEVICE,
+        "order_jws": "a.b.c",
+        "idempotency_key": "one",
+        "fingerprint": KEY,
+        "balance_after_micros": 0,
+        "held_after_micros": 7,
+    },
+    "refunds": {"id": _id(31), "voucher_id": HELD, "amount_micros": 1, "refunded_at": NOON},
+    "top_ups": {
+        "id": _id(32),
+        "purse_id": ALICE,
+        "currency": "EUR",
+        "amount_micros": 1,
+        "method": "card",
+        "reference": "RF18539007547034",
+        "requested_at": NOON,
+    },
+    "withdrawals": {
+        "id": WITHDRAWAL,
+        "purse_id": ALICE,
+        "currency": "EUR",
+        "amount_micros": 1,
+        "creditor_name": "A",
+        "creditor_iban": IBAN,
+        "requested_at": NOON,
+    },
+    "idempotency_keys": {
+        "owner_id": ALICE,
+        "key": "one",
+        "fingerprint": KEY,
+        "status": 200,
+        "body": b"",
+        "recorded_at": NOON,
+    },
+    "settlement_runs": {
+        "id": RUN,
+        "business_date": YESTERDAY,
+        "state": "started",
+        "started_at": NOON,
+        "execution_date": TODAY,
+    },
+    "bank_files": {
+        "message_id": "FILE",
+        "payment_information_id": "FILE-P1",
+        "run_id": RUN,
+        "currency": "EUR",
+        "state": "submitted",
+        "created_at": NOON,
+        "execution_date": TODAY,
+        "debtor_name": "Obole",
+        "debtor_iban": IBAN,
+        "batch_booking": True,
+        "transaction_count": 1,
+        "control_sum_micros": 1,
+        "sha256": "0" * 64,
+        "content": b"<xml/>",
+        "submitted_at": NOON,
+    },
+    "bank_transactions": {
+        "id": PAYOUT,
+        "kind": "payout",
+        "merchant_id": BAKERY,
+        "purse_id": None,
+        "run_id": RUN,
+        "currency": "EUR",
+        "amount_micros": 10,
+        "creditor_name": "B",
+        "creditor_iban": IBAN,
+        "end_to_end_id": "E1",
+        "reference": "R1",
+        "state": "submitted",
+        "state_since": NOON,
+        "message_id": "FILE",
+        "position": 0,
+    },
+    "payouts": {
+        "id": PAYOUT,
+        "merchant_id": BAKERY,
+        "currency": "EUR",
+        "after_date": None,
+        "business_date": YESTERDAY,
+        "carried_in_micros": -1,
+        "captured_micros": 20,
+        "refunded_micros": 3,
+        "came_back_micros": 1,
+        "commission_micros": 2,
+        "bank_fee_micros": 2,
+        "net_micros": 10,
+        "carried_out_micros": 3,
+    },
+    "bank_messages": {
+        "id": MESSAGE,
+        "kind": "camt.053",
+        "message_id": "M",
+        "sha256": "1" * 64,
+        "content": b"<xml/>",
+        "imported_at": NOON,
+    },
+    "statements": {
+        "id": STATEMENT,
+        "bank_message_id": MESSAGE,
+        "kind": "camt.053",
+        "statement_id": "S",
+        "account_iban": IBAN,
+        "currency": "EUR",
+        "position": 1,
+    },
+    "statement_entries": {
+        "id": ENTRY,
+        "bank_reference": "B",
+        "detail_index": 0,
+        "account_iban": IBAN,
+        "notified_in": None,
+        "booked_in": STATEMENT,
+        "currency": "EUR",
+        "amount_micros": -1,
+        "is_reversal": False,
+        "text": "",
+        "bank_code": "",
+        "match": "break",
+    },
+    "breaks": {
+        "id": _id(33),
+        "kind": "unknown_entry",
+        "currency": "EUR",
+        "difference_micros": -1,
+        "entry_id": ENTRY,
+        "bank_message_id": MESSAGE,
+        "detail": "",
+        "opened_at": NOON,
+    },
+}
+BY_KEY = {"device_id": None, "order_jws": None, "api_key_id": KEY_ID}
+ENDED = {"state": "redeemed", "captured_micros": 7, "ended_at": NOON}
+
+# Constraint -> changes to a valid row, each of which makes it a bad one.
+BAD: dict[str, list[dict[str, Any]]] = {
+    "ck_accounts_kind_known": [{"kind": "wallet"}],
+    "ck_api_keys_caps_not_negative": [
+        {"per_purchase_micros": -1},
+        {"per_day_micros": -1},
+        {"per_purchase_micros": None, "per_day_micros": -1},
+    ],
+    "ck_api_keys_kind_known": [{"kind": "root", "purse_id": None}],
+    "ck_api_keys_merchant_named": [{"merchant_id": BAKERY}, {"kind": "merchant", "purse_id": None}],
+    "ck_api_keys_purse_named": [{"purse_id": None}, {"kind": "operator"}, {"kind": "purse_pay", "purse_id": None}],
+    "ck_bank_files_content_has_checksum": [{"sha256": None}],
+    "ck_bank_files_control_sum_positive": [{"control_sum_micros": 0}],
+    "ck_bank_files_not_empty": [{"transaction_count": 0}],
+    "ck_bank_files_rendered_has_content": [
+        {"content": None, "sha256": None},
+        {"state": "cut", "submitted_at": None},
+    ],
+    "ck_bank_files_state_known": [{"state": "sent", "submitted_at": None}],
+    "ck_bank_files_submitted_has_instant": [{"submitted_at": None}, {"state": "submitting"}],
+    "ck_bank_messages_kind_known": [{"kind": "camt.052"}],
+    "ck_bank_transactions_amount_positive": [{"amount_micros": 0}, {"amount_micros": -1}],
+    "ck_bank_transactions_kind_known": [{"kind": "refund", "merchant_id": None}],
+    "ck_bank_transactions_payout_has_merchant": [{"merchant_id": None}],
+    "ck_bank_transactions_placed_in_file": [{"position": None}, {"message_id": None, "state": "cut"}],
+    "ck_bank_transactions_rendered_in_a_file": [{"message_id": None, "position": None}],
+    "ck_bank_transactions_state_known": [{"state": "paid"}],
+    "ck_bank_transactions_withdrawal_has_purse": [
+        {"purse_id": ALICE},
+        {"kind": "withdrawal", "merchant_id": None},
+    ],
+    "ck_breaks_kind_known": [{"kind": "odd"}],
+    "ck_business_days_closed_has_last_transfer": [{"last_transfer_id": 7}],
+    "ck_business_days_closed_when_not_open": [
+        {"state": "closed"},
+        {"closed_at": NOON, "last_transfer_id": 0},
+    ],
+    "ck_business_days_state_known": [{"state": "shut", "closed_at": NOON, "last_transfer_id": 0}],
+    "ck_merchants_bank_fee_known": [{"bank_fee": "shopper"}],
+    "ck_merchants_commission_is_a_share": [{"commission_bp": -1}, {"commission_bp": 10_001}],
+    "ck_merchants_fee_share_is_a_share": [{"maximum_fee_share_bp": -1}, {"maximum_fee_share_bp": 10_001}],
+    "ck_merchants_minimum_payout_not_negative": [{"minimum_payout_micros": -1}],
+    "ck_merchants_state_known": [{"state": "gone"}],
+    "ck_merchants_wait_is_bounded": [{"maximum_wait_days": -1}, {"maximum_wait_days": 367}],
+    "ck_payouts_bank_fee_not_negative": [{"bank_fee_micros": -1, "net_micros": 13}],
+    "ck_payouts_came_back_not_negative": [{"came_back_micros": -1, "net_micros": 8}],
+    "ck_payouts_captured_not_negative": [{"captured_micros": -1, "carried_in_micros": 20}],
+    "ck_payouts_carried_out_not_negative": [{"carried_out_micros": -1, "net_micros": 14}],
+    "ck_payouts_commission_not_negative": [{"commission_micros": -1, "net_micros": 13}],
+    "ck_payouts_covers_days": [{"after_date": YESTERDAY}, {"after_date": TODAY}],
+    "ck_payouts_every_micro_accounted_for": [
+        {column: value + 1} for column, value in ROWS["payouts"].items() if column.endswith("_micros")
+    ],
+    "ck_payouts_net_positive": [{"net_micros": 0, "carried_out_micros": 13}],
+    "ck_payouts_refunded_not_negative": [{"refunded_micros": -1, "net_micros": 14}],
+    "ck_purses_balance_within_limit": [{"balance_micros": -6}, {"credit_limit_micros": 4}],
+    "ck_purses_credit_limit_not_negative": [{"balance_micros": 9, "credit_limit_micros": -1}],
+    "ck_purses_per_day_limit_not_negative": [{"per_day_limit_micros": -1}],
+    "ck_purses_per_purchase_limit_not_negative": [{"per_purchase_limit_micros": -1}],
+    "ck_purses_state_known": [{"state": "closed"}],
+    "ck_refunds_amount_positive": [{"amount_micros": 0}, {"amount_micros": -1}],
+    "ck_settlement_runs_state_known": [{"state": "done"}],
+    "ck_shoppers_locale_known": [{"locale": "de"}],
+    "ck_statement_entries_amount_not_zero": [{"amount_micros": 0}],
+    "ck_statement_entries_match_known": [{"match": "perhaps"}],
+    "ck_statement_entries_told_somewhere": [{"booked_in": None}],
+    "ck_statements_kind_known": [{"kind": "mt940"}],
+    "ck_top_ups_amount_positive": [{"amount_micros": 0}, {"amount_micros": -1}],
+    "ck_top_ups_method_known": [{"method": "cash"}],
+    "ck_transfers_amount_positive": [{"amount_micros": 0}, {"amount_micros": -1}],
+    "ck_transfers_reason_known": [{"reason": "because"}],
+    "ck_transfers_two_accounts": [{"credit_account_id": 1}],
+    "ck_vouchers_amount_positive": [{"amount_micros": 0}, {"amount_micros": -1}],
+    "ck_vouchers_captured_when_redeemed": [
+        {"captured_micros": 7},
+        {"state": "redeemed", "ended_at": NOON},
+        {"state": "released", "captured_micros": 7, "ended_at": NOON},
+    ],
+    "ck_vouchers_captured_within_amount": [{**ENDED, "captured_micros": 8}, {**ENDED, "captured_micros": 0}],
+    "ck_vouchers_device_signs_order": [{"order_jws": None}, {"device_id": None, "api_key_id": KEY_ID}],
+    "ck_vouchers_ended_when_not_held": [{"ended_at": NOON}, {"state": "released"}, {"state": "lapsed"}],
+    "ck_vouchers_one_authorizer": [{"api_key_id": KEY_ID}, {"device_id": None, "order_jws": None}],
+    "ck_vouchers_presented_within_hold": [{"expires_at": NOON + dt.timedelta(seconds=1)}],
+    "ck_vouchers_refunded_within_captured": [
+        {"refunded_micros": 1},
+        {**ENDED, "refunded_micros": 8},
+        {**ENDED, "refunded_micros": -1},
+    ],
+    "ck_vouchers_state_known": [{"state": "spent", "ended_at": NOON}],
+    "ck_withdrawals_amount_positive": [{"amount_micros": 0}, {"amount_micros": -1}],
+}
+
+# Unique key -> what a second row differs in from the valid one, and still collides.
+TWICE: dict[str, dict[str, Any]] = {
+    "uq_accounts_owner_id_kind_currency": {"id": 9},
+    "uq_api_keys_secret_sha256": {"id": _id(99)},
+    "uq_bank_files_payment_information_id": {"message_id": "OTHER"},
+    "uq_bank_messages_sha256": {"id": _id(99)},
+    "uq_bank_transactions_end_to_end_id": {"id": _id(99), "reference": "R9", "position": 9},
+    "uq_bank_transactions_message_id_position": {"id": _id(99), "reference": "R9", "end_to_end_id": "E9"},
+    "uq_bank_transactions_reference": {"id": _id(99), "end_to_end_id": "E9", "position": 9},
+    "uq_breaks_entry_id": {"id": _id(99)},
+    "uq_business_days_one_open": {"business_date": TODAY + dt.timedelta(days=1)},
+    "uq_devices_purse_id_public_key": {"id": _id(99)},
+    "uq_merchants_origin_currency": {"id": _id(99)},
+    "uq_payouts_merchant_id_business_date": {"id": WITHDRAWAL},
+    "uq_settlement_runs_business_date": {"id": _id(99)},
+    "uq_shoppers_email": {"id": _id(99)},
+    "uq_statement_entries_account_iban_currency_bank_reference_detail_index": {"id": _id(99)},
+    "uq_statements_account_iban_kind_currency_statement_id": {"id": _id(99), "position": 9},
+    "uq_statements_position": {"id": _id(99), "statement_id": "T"},
+    "uq_top_ups_reference": {"id": _id(99)},
+    "uq_transfers_hold_ends_once": {"id": 9, "reason": "lapse"},
+    "uq_transfers_reference_reason": {"id": 9},
+    "uq_vouchers_purse_id_idempotency_key": {"id": _id(99)},
+}
+
+
+# What else must change so that only the foreign key stands against a row that points nowhere.
+ALSO: dict[str, dict[str, Any]] = {
+    "api_keys.merchant_id": {"kind": "merchant", "purse_id": None},
+    "bank_transactions.purse_id": {"kind": "withdrawal", "merchant_id": None},
+    "vouchers.api_key_id": {"device_id": None, "order_jws": None},
+}
+
+
+@pytest.fixture
+def town(db: Database) -> Iterator[Connection]:
+    """A connection to a database with one row of everything."""
+    with db.write() as conn:
+        for name, row in ROWS.items():
+            conn.execute(_table(name).insert().values(row))
+            if name == "bank_transactions":
+                again = {"id": WITHDRAWAL, "kind": "withdrawal", "merchant_id": None, "purse_id": ALICE, "position": 1}
+                conn.execute(_table(name).insert().values(row | again | {"end_to_end_id": "E2", "reference": "R2"}))
+        yield conn
+
+
+def _table(name: str) -> sa.Table:
+    return metadata.tables[name.partition(":")[0]]
+
+
+def _is_row(table: sa.Table, row: dict[str, Any]) -> sa.ColumnElement[bool]:
+    return sa.and_(*(column == row[column.name] for column in table.primary_key))
+
+
+def _refusal(conn: Connection, statement: sa.Executable) -> str | None:
+    """What the database says against a statement; nothing of it stays."""
+    savepoint = conn.begin_nested()
+    try:
+        conn.execute(statement)
+    except sa.exc.IntegrityError as error:
+        return str(error.orig)
+    finally:
+        savepoint.rollback()
+    return None
+
+
+def _constraints(kind: type[sa.Constraint]) -> dict[str, sa.Table]:
+    return {
+        str(constraint.name): table
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, kind)
+    }
+
+
+def _unique() -> dict[str, sa.Table]:
+    indexes = [index for table in metadata.tables.values() for index in table.indexes if index.unique]
+    return _constraints(sa.UniqueConstraint) | {
+        str(index.name): index.table for index in indexes if index.table is not None
+    }
+
+
+def test_every_check_and_unique_key_has_a_bad_row() -> None:
+    assert set(BAD) == set(_constraints(sa.CheckConstraint))
+    assert set(TWICE) == set(_unique())
+    assert {name.partition(":")[0] for name in ROWS} == set(metadata.tables)
+
+
+def test_every_check_refuses_its_bad_rows(town: Connection) -> None:
+    let_in = []
+    for name, changes in BAD.items():
+        table = _constraints(sa.CheckConstraint)[name]
+        for change in changes:
+            bad = table.update().where(_is_row(table, ROWS[table.name])).values(change)
+            said = _refusal(town, bad)
+            if said is None or name not in said:
+                let_in.append((name, change, said))
+    assert let_in == []
+
+
+def test_every_unique_key_refuses_a_second_row(town: Connection) -> None:
+    let_in = []
+    for name, change in TWICE.items():
+        table = _unique()[name]
+        said = _refusal(town, table.insert().values(ROWS[table.name] | change))
+        # PostgreSQL names the key (63 bytes of it, the last a hash), SQLite its columns.
+        if said is None or not (name[:50] in said or said.startswith("UNIQUE constraint failed")):
+            let_in.append((name, change, said))
+    assert let_in == []
+
+
+def test_a_hold_ends_once_however_it_ends(town: Connection) -> None:
+    transfers, row = metadata.tables["transfers"], ROWS["transfers"]
+    for reason in ("release", "lapse"):
+        assert _refusal(town, transfers.insert().values(row | {"id": 9, "reason": reason})) is not None
+    for reason in ("authorize", "redeem_rest"):
+        assert _refusal(town, transfers.insert().values(row | {"id": 9, "reason": reason})) is None
+
+
+def test_every_row_has_a_key_of_its_own(town: Connection) -> None:
+    for name, row in ROWS.items():
+        assert _refusal(town, _table(name).insert().values(row)) is not None, name
+
+
+def test_nothing_points_nowhere(town: Connection) -> None:
+    for name, row in ROWS.items():
+        table = _table(name)
+        for key in table.foreign_key_constraints:
+            (column,) = key.columns
+            nowhere = {dt.date: dt.date(1999, 1, 1), int: 404, str: "NOWHERE"}.get(column.type.python_type, _id(404))
+            change = ALSO.get(f"{table.name}.{column.name}", {}) | {column.name: nowhere}
+            said = _refusal(town, table.update().where(_is_row(table, row)).values(change))
+            assert said is not None, f"{name}.{column.name}"
+            assert "foreign key" in said.lower(), f"{name}.{column.name}: {said}"
+
+
+def test_nothing_that_must_be_said_is_left_out(town: Connection) -> None:
+    for name, row in ROWS.items():
+        table = _table(name)
+        for column in table.c:
+            if not column.nullable and column.name in row:
+                said = _refusal(town, table.update().where(_is_row(table, row)).values({column.name: sa.null()}))
+                assert said is not None, f"{name}.{column.name}"
+
+
+def test_rows_of_every_kind_are_still_good_after_all_that(town: Connection) -> None:
+    """The refusals above are worth something only while their valid row is in."""
+    for name, row in ROWS.items():
+        table = _table(name)
+        assert town.execute(sa.select(sa.func.count()).where(_is_row(table, row))).scalar_one() == 1
+    vouchers = metadata.tables["vouchers"]
+    redeemed = ROWS["vouchers"] | BY_KEY | ENDED | {"id": REDEEMED, "idempotency_key": "two", "refunded_micros": 7}
+    assert _refusal(town, vouchers.insert().values(redeemed)) is None
