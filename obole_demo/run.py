@@ -105,7 +105,7 @@ def _make_town(console: Console, settings: dict[str, str], folder: Path, transpo
             sellers = town.merchants(operator, transport, 8)
         except Refused as refusal:
             if refusal.problem["code"] == "already_exists":
-                raise SystemExit(f"{folder} holds a town that was left half built: remove it, then start again.") from None
+                raise SystemExit(f"{folder} holds a town left half built: remove it and start again.") from None
             raise
         buyers = town.shoppers(operator, transport, 6, origin=settings["OBOLE_ORIGIN"])
         for buyer in buyers:

@@ -79,18 +79,19 @@ def run(
     *,
     at: dt.datetime,
     business_date: dt.date | None = None,
+    up_to: dt.date | None = None,
     progress: Callable[[str], None] = lambda _step: None,
 ) -> Row[tuple[object, ...]] | None:
-    """Settle ``business_date``, or every day that is due: today's and earlier ones (UTC). Answers its (last) run.
+    """Settle ``business_date``, or every day that is due: today's (UTC) or ``up_to``, and earlier ones.
 
-    Running it again changes nothing. None when no day has ever been closed and none is due. Raises
-    `BusinessDateInvalid` for a day that was never opened or lies ahead.
+    Answers its (last) run. Running it again changes nothing. None when no day has ever been closed and none is due.
+    Raises `BusinessDateInvalid` for a day that was never opened or lies ahead.
     """
     if business_date is not None:
         progress("close")
         business_day.close(database, business_date, at=at)
     # After days of downtime the day that was left open closes first, and then today's.
-    while business_date is None and (open_date := _open_date(database)) <= at.date():
+    while business_date is None and (open_date := _open_date(database)) <= (up_to or at.date()):
         progress("close")
         business_day.close(database, open_date, at=at)
     progress("balance")

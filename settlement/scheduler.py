@@ -50,21 +50,24 @@ def build(database: Database, bank: Bank, *, cutoff: dt.time, every_seconds: int
     return jobs
 
 
-def settle(database: Database, bank: Bank) -> None:
-    """The nightly run."""
-    run = nightly.run(database, bank, at=clock.now())
+def settle(database: Database, bank: Bank, *, up_to: dt.date | None = None) -> None:
+    """The nightly run, of today and every day before it, or only ``up_to`` a day before today."""
+    run = nightly.run(database, bank, at=clock.now(), up_to=up_to)
     if run is not None:
         log.info("settled", business_date=run.business_date.isoformat(), run=str(run.id), state=run.state)
 
 
 def catch_up(database: Database, bank: Bank, *, cutoff: dt.time) -> None:
-    """Run what a past cut-off should have run: an earlier day still open, or a run that did not finish."""
+    """Run what a past cut-off should have run: an earlier day still open, or a run that did not finish.
+
+    The day whose own cut-off is yet to come stays open.
+    """
     now = clock.now()
     last_cutoff = now.date() if now.time() >= cutoff else now.date() - dt.timedelta(days=1)
     with database.read() as conn:
         overdue = business_day.open_date(conn) <= last_cutoff or nightly.is_unfinished(conn)
     if overdue:
-        settle(database, bank)
+        settle(database, bank, up_to=last_cutoff)
 
 
 def collect(database: Database, bank: Bank) -> Collected:

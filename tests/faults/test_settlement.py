@@ -16,6 +16,7 @@ from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, each_step, fact
 from tests.flows import story
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
 from wallet import clock, purses
+from wallet.models import TopUpMethod
 from wallet.money import Money
 
 RUN = {
@@ -68,10 +69,15 @@ def morning(ground: Ground) -> Ground:
         with shop.database.read() as conn:
             ids = select(bank_transactions.c.end_to_end_id).order_by(bank_transactions.c.id)
             sent = conn.execute(ids).scalars().all()
+        purse = shop.purse("0")
+        with shop.database.write() as conn:
+            amount = Money.parse("5.00", "EUR")
+            announced = purses.request_top_up(conn, purse.id, amount, TopUpMethod.BANK_TRANSFER, at=clock.now())
         with closing(Bank(ground.folder / "bank")) as bank:
             bank.misbehave("reject", end_to_end_id=sent[0], reason="AC04")
             bank.misbehave("return", end_to_end_id=sent[1], reason="AC06")
             bank.misbehave("repeat", end_to_end_id=sent[2])
+            bank.pay_in("5.00", "EUR", name="Shopper", reference=announced.reference)
             bank.pay_in("1.00", "EUR", name="Nobody", reference="no reference of ours")
             bank.work()
             bank.work()
@@ -120,6 +126,9 @@ def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, whe
         point.nursery.run("collect", point)
         undisturbed = facts(point.database)
     assert {"booked", "rejected", "returned"} == {row[3] for row in undisturbed["bank transactions"]}
+    assert {"top_up", "payout_booked", "payout_returned", "bank_fee", "break"} == {
+        row[0] for row in undisturbed["entries"]
+    }
 
     def perish(point: Point, step: int) -> bool:
         return point.nursery.run("collect", point, step=step, when=when)

@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.vouchers
-from settlement import nightly, scheduler
+from settlement import business_day, nightly, scheduler
 from settlement.audit import audit
 from settlement.models import TransactionState, bank_transactions, settlement_runs
 from settlement.nightly import Bank
 from tests.support import Shop, make_settings
-from wallet.models import VoucherState, vouchers
+from wallet import clock
+from wallet.models import VoucherState, business_days, vouchers
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)
@@ -66,6 +67,16 @@ def test_a_day_whose_cut_off_has_passed_is_settled_once(shop: Shop, bank: Bank) 
     scheduler.catch_up(shop.database, bank, cutoff=ALREADY)
     scheduler.catch_up(shop.database, bank, cutoff=ALREADY)
     assert runs(shop) == 1
+
+
+def test_catching_up_in_the_small_hours_leaves_the_day_that_has_begun_open(shop: Shop, bank: Bank) -> None:
+    yesterday = clock.today() - dt.timedelta(days=1)
+    with shop.database.write() as conn:
+        conn.execute(business_days.update().values(business_date=yesterday))
+    scheduler.catch_up(shop.database, bank, cutoff=NEVER_TODAY)
+    assert runs(shop) == 1
+    with shop.database.read() as conn:
+        assert business_day.open_date(conn) == clock.today()
 
 
 def test_a_run_that_did_not_finish_is_finished_before_the_next_cut_off(shop: Shop, bank: Bank) -> None:

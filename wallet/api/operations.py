@@ -29,6 +29,7 @@ from wallet.schemas import Empty, Problem
 
 JSON = "application/json"
 MAX_BODY_BYTES = 16 * 1024 * 1024
+_LONGEST_NAME = 100
 
 # A view takes what it names of what its operation declares: caller, key, body, query, the path's variables.
 View = Callable[..., Any]
@@ -175,7 +176,9 @@ def flat(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:
     """Nested messages by dotted path: ``{"terms.commission_bp": […], "vouchers.7.amount": […]}``."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, below in messages.items():
-        path = prefix.rstrip(".") if name == "_schema" else f"{prefix}{name}"
+        # A name nobody knows may be anything: long, or with half a character that no reader of JSON takes.
+        shown = str(name)[:_LONGEST_NAME].encode("utf-8", "replace").decode("utf-8")
+        path = prefix.rstrip(".") if name == "_schema" else f"{prefix}{shown}"
         if isinstance(below, Mapping):
             for deeper, lines in flat(below, f"{path}." if path else "").items():
                 found[deeper] += lines

@@ -112,16 +112,19 @@ def test_the_csv_adds_up_to_the_payout(shop: Shop, bakery: Merchant, paid: dict[
     assert {row["currency"] for row in rows} == {"EUR"}
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "x;=1+1", " =1", 'x"=1', "\uff1d1"])
-def test_the_csv_holds_no_formula(shop: Shop, bakery: Merchant, alice: Purse, text: str) -> None:
-    sell(shop, alice, bakery, "1.00", resource=text)
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "x;=1+1", " =1", 'x"=1', "\uff1d1"]
+
+
+def test_the_csv_holds_no_formula(shop: Shop, bakery: Merchant, alice: Purse) -> None:
+    for text in FORMULAS:
+        sell(shop, alice, bakery, "1.00", resource=text)
     settle(shop)
     (payout,) = got(shop, "/v1/payouts", bakery.token)["items"]
-    resource = statement(shop, bakery, payout["id"])[0]["resource"]
-    assert resource.replace("'", "") == text.replace("'", "")
+    resources = [row["resource"] for row in statement(shop, bakery, payout["id"]) if row["line"]]
+    assert [resource.replace("'", "") for resource in resources] == FORMULAS
     # No cell begins a formula, whichever character a spreadsheet splits at.
-    for cell in resource.replace(";", ",").replace('"', ",").split(","):
-        assert cell.strip()[:1] not in ("=", "+", "-", "@", "\uff1d")
+    cells = [cell for resource in resources for cell in resource.replace(";", ",").replace('"', ",").split(",")]
+    assert not [cell for cell in cells if cell.strip()[:1] in ("=", "+", "-", "@", "\uff1d")]
 
 
 def test_payouts_are_listed_newest_first(shop: Shop, alice: Purse) -> None:

@@ -78,17 +78,17 @@ def test_running_it_again_changes_nothing(shop: Shop, run: dict[str, Any]) -> No
     assert [each["id"] for each in got(shop, "/v1/settlement/runs")["items"]] == [run["id"]]
 
 
-@pytest.mark.parametrize("date", ["2020-01-01", "9999-12-31"])
-def test_a_day_that_cannot_be_settled(shop: Shop, date: str) -> None:
-    answer = shop.post("/v1/settlement/runs", {"business_date": date}, token=shop.operator)
-    refused(answer, 422, "business_date_invalid")
+def test_a_day_that_cannot_be_settled(shop: Shop) -> None:
+    for date in ("2020-01-01", "9999-12-31"):
+        answer = shop.post("/v1/settlement/runs", {"business_date": date}, token=shop.operator)
+        refused(answer, 422, "business_date_invalid")
     assert got(shop, "/v1/settlement/runs")["items"] == []
 
 
-@pytest.mark.parametrize("date", ["2026-02-30", "20261123", "tomorrow", "2026-11-23\n", 20261123, "\uff12026-11-23"])
-def test_what_is_no_date(shop: Shop, date: object) -> None:
-    answer = shop.post("/v1/settlement/runs", {"business_date": date}, token=shop.operator)
-    assert "business_date" in refused(answer, 422, "validation_failed")["errors"]
+def test_what_is_no_date(shop: Shop) -> None:
+    for date in ("2026-02-30", "20261123", "tomorrow", "2026-11-23\n", 20261123, "\uff12026-11-23"):
+        answer = shop.post("/v1/settlement/runs", {"business_date": date}, token=shop.operator)
+        assert "business_date" in refused(answer, 422, "validation_failed")["errors"], date
 
 
 def test_nothing_due_is_said_so(shop: Shop) -> None:
@@ -169,11 +169,10 @@ def test_a_preview(shop: Shop, bakery: Merchant, alice: Purse) -> None:
 # --- what the bank says ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("media_type", ["application/xml", "text/xml", "application/xml; charset=utf-8"])
-def test_a_statement_is_imported_once(shop: Shop, bakery: Merchant, run: dict[str, Any], media_type: str) -> None:
+def test_a_statement_is_imported_once(shop: Shop, bakery: Merchant, run: dict[str, Any]) -> None:
     booked = entry("E1", -1_070_000, "EUR", e2e=end_to_end_id(shop, bakery))
     message = statement(booked, entry("E2", 7_000_000, "EUR", text="Thanks"), closing=5_930_000)
-    first = created(told(shop, message, media_type), status=200)
+    first = created(told(shop, message, "application/xml; charset=utf-8"), status=200)
     assert first == {
         "kind": "camt.053",
         "message_id": first["message_id"],
@@ -182,8 +181,9 @@ def test_a_statement_is_imported_once(shop: Shop, bakery: Merchant, run: dict[st
         "statuses": 0,
         "breaks": ["unknown_entry"],
     }
-    again = created(told(shop, message, media_type), status=200)
-    assert again == first | {"seen_before": True, "matched": 0, "breaks": []}
+    for media_type in ("application/xml", "text/xml"):
+        again = created(told(shop, message, media_type), status=200)
+        assert again == first | {"seen_before": True, "matched": 0, "breaks": []}
     states = {total["kind"]: total["state"] for total in got(shop, f"/v1/settlement/runs/{run['id']}")["outcome"]}
     assert states == {"payout": "booked", "withdrawal": "submitted"}
     assert got(shop, "/v1/audit")["ok"] is True
@@ -211,16 +211,16 @@ GARBAGE = {
 }
 
 
-@pytest.mark.parametrize("message", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_is_refused_and_changes_nothing(shop: Shop, run: dict[str, Any], message: bytes) -> None:
-    refused(told(shop, message), 422, "bank_message_invalid")
+def test_garbage_is_refused_and_changes_nothing(shop: Shop, run: dict[str, Any]) -> None:
+    for message in GARBAGE.values():
+        refused(told(shop, message), 422, "bank_message_invalid")
     assert got(shop, f"/v1/settlement/runs/{run['id']}") == run
     assert got(shop, "/v1/settlement/breaks")["items"] == []
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "text/plain", "", "application/x-www-form-urlencoded"])
-def test_only_xml_is_read(shop: Shop, media_type: str) -> None:
-    refused(told(shop, statement(), media_type), 415, "unsupported_media_type")
+def test_only_xml_is_read(shop: Shop) -> None:
+    for media_type in ("application/json", "text/plain", "", "application/x-www-form-urlencoded"):
+        refused(told(shop, statement(), media_type), 415, "unsupported_media_type")
 
 
 def test_a_message_larger_than_this_system_reads(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

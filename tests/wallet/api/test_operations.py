@@ -1,5 +1,7 @@
 """What holds for the body and the answer of every call."""
 
+import json
+
 import pytest
 
 from tests.support import Shop, bearer, refused
@@ -50,3 +52,10 @@ def test_a_client_that_takes_no_json_gets_none(shop: Shop, accept: str):
 @pytest.mark.parametrize("accept", ["*/*", "application/*", "text/html, application/json;q=0.1"])
 def test_a_client_that_takes_json_among_others_gets_it(shop: Shop, accept: str):
     assert shop.client.get("/healthz", headers={"Accept": accept}).status_code == 200
+
+
+def test_a_name_nobody_knows_is_told_in_moderation(shop: Shop):
+    body = json.dumps({"\ud800": 1, "x" * 5000: 1})
+    headers = bearer(shop.operator) | {"Content-Type": "application/json"}
+    problem = refused(shop.client.post("/v1/merchants", data=body, headers=headers), 422, "validation_failed")
+    assert {"?", "x" * 100} < set(problem["errors"])
