@@ -5,14 +5,14 @@ tests.
     flask settlement run             its command line, on the same settings
 """
 
-import importlib
-import importlib.util
 import os
 from collections.abc import Iterable
 
 from flask import Blueprint, Flask
 from flask_smorest import Api
 
+from settlement import api as settlement_api
+from settlement import cli
 from wallet.api import (
     documentation,
     merchants,
@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     problems.register(app)
     with app.app_context():
         documentation.document(api, origin=settings.origin)
-    _register_commands(app)
+    cli.register(app)
     return app
 
 
@@ -83,10 +83,4 @@ def _wallet(settings: Settings) -> Obole:
 def _api_blueprints() -> Iterable[Blueprint]:
     for module in (system, merchants, purses, vouchers, redemptions):
         yield module.blueprint
-    if importlib.util.find_spec("settlement.api") is not None:
-        yield from importlib.import_module("settlement.api").blueprints
-
-
-def _register_commands(app: Flask) -> None:
-    if importlib.util.find_spec("settlement.cli") is not None:
-        importlib.import_module("settlement.cli").register(app)
+    yield from settlement_api.blueprints

@@ -104,7 +104,7 @@ def problem(error: OboleError) -> dict[str, Any]:
 def response(error: OboleError) -> Response:
     """The whole answer to a refused request."""
     members = problem(error)
-    # ASCII only: a field's name may be any string a client made up, lone surrogates included.
+    # ASCII only: whatever a detail or a field's name quotes, every reader of JSON takes it.
     answer = Response(json.dumps(members), status=members["status"], content_type=MEDIA_TYPE)
     if members["status"] == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
