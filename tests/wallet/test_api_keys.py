@@ -62,18 +62,12 @@ def test_tokens_and_their_kinds_are_told_apart(scene, owners):
     assert len({token[: token.index("_", 6)] for token in tokens}) == len(KeyKind)
 
 
-@pytest.mark.parametrize("change", [str.upper, str.swapcase, lambda t: t[:-1], lambda t: t + "x", lambda t: " " + t])
-def test_another_token_is_nobody(scene, change):
+def test_another_token_is_nobody(scene):
     _, token = issue(scene)
-    with pytest.raises(Unauthorized):
-        authenticate(scene, change(token))
-
-
-@pytest.mark.parametrize("token", ["", "\0", "\ud800", "é" * 10_000, "' OR 1=1 --"])
-def test_odd_tokens_are_nobody(scene, token):
-    issue(scene)
-    with pytest.raises(Unauthorized):
-        authenticate(scene, token)
+    near = [token.upper(), token.swapcase(), token[:-1], token + "x", " " + token]
+    for other in (*near, "", "\0", "\ud800", "é" * 10_000, "' OR 1=1 --"):
+        with pytest.raises(Unauthorized):
+            authenticate(scene, other)
 
 
 def test_a_revoked_key_is_nobody_at_once_and_stays_so(scene):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -43,6 +44,17 @@ def signed(device, claims, **header):
     return sign_jws(device.key, {name: value for name, value in said.items() if value is not None}, claims)
 
 
+def taken(scene, lines, order_of):
+    """The lines of a table that are taken although they must be refused with `OrderInvalid`."""
+    wrong = []
+    for line in lines:
+        try:
+            wrong.append((line, scene.verify(order_of(line))))
+        except OrderInvalid:
+            continue
+    return wrong
+
+
 # --- what is taken -----------------------------------------------------------------------------------------
 
 
@@ -63,26 +75,26 @@ def test_what_is_optional_may_be_left_out(scene, bakery, phone):
     assert (purchase.resource, purchase.hold_seconds, purchase.confirmation_key) == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"exp": NOW + 600},
-        {"iat": NOW + 60, "exp": NOW + 120},
-        {"iat": NOW - 599, "exp": NOW + 1},
-        {"jti": "k" * 255},
-        {"jti": " ~"},
-        {"resource": "r" * 512},
-        {"resource": "🥖"},
-        {"amount": "1000000000"},
-        {"amount": "0.000001"},
-        {"currency": "FRF"},
-        {"hold": 0},
-        {"hold": -1},
-        {"cnf": {"jwk": {**public_jwk(TAB_KEY), "use": "sig", "key_ops": ["verify"], "ext": True}}},
-    ],
-)
-def test_orders_at_their_limits_are_taken(scene, bakery, phone, claims):
-    assert scene.verify(scene.order(phone, bakery, **claims)).order_expired is None
+AT_THEIR_LIMITS: list[dict[str, Any]] = [
+    {"exp": NOW + 600},
+    {"iat": NOW + 60, "exp": NOW + 120},
+    {"iat": NOW - 599, "exp": NOW + 1},
+    {"jti": "k" * 255},
+    {"jti": " ~"},
+    {"resource": "r" * 512},
+    {"resource": "🥖"},
+    {"amount": "1000000000"},
+    {"amount": "0.000001"},
+    {"currency": "FRF"},
+    {"hold": 0},
+    {"hold": -1},
+    {"cnf": {"jwk": {**public_jwk(TAB_KEY), "use": "sig", "key_ops": ["verify"], "ext": True}}},
+]
+
+
+def test_orders_at_their_limits_are_taken(scene, bakery, phone):
+    for claims in AT_THEIR_LIMITS:
+        assert scene.verify(scene.order(phone, bakery, **claims)).order_expired is None, claims
 
 
 @pytest.mark.parametrize("claims", [LONG_AGO, {"iat": NOW - 300, "exp": NOW}, {"iat": 0, "exp": 1}])
@@ -111,78 +123,75 @@ def test_an_expired_order_under_a_used_key_is_a_conflict_only_if_it_says_somethi
 # --- attacks -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        {"alg": "none"},
-        {"alg": "HS256"},
-        {"alg": "Ed25519"},
-        {"alg": "eddsa"},
-        {"alg": ["EdDSA"]},
-        {"alg": None},
-        {"typ": "voucher+jwt"},
-        {"typ": "JWT"},
-        {"typ": "ticket+jwt"},
-        {"typ": "ORDER+JWT"},
-        {"typ": None},
-        {"kid": str(SOMEBODY)},
-        {"kid": "0"},
-        {"kid": ""},
-        {"kid": 7},
-        {"kid": None},
-        {"kid": "\ud800"},
-        {"crit": ["b64"]},
-        {"b64": False},
-        {"jwk": public_jwk(TAB_KEY)},
-        {"jku": "https://evil.example/keys"},
-        {"x5c": []},
-        {"cty": "x"},
-    ],
-    ids=str,
-)
-def test_a_header_that_is_not_exactly_ours_is_refused(scene, bakery, phone, header):
-    with pytest.raises(OrderInvalid):
-        scene.verify(signed(phone, scene.claims(phone, bakery), **header))
+HEADERS: list[dict[str, Any]] = [
+    {"alg": "none"},
+    {"alg": "HS256"},
+    {"alg": "Ed25519"},
+    {"alg": "eddsa"},
+    {"alg": ["EdDSA"]},
+    {"alg": None},
+    {"typ": "voucher+jwt"},
+    {"typ": "JWT"},
+    {"typ": "ticket+jwt"},
+    {"typ": "ORDER+JWT"},
+    {"typ": None},
+    {"kid": str(SOMEBODY)},
+    {"kid": "0"},
+    {"kid": ""},
+    {"kid": 7},
+    {"kid": None},
+    {"kid": "\ud800"},
+    {"crit": ["b64"]},
+    {"b64": False},
+    {"jwk": public_jwk(TAB_KEY)},
+    {"jku": "https://evil.example/keys"},
+    {"x5c": []},
+    {"cty": "x"},
+]
 
 
-@pytest.mark.parametrize("spell", [str.upper, lambda kid: kid.replace("-", ""), lambda kid: f"{{{kid}}}"])
-def test_a_kid_is_written_one_way(scene, bakery, phone, spell):
-    with pytest.raises(OrderInvalid):
-        scene.verify(signed(phone, scene.claims(phone, bakery), kid=spell(str(phone.id))))
+def test_a_header_that_is_not_exactly_ours_is_refused(scene, bakery, phone):
+    claims = scene.claims(phone, bakery)
+    scene.verify(signed(phone, claims))
+    assert taken(scene, HEADERS, lambda header: signed(phone, claims, **header)) == []
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        *({name: None} for name in ("iss", "aud", "jti", "iat", "exp", "merchant", "amount", "currency")),
-        *({"nbf": NOW}, {"sub": "x"}, {"hold_seconds": 60}, {"Resource": "/"}),
-        *({"iss": str(SOMEBODY)}, {"iss": ""}, {"iss": 7}),
-        *({"aud": "https://other.example"}, {"aud": ORIGIN + "/"}, {"aud": [ORIGIN]}, {"aud": ORIGIN.upper()}),
-        *({"jti": ""}, {"jti": "k" * 256}, {"jti": 7}, {"jti": "a\nb"}, {"jti": "é"}, {"jti": "\x7f"}),
-        *({"iat": "now"}, {"iat": NOW + 61, "exp": NOW + 120}, {"iat": True}, {"iat": [NOW]}),
-        *({"exp": str(NOW)}, {"exp": NOW + 601}, {"exp": NOW}, {"exp": NOW - 1}, {"exp": 2**53 - 1}, {"exp": False}),
-        *({"merchant": "x"}, {"merchant": ""}, {"merchant": 7}, {"merchant": str(SOMEBODY).upper()}),
-        *({"merchant": SOMEBODY.hex}, {"merchant": "urn:uuid:" + str(SOMEBODY)}),
-        *({"amount": amount} for amount in (0.07, 7, "0", "0.00", "-1", "+1", "1e2", ".5", "1,5", "", "0.0000001")),
-        *({"amount": amount} for amount in ("NaN", "0x7", " 1", "1000000000.01", "9" * 20, "1" * 21, ["1"])),
-        *({"currency": currency} for currency in ("eur", "XXX", "XAU", "", "EURO", 978)),
-        *({"resource": "a\x00b"}, {"resource": "a\x1bb"}, {"resource": "a\x85b"}, {"resource": "a\tb"}),
-        *({"resource": "a\u007f"}, {"resource": "\ud800"}, {"resource": ""}, {"resource": "r" * 513}, {"resource": 7}),
-        *({"hold": "60"}, {"hold": 60.0}, {"hold": True}, {"hold": {}}, {"hold": 2**53}),
-        *({"cnf": {}}, {"cnf": "x"}, {"cnf": []}, {"cnf": {"kid": "x"}}, {"cnf": {"jwk": "x"}}, {"cnf": {"jwk": {}}}),
-        {"cnf": {"jwk": public_jwk(TAB_KEY), "kid": "x"}},
-        {"cnf": {"jwk": {**public_jwk(TAB_KEY), "d": "secret"}}},
-        {"cnf": {"jwk": {**public_jwk(TAB_KEY), "crv": "X25519"}}},
-        {"cnf": {"jwk": {**public_jwk(TAB_KEY), "kty": "EC"}}},
-        {"cnf": {"jwk": {**public_jwk(TAB_KEY), "use": "enc"}}},
-        {"cnf": {"jwk": {**public_jwk(TAB_KEY), "x": b64url(bytes(32))}}},
-        {"cnf": {"jwk": {**public_jwk(TAB_KEY), "x": b64url(bytes(31))}}},
-    ],
-    ids=lambda claims: ascii(claims)[:60],
-)
-def test_claims_missing_foreign_or_malformed_are_refused(scene, bakery, phone, claims):
-    with pytest.raises(OrderInvalid):
-        scene.verify(scene.order(phone, bakery, **claims))
+def test_a_kid_is_written_one_way(scene, bakery, phone):
+    kid = str(phone.id)
+    kids = [{"kid": other} for other in (kid.upper(), kid.replace("-", ""), f"{{{kid}}}", f"urn:uuid:{kid}")]
+    assert taken(scene, kids, lambda header: signed(phone, scene.claims(phone, bakery), **header)) == []
+
+
+CLAIMS: list[dict[str, Any]] = [
+    *({name: None} for name in ("iss", "aud", "jti", "iat", "exp", "merchant", "amount", "currency")),
+    *({"nbf": NOW}, {"sub": "x"}, {"hold_seconds": 60}, {"Resource": "/"}),
+    *({"iss": str(SOMEBODY)}, {"iss": ""}, {"iss": 7}),
+    *({"aud": "https://other.example"}, {"aud": ORIGIN + "/"}, {"aud": [ORIGIN]}, {"aud": ORIGIN.upper()}),
+    *({"jti": ""}, {"jti": "k" * 256}, {"jti": 7}, {"jti": "a\nb"}, {"jti": "é"}, {"jti": "\x7f"}),
+    *({"iat": "now"}, {"iat": NOW + 61, "exp": NOW + 120}, {"iat": True}, {"iat": [NOW]}),
+    *({"exp": str(NOW)}, {"exp": NOW + 601}, {"exp": NOW}, {"exp": NOW - 1}, {"exp": 2**53 - 1}, {"exp": False}),
+    *({"merchant": "x"}, {"merchant": ""}, {"merchant": 7}, {"merchant": str(SOMEBODY).upper()}),
+    *({"merchant": SOMEBODY.hex}, {"merchant": "urn:uuid:" + str(SOMEBODY)}),
+    *({"amount": amount} for amount in (0.07, 7, "0", "0.00", "-1", "+1", "1e2", ".5", "1,5", "", "0.0000001")),
+    *({"amount": amount} for amount in ("NaN", "0x7", " 1", "1000000000.01", "9" * 20, "1" * 21, ["1"])),
+    *({"currency": currency} for currency in ("eur", "XXX", "XAU", "", "EURO", 978)),
+    *({"resource": "a\x00b"}, {"resource": "a\x1bb"}, {"resource": "a\x85b"}, {"resource": "a\tb"}),
+    *({"resource": "a\u007f"}, {"resource": "\ud800"}, {"resource": ""}, {"resource": "r" * 513}, {"resource": 7}),
+    *({"hold": "60"}, {"hold": 60.0}, {"hold": True}, {"hold": {}}, {"hold": 2**53}),
+    *({"cnf": {}}, {"cnf": "x"}, {"cnf": []}, {"cnf": {"kid": "x"}}, {"cnf": {"jwk": "x"}}, {"cnf": {"jwk": {}}}),
+    {"cnf": {"jwk": public_jwk(TAB_KEY), "kid": "x"}},
+    {"cnf": {"jwk": {**public_jwk(TAB_KEY), "d": "secret"}}},
+    {"cnf": {"jwk": {**public_jwk(TAB_KEY), "crv": "X25519"}}},
+    {"cnf": {"jwk": {**public_jwk(TAB_KEY), "kty": "EC"}}},
+    {"cnf": {"jwk": {**public_jwk(TAB_KEY), "use": "enc"}}},
+    {"cnf": {"jwk": {**public_jwk(TAB_KEY), "x": b64url(bytes(32))}}},
+    {"cnf": {"jwk": {**public_jwk(TAB_KEY), "x": b64url(bytes(31))}}},
+]
+
+
+def test_claims_missing_foreign_or_malformed_are_refused(scene, bakery, phone):
+    scene.verify(scene.order(phone, bakery))
+    assert taken(scene, CLAIMS, lambda claims: scene.order(phone, bakery, **claims)) == []
 
 
 def test_a_claim_said_twice_is_refused(scene, bakery, phone):
@@ -219,10 +228,9 @@ def test_a_revoked_device_orders_nothing_not_even_what_it_ordered_before(scene, 
     assert scene.in_purse(phone.purse) == ("10.00", "0.00")
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "...", "a.b", "a.b.c", "é.é.é", "x" * 9_000, "\ud800.a.b", "e30.e30."])
-def test_what_is_not_a_token_is_refused(scene, phone, text):
-    with pytest.raises(OrderInvalid):
-        scene.verify(text)
+def test_what_is_not_a_token_is_refused(scene, phone):
+    texts = ["", ".", "..", "...", "a.b", "a.b.c", "é.é.é", "x" * 9_000, "\ud800.a.b", "e30.e30."]
+    assert taken(scene, texts, str) == []
 
 
 def _parts(token):
