@@ -885,6 +885,17 @@ class Wallet(RuleBasedStateMachine):
         self.pending.append(Entry(self.next("B"), transaction.owner.currency, [line]))
         self.perhaps_tell(data, transaction.owner.currency)
 
+    @precondition(lambda self: any(each.state in AT_THE_BANK for each in self.transactions.values()))
+    @rule(data=st.data())
+    def bank_is_out_of_order(self, data: st.DataObject) -> None:
+        """A return is told before the booking that it undoes."""
+        waiting = [each for each in self.transactions.values() if each.state in AT_THE_BANK]
+        transaction = data.draw(st.sampled_from(waiting))
+        for sign, reason in ((1, "MS03"), (-1, None)):
+            line = Line(sign * transaction.amount, end_to_end_id=transaction.id.hex, return_reason=reason)
+            self.pending.append(Entry(self.next("B"), transaction.owner.currency, [line]))
+            self.perhaps_tell(data, transaction.owner.currency)
+
     @precondition(lambda self: self.pending)
     @rule(data=st.data())
     def bank_tells(self, data: st.DataObject) -> None:
@@ -1121,7 +1132,7 @@ def test_whatever_happens_the_books_are_sound(db: Database, folders: Path) -> No
     run_state_machine_as_test(
         lambda: Wallet(db, folders),  # type: ignore[arg-type]  # any factory will do
         settings=settings(
-            max_examples=EXAMPLES or 20,
+            max_examples=EXAMPLES or (24 if db.is_sqlite else 15),
             stateful_step_count=STEPS,
             derandomize=not EXAMPLES,
             deadline=None,
