@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     # A path with two slashes is another path, not a redirect that loses a POST's body.
     app.url_map.merge_slashes = False
-    app.extensions[EXTENSION] = _wallet(settings)
+    app.extensions[EXTENSION] = open_wallet(settings)
     requests.register(app, origin=settings.origin)
     api = Api(app)
     documentation.prepare(api)
@@ -67,7 +67,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _wallet(settings: Settings) -> Obole:
+def open_wallet(settings: Settings) -> Obole:
+    """What the application works with, on these settings. Raises `KeyFileInvalid`."""
     keyring = Keyring.open(settings.key_file, settings.key_passphrase)
     issuer = Issuer(
         origin=settings.origin,

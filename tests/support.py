@@ -11,6 +11,7 @@ import itertools
 import json
 import shutil
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +23,7 @@ from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 from werkzeug.test import TestResponse
 
-from app import create_app
+from app import create_app, open_wallet
 from wallet import api_keys, clock, ledger, merchants, purses
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
@@ -123,6 +124,10 @@ class Device:
     key: SigningKey = field(default_factory=SigningKey.generate, repr=False)
 
 
+# Applications that no shop uses now, by the settings built into them: making one takes longer than most tests.
+_IDLE: defaultdict[tuple[str, str], list[Flask]] = defaultdict(list)
+
+
 class Shop:
     """One wallet with its first business day open, and a client that talks to it.
 
@@ -131,7 +136,12 @@ class Shop:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.app = make_app(settings)
+        idle = _IDLE[settings.origin, settings.secret_key]
+        if idle:
+            self.app = idle.pop()
+            self.app.extensions[EXTENSION] = open_wallet(settings)
+        else:
+            self.app = make_app(settings)
         self.obole: Obole = self.app.extensions[EXTENSION]
         self.database: Database = self.obole.database
         self.client: FlaskClient = self.app.test_client()
@@ -144,6 +154,7 @@ class Shop:
 
     def __exit__(self, *_: object) -> None:
         self.database.dispose()
+        _IDLE[self.settings.origin, self.settings.secret_key].append(self.app)
 
     @functools.cached_property
     def operator(self) -> str:

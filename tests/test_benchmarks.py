@@ -15,7 +15,7 @@ SMALLEST = """
 """.split()
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", ["sqlite"])
 def test_every_figure_is_measured_beside_its_baselines(database: str, tmp_path: Path) -> None:
     seen, document = tmp_path / "seen.json", tmp_path / "document.md"
     document.write_text(f"Before.\n\n{report.BEGIN}\nold\n{report.END}\n\nAfter.\n")

@@ -42,7 +42,7 @@ def redeem(client: Client, merchant: Merchant, line: dict[str, str], key: str) -
 @pytest.mark.parametrize("credit", ["0", "0.04"], ids=["with no credit", "on credit"])
 def test_of_many_requests_for_the_last_cent_one_wins(shop: Shop, clients: list[Client], credit: str):
     limit = Money.parse(credit, "EUR").micros
-    bakery, rounds = shop.merchant(), 6
+    bakery, rounds = shop.merchant(), 3
     funded = {shop.purse("0", credit_micros=limit): "0.01" for _ in range(rounds)}
     story.fund(shop, funded)
     price = str(Money(10_000 + limit, "EUR"))
@@ -57,7 +57,7 @@ def test_of_many_requests_for_the_last_cent_one_wins(shop: Shop, clients: list[C
 
 
 def test_one_key_at_the_same_instant_buys_once(shop: Shop, clients: list[Client]):
-    purse, bakery, rounds = shop.purse("0"), shop.merchant(), 6
+    purse, bakery, rounds = shop.purse("0"), shop.merchant(), 3
     story.fund(shop, {purse: "1.00"})
     for number in range(rounds):
         answers = at_once([partial(buy, client, purse, bakery, "0.07", f"round {number}") for client in clients])
@@ -132,7 +132,7 @@ def test_refunds_at_once_never_exceed_what_was_captured(shop: Shop, clients: lis
 
 
 def test_release_and_redemption_at_once_have_one_winner(shop: Shop, clients: list[Client]):
-    purse, bakery, rounds = shop.purse("0"), shop.merchant(), 6
+    purse, bakery, rounds = shop.purse("0"), shop.merchant(), 3
     story.fund(shop, {purse: "1.00"})
     for number in range(rounds):
         voucher = shop.voucher(purse, bakery, "0.10")

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from stdnum import iso11649
 
@@ -32,8 +32,10 @@ def test_references_hold_for_an_independent_validator():
 
 
 @given(position=st.integers(4, 19), other=st.sampled_from("0123456789ABCDEFGHJKMNPQRSTVWXYZ"))
-def test_one_mistyped_character_is_found(position, other):
+def test_a_digit_for_a_digit_or_a_letter_for_a_letter_is_found(position, other):
     reference = ids.new_reference()
+    # ISO 7064 counts a letter as two digits, so a letter for a digit shifts the rest and may, rarely, go unseen.
+    assume(reference[position].isdigit() == other.isdigit())
     mistyped = reference[:position] + other + reference[position + 1 :]
     assert ids.is_reference(mistyped) == (mistyped == reference)
 
