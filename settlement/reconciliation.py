@@ -147,7 +147,7 @@ def decide(database: Database, transaction_id: UUID, *, executed: bool, why: str
         if row is None:
             raise PayoutNotFound
         new = TransactionState.ACCEPTED if executed else TransactionState.REJECTED
-        if row.state != TransactionState.UNKNOWN.value or not _move(conn, row, new, at, detail=why):
+        if row.state != TransactionState.UNKNOWN.value or not _move(conn, row, new, at, detail=why[:200]):
             raise PayoutNotUnknown
         if new is TransactionState.REJECTED:
             _post(conn, row, _REJECTED, row.id, at)
@@ -670,9 +670,15 @@ def _post(
 
 
 def _bank_reference(entry: camt.Entry, ordinals: dict[tuple[object, ...], int]) -> str:
-    """The bank's reference of an entry; without one, its facts and how many just like it came before."""
+    """The bank's reference of an entry; without one, its facts and how many just like it came before.
+
+    Some banks book a payment and its fee under one reference: in one statement the second is numbered.
+    """
     if entry.entry_reference is not None:
-        return entry.entry_reference[:100]
+        same = (entry.entry_reference, entry.currency, entry.detail_index)
+        ordinals[same] = ordinals.get(same, 0) + 1
+        number = f"#{ordinals[same]}" if ordinals[same] > 1 else ""
+        return entry.entry_reference[: 100 - len(number)] + number
     facts = (
         entry.booking_date,
         entry.direction.value,

@@ -385,6 +385,15 @@ def test_two_entries_that_look_the_same_are_two(sent: Books) -> None:
     assert sent.purse("alice") == "23.93"
 
 
+def test_a_payment_and_its_fee_under_one_reference_are_two_entries(sent: Books) -> None:
+    sent.announce("alice", "5.00")
+    paid = entry("E1", 5_000_000, "EUR", rf=sent.references["alice"])
+    fee = entry("E1", -380_000, "EUR", code="ACMT/MDOP/CHRG")
+    assert sent.told(one(sent, paid, fee, closing=4_620_000)) == "2 matched"
+    assert sent.told(one(sent, paid, fee, statement_id="S2", kind="054")) == "seen before"
+    assert (sent.purse("alice"), sent.at_bank()) == ("18.93", "4.62")
+
+
 def test_one_reference_in_two_currencies_is_two_entries(sent: Books) -> None:
     sent.run("""
         statement fee=0.38@e1              -> 1 matched
