@@ -64,7 +64,7 @@ def test_one_key_at_the_same_instant_buys_once(shop: Shop, clients: list[Client]
         assert {answer.status for answer in answers} == {201}
         assert len({answer.body for answer in answers}) == 1
     view = shop.get(f"/v1/purses/{purse.id}", token=purse.token).get_json()
-    assert (view["balance"], view["held"]) == ("0.58", "0.42")
+    assert (view["balance"], view["held"]) == ("0.79", "0.21")
     story.prove(shop.database)
 
 

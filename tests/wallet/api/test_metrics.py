@@ -1,6 +1,19 @@
 """What an operator's monitoring sees."""
 
-from tests.support import Shop, refused
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support import Shop, make_settings, refused
+
+
+@pytest.fixture
+def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
+    """A shop whose application has answered nothing yet: no other has this origin."""
+    with Shop(make_settings(tmp_path, database_url, origin=f"https://{uuid4().hex}.example")) as shop:
+        yield shop
 
 
 def test_metrics_are_for_operators_and_count_by_route(shop: Shop):
