@@ -28,7 +28,7 @@ SETTINGS = var/settings.env
 
 # One recipe at a time, so that two goals do not install into one environment at once; pytest is parallel by itself.
 .NOTPARALLEL:
-.PHONY: help run test check lint format demo audit bench clean
+.PHONY: help run test check lint format demo audit bench clean chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -51,7 +51,7 @@ audit: $(VENV)/run.stamp
 bench: $(VENV)/test.stamp
 	@$(PYTHON) -m benchmarks
 
-test: $(VENV)/test.stamp
+test: $(VENV)/test.stamp chromium
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(TESTS)
 
 check: lint test
@@ -71,6 +71,18 @@ format: $(VENV)/test.stamp
 clean:
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The pages are tested in a real browser, which no Python package brings along.
+chromium:
+	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome; do \
+	    if [ -n "$$name" ] && command -v "$$name" >/dev/null 2>&1; then exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "Installing Chromium, to test the pages in …"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else \
+	    echo "The tests of the pages need Chromium (sudo apt install chromium, or set CHROMIUM)." >&2; exit 1; \
+	fi
 
 # A stamp is newer than the requirements it installed; without that, make installs them.
 $(VENV)/run.stamp: requirements.txt | $(PYTHON)

@@ -13,7 +13,9 @@ from flask_smorest import Api
 
 from settlement import api as settlement_api
 from settlement import cli
+from settlement.pages import console, merchant, purchases
 from wallet.api import (
+    checkouts,
     documentation,
     merchants,
     operations,
@@ -23,10 +25,12 @@ from wallet.api import (
     requests,
     system,
     vouchers,
+    webhooks,
 )
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
 from wallet.keys import Keyring
+from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, shell, sign_in
 from wallet.settings import Settings
 from wallet.vouchers import Issuer
 
@@ -60,6 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for blueprint in _api_blueprints():
         api.register_blueprint(blueprint)
     app.register_blueprint(documentation.pages)
+    page.register(app, *_pages())
     problems.register(app)
     with app.app_context():
         documentation.document(api, origin=settings.origin)
@@ -81,7 +86,13 @@ def open_wallet(settings: Settings) -> Obole:
     return Obole(database=database, keyring=keyring, issuer=issuer, settings=settings)
 
 
+def _pages() -> Iterable[Blueprint]:
+    for module in (sign_in, checkout, purse, purse_money, purse_history, purse_people, shell, purchases):
+        yield module.blueprint
+    yield from (merchant.blueprint, console.blueprint)
+
+
 def _api_blueprints() -> Iterable[Blueprint]:
-    for module in (system, merchants, purses, vouchers, redemptions):
+    for module in (system, merchants, purses, vouchers, redemptions, checkouts, webhooks):
         yield module.blueprint
     yield from settlement_api.blueprints

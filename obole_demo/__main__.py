@@ -15,10 +15,10 @@ def main() -> None:
 
 @main.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("var"), show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The wallet's; the next three are the shops' and mail's.")
 def run(folder: Path, host: str, port: int) -> None:
-    """Start server, scheduler and sandbox bank, and keep them running."""
+    """Start wallet, scheduler, sandbox bank, two shops and a mailbox, and keep them running."""
     running.serve(folder.resolve(), host=host, port=port)
 
 

@@ -33,7 +33,7 @@ def play(*, purchases: int, shoppers: int, merchants: int, folder: Path | None =
 class _Day:
     def __init__(self, folder: Path, console: Console) -> None:
         self.console = console
-        environment = setup.prepare(folder, origin="http://127.0.0.1:8000")
+        environment = setup.prepare(folder, origin="http://localhost:8000")
         self.bank_folder = environment["OBOLE_BANK_FOLDER"]
         self.origin = environment["OBOLE_ORIGIN"]
         self.app = create_app(Settings.from_env(environment))

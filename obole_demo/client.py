@@ -154,13 +154,20 @@ class Shopper:
 
 @dataclass(slots=True)
 class Merchant:
-    """A merchant and the vouchers it was given today."""
+    """A merchant and the vouchers it was given today. ``origin`` is where its shop is, or would be."""
 
     client: Client
     name: str
     id: str
+    origin: str
     goods: Sequence[tuple[str, str]] = ()
     vouchers: list[str] = field(default_factory=list)
+    webhook_secret: str | None = field(default=None, repr=False)
+
+    def hear(self, path: str) -> None:
+        """Have the wallet tell this shop of what happens; the secret proves that it is the wallet who tells."""
+        answer = self.client.post("/v1/webhook-endpoints", {"url": self.origin + path})
+        self.webhook_secret = answer["secret"]
 
     def redeem_all(self, *, at_once: int = 1_000) -> Iterable[int]:
         """Turn in every voucher, in batches; yields how many each batch redeemed. Raises `Refused` for a bad one."""

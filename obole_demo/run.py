@@ -1,4 +1,7 @@
-"""The whole system in one folder: server, scheduler, sandbox bank, and a town that has just gone shopping."""
+"""The whole system in one folder: server, scheduler, sandbox bank, two shops, a mailbox, and a town gone shopping.
+
+Browsers give passkeys to names, not to addresses, so everything is at ``localhost``, each at a port of its own.
+"""
 
 import json
 import os
@@ -7,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -21,27 +25,34 @@ _LOOK_SECONDS = "2"
 
 def serve(folder: Path, *, host: str, port: int) -> None:
     """Start everything in ``folder``, make the town the first time, and stay until SIGINT or SIGTERM."""
-    console = Console()
-    origin = f"http://{host}:{port}"
-    settings = setup.prepare(folder, origin=origin)
+    console, ports = Console(), Ports(port)
+    origin = f"http://localhost:{port}"
+    settings = setup.prepare(folder, origin=origin, smtp_port=ports.smtp)
     if settings["OBOLE_ORIGIN"] != origin:
         raise SystemExit(
             f"{folder} was made for {settings['OBOLE_ORIGIN']}, which is in every voucher it signed. "
-            f"Start it there, or use another --folder."
+            f"Start it at that port, remove it, or use another --folder."
         )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     _flask(settings, "migrate")
-    processes = _start(settings, folder, host, port)
+    processes = _start(settings, folder, _system(settings, folder, host, ports))
     try:
-        transport = Http(host, port)
+        transport = Http("localhost", port)
         with console.status("starting"):
             town.wait_for(
                 lambda: _is_ready(transport) or _dead(processes), seconds=60, what="The server did not start."
             )
-        _make_town(console, settings, folder, transport)
-        _say_where(folder, origin)
+        _make_town(console, settings, folder, transport, ports)
+        processes += _start(settings, folder, _shops(origin, folder, host, ports))
+        with console.status("the shops open"):
+            town.wait_for(
+                lambda: all(_answers(each) for each in ports.pages) or _dead(processes),
+                seconds=60,
+                what="A shop did not open.",
+            )
+        _say_where(folder, origin, ports)
         while not stop.wait(1) and not _dead(processes):
             pass
         if not stop.is_set():
@@ -50,20 +61,69 @@ def serve(folder: Path, *, host: str, port: int) -> None:
         _stop(processes)
 
 
-def _start(settings: dict[str, str], folder: Path, host: str, port: int) -> list[subprocess.Popen[bytes]]:
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens, counted from the wallet's port."""
+
+    wallet: int
+
+    @property
+    def newspaper(self) -> int:
+        """The newspaper's pages."""
+        return self.wallet + 1
+
+    @property
+    def jukebox(self) -> int:
+        """The jukebox's pages."""
+        return self.wallet + 2
+
+    @property
+    def mailbox(self) -> int:
+        """The page with the letters."""
+        return self.wallet + 3
+
+    @property
+    def smtp(self) -> int:
+        """Where the wallet hands in its letters."""
+        return self.wallet + 25
+
+    @property
+    def pages(self) -> tuple[int, ...]:
+        """What can be clicked, beside the wallet."""
+        return self.newspaper, self.jukebox, self.mailbox
+
+
+def _system(settings: dict[str, str], folder: Path, host: str, ports: Ports) -> dict[str, list[str]]:
+    box = ["--folder", str(folder / "mail"), "--port", str(ports.mailbox), "--smtp-port", str(ports.smtp)]
+    return {
+        "server": ["gunicorn", "--bind", f"{host}:{ports.wallet}", "app:create_app()"],
+        "mailbox": ["obole_demo.mailbox", "--host", host, *box],
+        "scheduler": ["flask", "--app", "app", "scheduler", "--every", _LOOK_SECONDS],
+        "bank": ["sandbox_bank", "run", "--folder", settings["OBOLE_BANK_FOLDER"], "--every", _LOOK_SECONDS],
+    }
+
+
+def _shops(origin: str, folder: Path, host: str, ports: Ports) -> dict[str, list[str]]:
+    common = ["--keys", str(_keys(folder)), "--wallet", origin, "--host", host]
+    return {
+        "newspaper": ["obole_demo.shops", "newspaper", *common, "--port", str(ports.newspaper)],
+        "jukebox": ["obole_demo.shops", "jukebox", *common, "--port", str(ports.jukebox)],
+    }
+
+
+def _keys(folder: Path) -> Path:
+    return folder / "demo-keys.json"
+
+
+def _start(settings: dict[str, str], folder: Path, commands: dict[str, list[str]]) -> list[subprocess.Popen[bytes]]:
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
-    commands = {
-        "server": ["-m", "gunicorn", "--bind", f"{host}:{port}", "app:create_app()"],
-        "scheduler": ["-m", "flask", "--app", "app", "scheduler", "--every", _LOOK_SECONDS],
-        "bank": ["-m", "sandbox_bank", "run", "--folder", settings["OBOLE_BANK_FOLDER"], "--every", _LOOK_SECONDS],
-    }
     processes = []
     for name, command in commands.items():
         with (logs / f"{name}.log").open("ab") as log:
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, *command],
+                    [sys.executable, "-m", *command],
                     env=setup.environment_with(settings),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -95,18 +155,32 @@ def _is_ready(transport: Http) -> bool:
         return False
 
 
-def _make_town(console: Console, settings: dict[str, str], folder: Path, transport: Http) -> None:
-    keys = folder / "demo-keys.json"
+def _answers(port: int) -> bool:
+    try:
+        return Http("localhost", port).send("GET", "/", {}, None)[0] < 400
+    except OSError:
+        return False
+
+
+def _make_town(console: Console, settings: dict[str, str], folder: Path, transport: Http, ports: Ports) -> None:
+    keys = _keys(folder)
     if keys.exists():
         return
     operator = Client(transport, _flask(settings, "operator", "add", "demo").strip())
+    open_shops = {
+        "courrier": f"http://localhost:{ports.newspaper}",
+        "jukebox": f"http://localhost:{ports.jukebox}",
+    }
     with console.status("a town opens its shops"):
         try:
-            sellers = town.merchants(operator, transport, 8)
+            sellers = town.merchants(operator, transport, 8, open_shops=open_shops)
         except Refused as refusal:
             if refusal.problem["code"] == "already_exists":
                 raise SystemExit(f"{folder} holds a town left half built: remove it and start again.") from None
             raise
+        for seller in sellers:
+            if seller.origin == open_shops["jukebox"]:
+                seller.hear("/webhook")
         buyers = town.shoppers(operator, transport, 6, origin=settings["OBOLE_ORIGIN"])
         for buyer in buyers:
             buyer.top_up(_TOP_UP, town.CURRENCY)
@@ -130,7 +204,16 @@ def _write_keys(file: Path, operator: Client, buyers: list[Shopper], sellers: li
     people = {
         "operator": {"key": operator.token},
         "purses": [{"name": each.name, "id": each.purse_id, "key": each.client.token} for each in buyers],
-        "merchants": [{"name": each.name, "id": each.id, "key": each.client.token} for each in sellers],
+        "merchants": [
+            {
+                "name": each.name,
+                "id": each.id,
+                "key": each.client.token,
+                "origin": each.origin,
+                "webhook_secret": each.webhook_secret,
+            }
+            for each in sellers
+        ],
     }
     unfinished = file.with_suffix(".part")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -139,8 +222,8 @@ def _write_keys(file: Path, operator: Client, buyers: list[Shopper], sellers: li
     unfinished.rename(file)
 
 
-def _say_where(folder: Path, origin: str) -> None:
-    people = json.loads((folder / "demo-keys.json").read_text())
+def _say_where(folder: Path, origin: str, ports: Ports) -> None:
+    people = json.loads(_keys(folder).read_text())
     purse, merchant = people["purses"][0], people["merchants"][0]
     operator = people["operator"]["key"]
     bearer = "-H 'Authorization: Bearer"
@@ -148,9 +231,16 @@ def _say_where(folder: Path, origin: str) -> None:
     print(f"""
 Obole is running at {origin}; stop it with Ctrl-C. Everything it keeps is in {folder}.
 
-  {origin}/docs        every call, to try in the browser (paste a key under "Authorize")
-  {folder / "demo-keys.json"}   the keys of the operator, the purses and the merchants
-  {folder / "logs"}         what server, scheduler and bank say
+Click:
+
+  http://localhost:{ports.newspaper}         a newspaper: an article for 0.20 EUR
+  http://localhost:{ports.jukebox}         a jukebox: a song for 0.05 EUR
+  {origin}         the wallet: sign up, top up (the sandbox bank pays at once), pay
+  http://localhost:{ports.mailbox}         the mailbox: every letter the wallet sends, with its links
+  {origin}/docs    every call, to try in the browser (paste a key under "Authorize")
+
+  {_keys(folder)}   the keys of the operator, the purses and the merchants
+  {folder / "logs"}         what server, scheduler, bank, shops and mailbox say
 
 Try, in another terminal:
 

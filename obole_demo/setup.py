@@ -17,13 +17,16 @@ OPERATOR_IBAN = "FR7630006000011234567890189"
 OPERATOR_NAME = "Obole demo town"
 
 
-def prepare(folder: Path, *, origin: str) -> dict[str, str]:
-    """Make sure ``folder`` holds everything a start needs; answers the settings as environment variables."""
+def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[str, str]:
+    """Make sure ``folder`` holds everything a start needs; answers the settings as environment variables.
+
+    Without a port of a mail server on this machine, letters are written and wait.
+    """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / SETTINGS_FILE
     if not file.exists():
-        _write_private(file, _new_settings(folder, origin))
+        _write_private(file, _new_settings(folder, origin, smtp_port))
     settings = dict(word.split("=", 1) for word in shlex.split(file.read_text()))
     if not Path(settings["OBOLE_KEY_FILE"]).exists():
         _python("wallet", "create-keys", environment=settings)
@@ -42,7 +45,7 @@ def environment_with(settings: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("OBOLE_")} | settings
 
 
-def _new_settings(folder: Path, origin: str) -> str:
+def _new_settings(folder: Path, origin: str, smtp_port: int | None) -> str:
     settings = {
         "OBOLE_ORIGIN": origin,
         "OBOLE_SECRET_KEY": secrets.token_urlsafe(48),
@@ -55,6 +58,9 @@ def _new_settings(folder: Path, origin: str) -> str:
         "OBOLE_SANDBOX_FOLDER": str(folder / "bank"),
         "OBOLE_BANK_FEES": f"EUR={BANK_FEE}",
     }
+    if smtp_port is not None:
+        settings["OBOLE_SMTP_URL"] = f"smtp://127.0.0.1:{smtp_port}"
+        settings["OBOLE_MAIL_FROM"] = "purse@obole.example"
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
 
 

@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import schwifty
 
@@ -24,25 +25,28 @@ _TRADES: Sequence[tuple[str, str, dict[str, object], Sequence[tuple[str, str]]]]
 _NAMES = ("Aïcha", "Benoît", "Chloé", "Dimitri", "Élise", "Farid", "Gwenaëlle", "Hugo", "Inès", "Jules")
 
 
-def merchants(operator: Client, transport: Transport, count: int) -> list[Merchant]:
-    """Register ``count`` merchants."""
+def merchants(
+    operator: Client, transport: Transport, count: int, *, open_shops: Mapping[str, str] = MappingProxyType({})
+) -> list[Merchant]:
+    """Register ``count`` merchants; ``open_shops`` says where the shops are that really have one."""
     made = []
     for number in range(count):
         name, host, terms, goods = _TRADES[number % len(_TRADES)]
         again = number // len(_TRADES)
         name, host = (f"{name} {again + 1}", f"{host}{again + 1}") if again else (name, host)
         iban = schwifty.IBAN.generate("DE", bank_code="37040044", account_code=f"{532013000 + number:010d}")
+        origin = open_shops.get(host, f"https://{host}.example")
         body = {
             "legal_name": name,
             "iban": str(iban.compact),
-            "origin": f"https://{host}.example",
+            "origin": origin,
             "currency": CURRENCY,
             "email": f"till@{host}.example",
             "terms": terms,
         }
         answer = operator.post("/v1/merchants", body)
         client = Client(transport, answer["key"]["token"])
-        made.append(Merchant(client, name, answer["merchant"]["id"], goods))
+        made.append(Merchant(client, name, answer["merchant"]["id"], origin, goods))
     return made
 
 

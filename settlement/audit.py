@@ -6,6 +6,7 @@ It reads only. Each check counts what contradicts it, so that a failed one says 
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from lxml import etree
 from sqlalchemy.engine import Connection
 
-from wallet.db import Database
+from wallet.db import Database, UtcInstant
 from wallet.money import decimal_string
 
 
@@ -41,6 +42,7 @@ def audit(database: Database) -> list[Check]:
             *_in_transit(conn, balances),
             *_bank(conn, balances),
             *_files(conn),
+            _actions(conn),
         ]
 
 
@@ -358,6 +360,25 @@ def _file_holds(conn: Connection, message_id: str) -> bool:
         and document.findtext(here + "GrpHdr/{*}NbOfTxs") == str(len(stored))
         and _micros(document.findtext(here + "GrpHdr/{*}CtrlSum")) == sum(micros for micros, _ in stored.values())
     )
+
+
+def _actions(conn: Connection) -> Check:
+    """Each line of the operators' log over again, in its own words: before, who, what, when, and what comes of it."""
+    lines = broken = 0
+    before = "0" * 64
+    for line in conn.execute(
+        sa.text("""
+            SELECT identity_id, who, action, subject, detail, acted_at, previous_sha256, sha256
+            FROM actions ORDER BY id""").columns(identity_id=sa.Uuid, acted_at=UtcInstant)
+    ):
+        said = (line.who, line.action, line.subject, line.detail)
+        whose = "null" if line.identity_id is None else f'"{line.identity_id}"'
+        written = ", ".join([f'"{before}"', whose, *map(json.dumps, said), f'"{line.acted_at.isoformat()}"'])
+        expected = before, hashlib.sha256(f"[{written}]".encode()).hexdigest()
+        broken += (bytes(line.previous_sha256).hex(), bytes(line.sha256).hex()) != expected
+        before = bytes(line.sha256).hex()
+        lines += 1
+    return Check(name="the log of actions is unbroken", ok=broken == 0, figures={"lines": lines, "broken": broken})
 
 
 def _micros(text: str | None) -> int:

@@ -19,20 +19,22 @@ from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
-from settlement import bank_files, business_day, forecast, nightly, reconciliation, scheduler
+from settlement import approvals, bank_files, breaks, business_day, forecast, nightly, reconciliation, scheduler
 from settlement.audit import Check
 from settlement.audit import audit as audit_books
 from settlement.models import RunState
 from settlement.payouts import advance, cut, place
-from wallet import api_keys, clock, ledger, merchants, purses
+from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, team
 from wallet.api.context import current
 from wallet.api.operations import load
 from wallet.db import migrate
-from wallet.errors import OboleError
+from wallet.errors import AlreadyExists, IdentityNotFound, OboleError
+from wallet.languages import LOCALES
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
 from wallet.money import decimal_string
+from wallet.page_models import IdentityKind
 from wallet.schemas import NewMerchant, NewPurse
 
 _DATE = click.DateTime(["%Y-%m-%d"])
@@ -130,10 +132,28 @@ def _submit(run_id: UUID, as_json: bool) -> None:
     """Hand a run's rendered files to the bank."""
     database, at = current().database, clock.now()
     run = _found(run_id)
-    files = bank_files.submit(database, run_id, nightly.bank_of(current().settings).connector, at=at)
-    with database.settle() as conn:
-        advance(conn, run, RunState.RENDERED, RunState.SUBMITTED)
+    files = nightly.submit(database, nightly.bank_of(current().settings), run, at=at)
     _say(as_json, run=str(run_id), files=files)
+
+
+@settlement.command("approve")
+@click.argument("run_id", type=click.UUID)
+@click.option("--operator", "email", required=True, help="Who approves it: an operator's e-mail address.")
+@_JSON
+@_says_no
+def _approve(run_id: UUID, email: str, as_json: bool) -> None:
+    """Let an operator approve a run whose files wait; with the last approval needed they go to the bank."""
+    bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
+    with database.settle() as conn:
+        run = nightly.find(conn, run_id)
+        approver = identities.find_by_identifier(conn, IdentityKind.OPERATOR, email)
+        if approver is None:
+            raise IdentityNotFound
+        if approvals.approve(conn, run_id, approver.id, at=at):
+            done = {"action": "run_approved", "subject": str(run_id), "detail": "flask settlement approve"}
+            actions.record(conn, who=approver.identifier, identity_id=approver.id, **done, at=at)
+    nightly.run(database, bank, at=at, business_date=run.business_date)
+    _show_run(_found(run_id), as_json)
 
 
 @settlement.command("import")
@@ -207,6 +227,7 @@ def _breaks(as_json: bool) -> None:
             difference=difference,
             currency=row.currency,
             detail=row.detail,
+            noted=row.resolution,
         )
     for row in awaited:
         amount = decimal_string(row.amount_micros, row.currency)
@@ -222,7 +243,10 @@ def _breaks(as_json: bool) -> None:
 @_says_no
 def _decide(payout_id: UUID, outcome: str, why: str) -> None:
     """Say what became of a payout or withdrawal whose outcome is unknown."""
-    reconciliation.decide(current().database, payout_id, executed=outcome == "executed", why=why[:200], at=clock.now())
+    at = clock.now()
+    with current().database.settle() as conn:
+        reconciliation.decide(conn, payout_id, executed=outcome == "executed", why=why, at=at)
+        _note_action(conn, "payout_decided", payout_id, f"{outcome}: {why}", at)
 
 
 @settlement.command("assign")
@@ -231,7 +255,41 @@ def _decide(payout_id: UUID, outcome: str, why: str) -> None:
 @_says_no
 def _assign(break_id: UUID, purse_id: UUID) -> None:
     """Give an unexplained credit of the bank to a purse."""
-    reconciliation.assign(current().database, break_id, purse_id=purse_id, at=clock.now())
+    at = clock.now()
+    with current().database.settle() as conn:
+        breaks.assign(conn, break_id, purse_id=purse_id, why="", at=at)
+        _note_action(conn, "break_resolved", break_id, f"assign {purse_id}", at)
+
+
+@settlement.command("resolve")
+@click.argument("break_ids", type=click.UUID, nargs=-1, required=True)
+@click.option("--why", required=True, help="What you found out; kept with the break.")
+@click.option("--offset", is_flag=True, help="These breaks make each other up: together they are zero.")
+@click.option("--expense", is_flag=True, help="The operator bears what the bank took.")
+@click.option("--book", "booked", type=click.UUID, multiple=True, help="It is the booking of this payment; repeatable.")
+@click.option("--book-file", "message_id", help="It is the booking of all payments of this file still awaited.")
+@click.option("--returned", type=click.UUID, help="It is this booked payment, come back.")
+@_says_no
+def _resolve(break_ids: tuple[UUID, ...], why: str, **how: Any) -> None:
+    """Close breaks by what explains them; without an option, note what is known about one."""
+    at, chosen = clock.now(), [name for name, value in how.items() if value]
+    if len(chosen) > 1 or (len(break_ids) > 1 and chosen in ([], ["expense"])):
+        raise click.UsageError("Choose one way, and one break for a note or an expense.")
+    with current().database.settle() as conn:
+        match chosen:
+            case ["offset"]:
+                breaks.offset(conn, break_ids, why=why, at=at)
+            case ["expense"]:
+                breaks.expense(conn, break_ids[0], why=why, at=at)
+            case ["booked" | "message_id"]:
+                payments = how["booked"] or breaks.awaited_in(conn, how["message_id"])
+                breaks.book(conn, break_ids, transaction_ids=payments, why=why, at=at)
+            case ["returned"]:
+                breaks.returned(conn, break_ids, transaction_id=how["returned"], why=why, at=at)
+            case _:
+                breaks.note(conn, break_ids[0], why=why, at=at)
+        for break_id in break_ids:
+            _note_action(conn, "break_resolved", break_id, f"{''.join(chosen) or 'note'}: {why}", at)
 
 
 # --- everything else ---------------------------------------------------------------------------------------
@@ -268,9 +326,10 @@ def _migrate() -> None:
 @with_appcontext
 @_says_no
 def _scheduler(every: int) -> None:
-    """Run the nightly settlement, lapse holds and collect the bank's answers, until told to stop."""
-    settings = current().settings
-    jobs = scheduler.build(current().database, nightly.bank_of(settings), cutoff=settings.cutoff, every_seconds=every)
+    """Run the nightly settlement, collect the bank's answers, and send mail and webhooks, until told to stop."""
+    obole, settings = current(), current().settings
+    bank = nightly.bank_of(settings)
+    jobs = scheduler.build(obole.database, bank, settings, obole.keyring, cutoff=settings.cutoff, every_seconds=every)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: jobs.shutdown(wait=False))
     jobs.start()
@@ -284,6 +343,33 @@ def _operator_add(label: str) -> None:
     with current().database.write() as conn:
         _, token = api_keys.issue(conn, KeyKind.OPERATOR, owner_id=None, label=label, at=clock.now())
     click.echo(token)
+
+
+@operator.command("invite")
+@click.argument("email")
+@click.option("--name", required=True)
+@click.option("--locale", type=click.Choice(LOCALES), default="en", show_default=True)
+@_says_no
+def _operator_invite(email: str, name: str, locale: str) -> None:
+    """Let somebody into the console: writes to EMAIL, and prints the link, which works once within two days."""
+    at, obole = clock.now(), current()
+    with obole.database.write() as conn:
+        known = identities.find_by_identifier(conn, IdentityKind.OPERATOR, email)
+        if known is not None and known.activated_at is not None:
+            raise AlreadyExists("Somebody signs in with this identifier already.")
+        operator_id = (
+            known.id
+            if known is not None
+            else identities.add(conn, IdentityKind.OPERATOR, identifier=email, name=name, locale=locale, at=at)
+        )
+        token = invitations.send(
+            conn, operator_id, origin=obole.settings.origin, wallet_name=obole.settings.operator_name, at=at
+        )
+        subject = str(operator_id)
+        actions.record(
+            conn, who="command line", identity_id=None, action="operator_invited", subject=subject, detail=email, at=at
+        )
+    click.echo(f"{obole.settings.origin}/link/{token}")
 
 
 @operator.command("list")
@@ -354,6 +440,23 @@ def _merchant_add(
         merchant_id = merchants.register(conn, **body, at=clock.now())
         _, token = api_keys.issue(conn, KeyKind.MERCHANT, owner_id=merchant_id, label="first", at=clock.now())
     _say(False, id=str(merchant_id), key=token)
+
+
+@merchant.command("invite")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("email")
+@click.option("--name", required=True)
+@click.option("--locale", type=click.Choice(LOCALES), default="en", show_default=True)
+@_says_no
+def _merchant_invite(merchant_id: UUID, email: str, name: str, locale: str) -> None:
+    """Let somebody into a merchant's pages: writes to EMAIL with a link, which works once within two days."""
+    obole = current()
+    invitation = team.Invitation(
+        email=email, name=name, locale=locale, origin=obole.settings.origin, wallet_name=obole.settings.operator_name
+    )
+    with obole.database.write() as conn:
+        merchants.find(conn, merchant_id)
+        team.invite(conn, merchant_id, invitation, at=clock.now())
 
 
 @merchant.command("list")
@@ -447,7 +550,13 @@ def _purse_unfreeze(purse_id: UUID) -> None:
         purses.unfreeze(conn, purse_id)
 
 
-# --- saying it ---------------------------------------------------------------------------------------------
+# --- saying it, here and in the log -------------------------------------------------------------------------
+
+
+def _note_action(conn: Connection, action: str, subject: UUID, detail: str, at: dt.datetime) -> None:
+    actions.record(
+        conn, who="command line", identity_id=None, action=action, subject=str(subject), detail=detail, at=at
+    )
 
 
 def _say(as_json: bool, **facts: Any) -> None:
@@ -469,11 +578,13 @@ def _words(value: Any) -> str:
 def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
     with current().database.read() as conn:
         counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
+        lacking = approvals.missing(conn, run.id, current().settings.approvals)
     _say(
         as_json,
         run=str(run.id),
         business_date=run.business_date.isoformat(),
         state=run.state,
+        approvals_missing=lacking,
         bank_transactions=[
             {
                 "kind": row.kind,

@@ -10,6 +10,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
+import wallet.page_models  # noqa: F401  (approvals refer to identities)
 from wallet.db import UtcInstant
 from wallet.models import Currency, Micros, metadata, one_of
 
@@ -295,5 +296,30 @@ breaks = Table(
     Column("detail", sa.String(500), nullable=False),
     Column("opened_at", UtcInstant, nullable=False),
     Column("resolved_at", UtcInstant),
+    # How a person closed it, where no entry of the bank did.
+    Column("resolution", sa.String(200)),
     one_of("kind", BreakKind),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    # Who let a run's files go to the bank, where the operator wants it; nobody counts twice.
+    Column("run_id", ForeignKey("settlement_runs.id"), primary_key=True),
+    Column("identity_id", ForeignKey("identities.id"), primary_key=True),
+    Column("approved_at", UtcInstant, nullable=False),
+)
+
+refused_messages = Table(
+    "refused_messages",
+    metadata,
+    # What came from the bank and could not be read, kept aside with the reason until a person has dealt with it.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("name", sa.String(255), nullable=False),
+    Column("sha256", sa.String(64), nullable=False, unique=True),
+    Column("content", sa.LargeBinary, nullable=False),
+    Column("reason", sa.String(500), nullable=False),
+    Column("refused_at", UtcInstant, nullable=False),
+    Column("dismissed_at", UtcInstant),
+    Column("resolution", sa.String(200)),
 )

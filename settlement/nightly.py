@@ -15,13 +15,21 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
-from settlement import bank_files, business_day, payouts
+from settlement import approvals, bank_files, business_day, payouts
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
-from settlement.models import RunState, bank_transactions, settlement_runs
+from settlement.models import (
+    RunState,
+    TransactionState,
+    bank_messages,
+    bank_transactions,
+    settlement_runs,
+    statement_entries,
+    statements,
+)
 from settlement.models import bank_files as bank_files_table
 from wallet.db import Database
-from wallet.errors import BusinessDateInvalid, RunNotFound, SettingsInvalid
+from wallet.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ids import new_id
 from wallet.models import DayState, business_days
 from wallet.settings import Settings
@@ -32,7 +40,8 @@ class Bank:
     """Our account at the bank and the ways of that bank.
 
     ``fees_micros`` is its fee for one transaction, by currency; ``file_limit`` the most transactions in one file;
-    ``answer_days`` how long its answer may take before a payout is *unknown*.
+    ``answer_days`` how long its answer may take before a payout is *unknown*; ``approvals`` how many operators must
+    approve a run before its files go there.
     """
 
     connector: Connector
@@ -43,6 +52,7 @@ class Bank:
     file_limit: int
     batch_booking: bool
     answer_days: int
+    approvals: int = 0
 
     @property
     def debtor(self) -> dict[str, str | bool | None]:
@@ -56,11 +66,11 @@ class Bank:
 
 
 def bank_of(settings: Settings) -> Bank:
-    """Our account and its bank as the operator set them. Raises `SettingsInvalid` naming what is not set."""
+    """Our account and its bank as the operator set them. Raises `BankNotConfigured` naming what is not set."""
     if settings.bank_iban is None or settings.bank_folder is None:
         wanted = {"OBOLE_BANK_IBAN": settings.bank_iban, "OBOLE_BANK_FOLDER": settings.bank_folder}
         missing = " and ".join(name for name, value in wanted.items() if value is None)
-        raise SettingsInvalid(f"There is no bank to settle with: {missing} must be set.")
+        raise BankNotConfigured(f"There is no bank to settle with: {missing} must be set.")
     return Bank(
         connector=Directory(settings.bank_folder),
         account_name=settings.operator_name,
@@ -70,6 +80,7 @@ def bank_of(settings: Settings) -> Bank:
         file_limit=settings.bank_file_limit,
         batch_booking=settings.batch_booking,
         answer_days=settings.bank_answer_days,
+        approvals=settings.approvals,
     )
 
 
@@ -84,7 +95,8 @@ def run(
 ) -> Row[tuple[object, ...]] | None:
     """Settle ``business_date``, or every day that is due: today's (UTC) or ``up_to``, and earlier ones.
 
-    Answers its (last) run. Running it again changes nothing. None when no day has ever been closed and none is due.
+    Answers its (last) run, which is *rendered* while it waits for approval. Running it again changes nothing. None
+    when no day has ever been closed and none is due.
     Raises `BusinessDateInvalid` for a day that was never opened or lies ahead.
     """
     if business_date is not None:
@@ -98,9 +110,9 @@ def run(
     business_day.balance(database)
     with database.read() as conn:
         due = [date for date in business_day.closed_dates(conn) if business_date in (None, date)]
-        finished = _finished(conn)
+        at_rest = _finished(conn) | _waiting(conn, bank.approvals)
     for date in due:
-        if date not in finished:
+        if date not in at_rest:
             _settle_day(database, bank, date, at, progress)
     if not due:
         return None
@@ -153,9 +165,26 @@ def listing(conn: Connection, *, before: UUID | None, limit: int) -> list[Row[tu
     return list(conn.execute(query if before is None else query.where(settlement_runs.c.id < before)))
 
 
-def is_unfinished(conn: Connection) -> bool:
-    """Whether a closed business day has not been settled to the end."""
-    return not set(business_day.closed_dates(conn)) <= _finished(conn)
+def submit(
+    database: Database,
+    bank: Bank,
+    run: Row[tuple[object, ...]],
+    *,
+    at: dt.datetime,
+) -> int:
+    """Hand a run's files to the bank; answers how many. Raises `ApprovalsMissing`, and then nothing was handed over."""
+    with database.read() as conn:
+        if approvals.missing(conn, run.id, bank.approvals):
+            raise ApprovalsMissing
+    submitted = bank_files.submit(database, run.id, bank.connector, at=at)
+    with database.settle() as conn:
+        payouts.advance(conn, run, RunState.RENDERED, RunState.SUBMITTED)
+    return submitted
+
+
+def is_unfinished(conn: Connection, approvals_needed: int) -> bool:
+    """Whether a closed business day has not been settled as far as it can be without an approval."""
+    return not set(business_day.closed_dates(conn)) <= _finished(conn) | _waiting(conn, approvals_needed)
 
 
 def outcome(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
@@ -185,6 +214,47 @@ def files(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
     )
 
 
+def troubled(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
+    """A run's bank transactions that the bank rejected, gave back, or has not answered in time."""
+    states = [state.value for state in (TransactionState.REJECTED, TransactionState.RETURNED, TransactionState.UNKNOWN)]
+    return list(
+        conn.execute(
+            select(bank_transactions)
+            .where(bank_transactions.c.run_id == run_id, bank_transactions.c.state.in_(states))
+            .order_by(bank_transactions.c.id)
+        )
+    )
+
+
+def answers(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
+    """The statements and notifications that tell of a run's payments, one by one or as a whole file, oldest first.
+
+    Each row has ``kind``, ``statement_id``, ``imported_at`` and ``count``, its entries about this run.
+    """
+    payments = select(bank_transactions.c.end_to_end_id).where(bank_transactions.c.run_id == run_id)
+    batches = select(bank_files_table.c.payment_information_id).where(bank_files_table.c.run_id == run_id)
+    told = sa.or_(
+        statement_entries.c.end_to_end_id.in_(payments), statement_entries.c.payment_information_id.in_(batches)
+    )
+    group = (statements.c.position, statements.c.kind, statements.c.statement_id, bank_messages.c.imported_at)
+    return list(
+        conn.execute(
+            select(*group, func.count().label("count"))
+            .select_from(statement_entries)
+            .join(
+                statements,
+                (statements.c.id == statement_entries.c.booked_in)
+                | (statements.c.id == statement_entries.c.notified_in),
+            )
+            .join(bank_messages, bank_messages.c.id == statements.c.bank_message_id)
+            # Ids grow with time: nothing that the bank said before the run is looked at.
+            .where(told, statement_entries.c.id > run_id)
+            .group_by(*group)
+            .order_by(statements.c.position)
+        )
+    )
+
+
 def _open_date(database: Database) -> dt.date:
     with database.read() as conn:
         return business_day.open_date(conn)
@@ -193,6 +263,11 @@ def _open_date(database: Database) -> dt.date:
 def _finished(conn: Connection) -> set[dt.date]:
     submitted = settlement_runs.c.state == RunState.SUBMITTED.value
     return set(conn.execute(select(settlement_runs.c.business_date).where(submitted)).scalars())
+
+
+def _waiting(conn: Connection, approvals_needed: int) -> set[dt.date]:
+    rendered = conn.execute(select(settlement_runs).where(settlement_runs.c.state == RunState.RENDERED.value)).all()
+    return {run.business_date for run in rendered if approvals.missing(conn, run.id, approvals_needed)}
 
 
 def _settle_day(
@@ -212,7 +287,7 @@ def _settle_day(
     bank_files.render(database, this.id, at=at)
     with database.settle() as conn:
         payouts.advance(conn, this, RunState.CUT, RunState.RENDERED)
-    progress("submit")
-    bank_files.submit(database, this.id, bank.connector, at=at)
-    with database.settle() as conn:
-        payouts.advance(conn, this, RunState.RENDERED, RunState.SUBMITTED)
+        waits = approvals.missing(conn, this.id, bank.approvals)
+    if not waits:
+        progress("submit")
+        submit(database, bank, this, at=at)

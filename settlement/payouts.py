@@ -159,6 +159,24 @@ def candidates(
     return [(row, moved[row.account_id]) for row in rows]
 
 
+def refused_accounts(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
+    """Merchants whose last payout the bank refused because of the account that they still have.
+
+    Each row is the merchant's, with the payout's ``state_detail``, ``state_since`` and ``amount_micros``.
+    """
+    last = payouts.alias("last")
+    last_date = select(func.max(last.c.business_date)).where(last.c.merchant_id == merchants.c.id).scalar_subquery()
+    refusal = (bank_transactions.c.state_detail, bank_transactions.c.state_since, bank_transactions.c.amount_micros)
+    return conn.execute(
+        select(merchants, *refusal)
+        .select_from(merchants)
+        .join(payouts, and_(payouts.c.merchant_id == merchants.c.id, payouts.c.business_date == last_date))
+        .join(bank_transactions, bank_transactions.c.id == payouts.c.id)
+        .where(_was_refused())
+        .order_by(merchants.c.id)
+    ).all()
+
+
 def cut(
     database: Database,
     run: Row[tuple[object, ...]],

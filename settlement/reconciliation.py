@@ -33,20 +33,20 @@ from settlement.models import (
     statement_entries,
     statements,
 )
-from wallet import ledger
+from wallet import automatic_top_ups, ledger, webhooks
 from wallet.db import Database
-from wallet.errors import BankMessageInvalid, NotFound, PayoutNotFound, PayoutNotUnknown, PurseNotFound
+from wallet.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
 from wallet.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason, purses, top_ups
-from wallet.money import EXPONENTS
+from wallet.models import Reason, top_ups
+from wallet.money import EXPONENTS, Money
 
 # Of a break about no money at all (ISO 4217: no currency involved).
 NO_CURRENCY = "XXX"
 # ISO 20022, Max35Text: every id of a message or statement.
 _LONGEST_ID = 35
 
-_BOOKED = {
+BOOKED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,
     TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_BOOKED,
 }
@@ -54,14 +54,15 @@ _REJECTED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_REJECTED,
     TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_REJECTED,
 }
-_RETURNED = {
+RETURNED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_RETURNED,
     TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_RETURNED,
 }
 # Rejected because the bank has had it before (ISO 20022 ExternalStatusReason1Code): the first one stands, and taking
 # this for a rejection of it would pay twice. We send nothing twice, but the software between us and the bank might.
 _DUPLICATE = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})
-_AT_THE_BANK = [
+_TOLD = frozenset({TransactionState.BOOKED, TransactionState.REJECTED, TransactionState.RETURNED})
+AT_THE_BANK = [
     TransactionState.SUBMITTED.value,
     TransactionState.ACCEPTED.value,
     TransactionState.UNKNOWN.value,
@@ -136,52 +137,20 @@ def mark_unknown(database: Database, *, older_than: dt.datetime, at: dt.datetime
         ).rowcount
 
 
-def decide(database: Database, transaction_id: UUID, *, executed: bool, why: str, at: dt.datetime) -> None:
+def decide(conn: Connection, transaction_id: UUID, *, executed: bool, why: str, at: dt.datetime) -> None:
     """A person says what became of an *unknown* bank transaction: still to be booked, or never executed.
 
     Executed, it is *accepted* again and waits for its statement; not executed, it is *rejected* and its money is
     back where it came from. Raises `PayoutNotFound` or `PayoutNotUnknown`.
     """
-    with database.settle() as conn:
-        row = conn.execute(select(bank_transactions).where(bank_transactions.c.id == transaction_id)).one_or_none()
-        if row is None:
-            raise PayoutNotFound
-        new = TransactionState.ACCEPTED if executed else TransactionState.REJECTED
-        if row.state != TransactionState.UNKNOWN.value or not _move(conn, row, new, at, detail=why[:200]):
-            raise PayoutNotUnknown
-        if new is TransactionState.REJECTED:
-            _post(conn, row, _REJECTED, row.id, at)
-
-
-def assign(database: Database, break_id: UUID, *, purse_id: UUID, at: dt.datetime) -> None:
-    """A person says whose top-up an unexplained credit is (its reference was missing or mistyped).
-
-    Raises `NotFound` unless it is an open break over money that came in, and `PurseNotFound` for a purse that is
-    not there or has another currency.
-    """
-    with database.settle() as conn:
-        row = conn.execute(
-            select(breaks).where(
-                breaks.c.id == break_id,
-                breaks.c.kind == BreakKind.UNKNOWN_ENTRY.value,
-                breaks.c.difference_micros > 0,
-                breaks.c.resolved_at.is_(None),
-            )
-        ).one_or_none()
-        if row is None:
-            raise NotFound("No open break over money that came in has this id.")
-        known = select(purses.c.id).where(purses.c.id == purse_id, purses.c.currency == row.currency)
-        if conn.execute(known).one_or_none() is None:
-            raise PurseNotFound
-        posting = Posting(
-            reason=Reason.TOP_UP,
-            currency=row.currency,
-            amount_micros=row.difference_micros,
-            reference=row.entry_id,
-            purse_id=purse_id,
-        )
-        ledger.post(conn, posting, recorded_at=at)
-        _resolve(conn, row.entry_id, EntryMatch.TOP_UP, at)
+    row = conn.execute(select(bank_transactions).where(bank_transactions.c.id == transaction_id)).one_or_none()
+    if row is None:
+        raise PayoutNotFound
+    new = TransactionState.ACCEPTED if executed else TransactionState.REJECTED
+    if row.state != TransactionState.UNKNOWN.value or not move(conn, row, new, at, detail=why[:200]):
+        raise PayoutNotUnknown
+    if new is TransactionState.REJECTED:
+        post(conn, row, _REJECTED, row.id, at)
 
 
 def open_breaks(conn: Connection, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:
@@ -201,13 +170,63 @@ def awaited(conn: Connection, *, submitted_before: dt.datetime) -> Sequence[Row[
     return conn.execute(
         select(bank_transactions)
         .where(
-            bank_transactions.c.state.in_(_AT_THE_BANK),
+            bank_transactions.c.state.in_(AT_THE_BANK),
             # Whatever is unknown was late when it became so.
             (bank_transactions.c.state == TransactionState.UNKNOWN.value)
             | (bank_transactions.c.state_since < submitted_before),
         )
         .order_by(bank_transactions.c.id)
     ).all()
+
+
+def move(
+    conn: Connection,
+    row: Row[tuple[object, ...]],
+    new: TransactionState,
+    at: dt.datetime,
+    *,
+    detail: str | None,
+) -> bool:
+    """Compare-and-set along `TRANSITIONS`; answers whether the bank transaction is in ``new`` by this call.
+
+    The merchant of a payout hears where it ended.
+    """
+    allowed = [old.value for old, following in TRANSITIONS.items() if new in following]
+    moved = conn.execute(
+        bank_transactions.update()
+        .where(bank_transactions.c.id == row.id, bank_transactions.c.state.in_(allowed))
+        .values(state=new.value, state_since=at, state_detail=detail)
+    )
+    if moved.rowcount == 1 and row.kind == TransactionKind.PAYOUT.value and new in _TOLD:
+        said = {
+            "payout_id": str(row.id),
+            "amount": str(Money(row.amount_micros, row.currency)),
+            "currency": row.currency,
+            "reference": row.reference,
+            "state": new.value,
+            "state_detail": detail,
+        }
+        webhooks.emit(conn, row.merchant_id, f"payout.{new.value}", said, at=at)
+    return moved.rowcount == 1
+
+
+def post(
+    conn: Connection,
+    row: Row[tuple[object, ...]],
+    reasons: dict[TransactionKind, Reason],
+    reference: UUID,
+    at: dt.datetime,
+) -> None:
+    """Move a bank transaction's money for one of ``reasons``, by its kind."""
+    posting = Posting(
+        reason=reasons[TransactionKind(row.kind)],
+        currency=row.currency,
+        amount_micros=row.amount_micros,
+        reference=reference,
+        purse_id=row.purse_id,
+        merchant_id=row.merchant_id,
+    )
+    ledger.post(conn, posting, recorded_at=at)
 
 
 def _parsed(data: bytes) -> pain002.StatusReport | tuple[camt.Statement, ...]:
@@ -275,10 +294,10 @@ class _Books:
         if not accepted and code in _DUPLICATE:
             self._break(BreakKind.DUPLICATE_REFUSED, transaction=row, detail=f"Rejected: {detail}.")
             return
-        if _move(self.conn, row, new, self.at, detail=detail):
+        if move(self.conn, row, new, self.at, detail=detail):
             self.imported.statuses += 1
             if not accepted:
-                _post(self.conn, row, _REJECTED, row.id, self.at)
+                post(self.conn, row, _REJECTED, row.id, self.at)
         elif not accepted:
             self._break(BreakKind.REJECTED_AFTER_BOOKING, transaction=row, detail=f"Rejected: {detail}.")
 
@@ -482,8 +501,8 @@ class _Books:
             return BreakKind.CURRENCY_DIFFERS, row
         if row.amount_micros != entry.amount_micros:
             return BreakKind.AMOUNT_DIFFERS, row
-        if _move(self.conn, row, TransactionState.BOOKED, self.at, detail=row.state_detail):
-            _post(self.conn, row, _BOOKED, row.id, self.at)
+        if move(self.conn, row, TransactionState.BOOKED, self.at, detail=row.state_detail):
+            post(self.conn, row, BOOKED, row.id, self.at)
             return EntryMatch.PAYOUT_BOOKED
         if row.state == TransactionState.REJECTED.value:
             return BreakKind.BOOKED_AFTER_REJECTION, row
@@ -497,12 +516,23 @@ class _Books:
         if row.amount_micros != entry.amount_micros:
             return BreakKind.AMOUNT_DIFFERS, row
         reason = entry.return_reason or ("reversed by the bank" if entry.reversal else "returned")
-        if _move(self.conn, row, TransactionState.RETURNED, self.at, detail=reason):
-            _post(self.conn, row, _RETURNED, row.id, self.at)
+        if self._was_booked_twice(row):
+            # One of the two came back, and which is for a person to say: the creditor may well keep the other.
+            return BreakKind.RETURNED_TWICE, row
+        if move(self.conn, row, TransactionState.RETURNED, self.at, detail=reason):
+            post(self.conn, row, RETURNED, row.id, self.at)
             return EntryMatch.PAYOUT_RETURNED
         if row.state == TransactionState.RETURNED.value:
             return BreakKind.RETURNED_TWICE, row
         return BreakKind.RETURNED_BEFORE_BOOKED, row
+
+    def _was_booked_twice(self, row: Row[tuple[object, ...]]) -> bool:
+        open_ = select(breaks.c.id).where(
+            breaks.c.bank_transaction_id == row.id,
+            breaks.c.kind == BreakKind.BOOKED_TWICE.value,
+            breaks.c.resolved_at.is_(None),
+        )
+        return self.conn.execute(open_.limit(1)).one_or_none() is not None
 
     def _retry_returns(self) -> None:
         """A return told before its booking waits as a break; now that the booking may have come, try again."""
@@ -518,9 +548,9 @@ class _Books:
         ).all()
         for found in waiting:
             row = self._transaction(found.end_to_end_id)
-            if row is None or not _move(self.conn, row, TransactionState.RETURNED, self.at, detail=found.return_reason):
+            if row is None or not move(self.conn, row, TransactionState.RETURNED, self.at, detail=found.return_reason):
                 continue
-            _post(self.conn, row, _RETURNED, row.id, self.at)
+            post(self.conn, row, RETURNED, row.id, self.at)
             _resolve(self.conn, found.entry_id, EntryMatch.PAYOUT_RETURNED, self.at)
 
     def _batch(self, entry: camt.Entry) -> EntryMatch | tuple[BreakKind, None] | None:
@@ -533,7 +563,7 @@ class _Books:
         bank_file_room.acknowledge(self.conn, file, at=self.at)
         rows = self.conn.execute(
             select(bank_transactions).where(
-                bank_transactions.c.message_id == file, bank_transactions.c.state.in_(_AT_THE_BANK)
+                bank_transactions.c.message_id == file, bank_transactions.c.state.in_(AT_THE_BANK)
             )
         ).all()
         if not rows:
@@ -541,8 +571,8 @@ class _Books:
         if sum(row.amount_micros for row in rows) != entry.amount_micros or rows[0].currency != entry.currency:
             return BreakKind.AMOUNT_DIFFERS, None
         for row in rows:
-            _move(self.conn, row, TransactionState.BOOKED, self.at, detail=row.state_detail)
-            _post(self.conn, row, _BOOKED, row.id, self.at)
+            move(self.conn, row, TransactionState.BOOKED, self.at, detail=row.state_detail)
+            post(self.conn, row, BOOKED, row.id, self.at)
         return EntryMatch.PAYOUT_BOOKED
 
     def _top_up(self, entry: camt.Entry, entry_id: UUID, signed: int) -> EntryMatch | tuple[BreakKind, None]:
@@ -562,6 +592,7 @@ class _Books:
             purse_id=top_up.purse_id,
         )
         ledger.post(self.conn, posting, recorded_at=self.at)
+        automatic_top_ups.arrived(self.conn, top_up.id)
         return EntryMatch.TOP_UP
 
     def _bank_fee(self, entry: camt.Entry, entry_id: UUID) -> None:
@@ -631,42 +662,6 @@ def _currency(told: camt.Statement) -> str:
 def _resolve(conn: Connection, entry_id: UUID, match: EntryMatch, at: dt.datetime) -> None:
     conn.execute(statement_entries.update().where(statement_entries.c.id == entry_id).values(match=match.value))
     conn.execute(breaks.update().where(breaks.c.entry_id == entry_id).values(resolved_at=at))
-
-
-def _move(
-    conn: Connection,
-    row: Row[tuple[object, ...]],
-    new: TransactionState,
-    at: dt.datetime,
-    *,
-    detail: str | None,
-) -> bool:
-    """Compare-and-set along `TRANSITIONS`; answers whether the transaction is in ``new`` by this call."""
-    allowed = [old.value for old, following in TRANSITIONS.items() if new in following]
-    moved = conn.execute(
-        bank_transactions.update()
-        .where(bank_transactions.c.id == row.id, bank_transactions.c.state.in_(allowed))
-        .values(state=new.value, state_since=at, state_detail=detail)
-    )
-    return moved.rowcount == 1
-
-
-def _post(
-    conn: Connection,
-    row: Row[tuple[object, ...]],
-    reasons: dict[TransactionKind, Reason],
-    reference: UUID,
-    at: dt.datetime,
-) -> None:
-    posting = Posting(
-        reason=reasons[TransactionKind(row.kind)],
-        currency=row.currency,
-        amount_micros=row.amount_micros,
-        reference=reference,
-        purse_id=row.purse_id,
-        merchant_id=row.merchant_id,
-    )
-    ledger.post(conn, posting, recorded_at=at)
 
 
 def _bank_reference(entry: camt.Entry, ordinals: dict[tuple[object, ...], int]) -> str:

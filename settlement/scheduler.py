@@ -1,4 +1,4 @@
-"""The scheduler: one process that starts the nightly run, lapses holds and collects the bank's answers.
+"""The scheduler: one process that starts the nightly run, collects the bank's answers, and sends mail and webhooks.
 
 Invariant: it decides nothing. Each job asks a verb that may be called at any time by anyone, so that two schedulers
 started by mistake, a job that runs late, or one that is killed do no harm. All times are UTC: a local clock would
@@ -15,15 +15,18 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from settlement import business_day, nightly, reconciliation
+from settlement import business_day, nightly, quarantine, reconciliation
 from settlement.nightly import Bank
-from wallet import clock, vouchers
+from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, vouchers, webhooks
 from wallet.db import Database
 from wallet.errors import BankMessageInvalid
+from wallet.keys import Keyring
+from wallet.settings import Settings
 
 log = structlog.get_logger()
-# It says so each time it does nothing, every few seconds; our jobs log what they did, and failures are logged below.
-logging.getLogger("apscheduler").setLevel(logging.WARNING)
+# It says so each time it does nothing, or waits for a job, every second; our jobs log what they did, and failures are
+# logged below.
+logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 class Collected(TypedDict):
@@ -34,7 +37,9 @@ class Collected(TypedDict):
     breaks: int
 
 
-def build(database: Database, bank: Bank, *, cutoff: dt.time, every_seconds: int) -> BlockingScheduler:
+def build(
+    database: Database, bank: Bank, settings: Settings, keyring: Keyring, *, cutoff: dt.time, every_seconds: int
+) -> BlockingScheduler:
     """A scheduler with every job, not yet started. ``cutoff`` is a time of day in UTC."""
     jobs = BlockingScheduler(
         timezone=dt.UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -45,6 +50,12 @@ def build(database: Database, bank: Bank, *, cutoff: dt.time, every_seconds: int
     jobs.add_job(settle, nightly_at, (database, bank), id="settle")
     jobs.add_job(collect, often, (database, bank), id="collect")
     jobs.add_job(lapse, often, (database,), id="lapse")
+    jobs.add_job(look_after_purses, often, (database, settings), id="purses")
+    jobs.add_job(expire, often, (database,), id="expire")
+    soon = IntervalTrigger(seconds=1, timezone=dt.UTC)
+    # A merchant's server that is slow to answer keeps one of these busy, and the others hear at once all the same.
+    jobs.add_job(deliver_webhooks, soon, (database, settings, keyring), id="deliver webhooks", max_instances=4)
+    jobs.add_job(deliver_mail, soon, (database, settings), id="deliver mail")
     # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
     jobs.add_job(catch_up, often, (database, bank), {"cutoff": cutoff}, id="catch-up", next_run_time=clock.now())
     return jobs
@@ -65,7 +76,7 @@ def catch_up(database: Database, bank: Bank, *, cutoff: dt.time) -> None:
     now = clock.now()
     last_cutoff = now.date() if now.time() >= cutoff else now.date() - dt.timedelta(days=1)
     with database.read() as conn:
-        overdue = business_day.open_date(conn) <= last_cutoff or nightly.is_unfinished(conn)
+        overdue = business_day.open_date(conn) <= last_cutoff or nightly.is_unfinished(conn, bank.approvals)
     if overdue:
         settle(database, bank, up_to=last_cutoff)
 
@@ -79,6 +90,8 @@ def collect(database: Database, bank: Bank) -> Collected:
         except BankMessageInvalid as refusal:
             # Kept aside for a person; what the bank sends next must not wait behind it.
             log.error("bank message refused", name=name, reason=refusal.detail)
+            with database.write() as conn:
+                quarantine.put(conn, name=name, content=content, reason=refusal.detail, at=clock.now())
             bank.connector.put_away(name, refused=True)
             collected["refused"] += 1
             continue
@@ -100,6 +113,33 @@ def lapse(database: Database) -> int:
         lapsed += some
         if some == 0:
             return lapsed
+
+
+def look_after_purses(database: Database, settings: Settings) -> None:
+    """Alerts of low balances, automatic top-ups, and what is to be sent out of purses that are being closed."""
+    done = {
+        "alerts": alerts.send_due(database, at=clock.now()),
+        "top_ups": automatic_top_ups.request_due(database, settings, at=clock.now()),
+        "closing": closing.advance_due(database, at=clock.now()),
+    }
+    if any(done.values()):
+        log.info("looked after purses", **done)
+
+
+def expire(database: Database) -> int:
+    """Note the checkouts whose time is over, and tell their merchants; answers how many."""
+    return checkouts.expire(database, at=clock.now())
+
+
+def deliver_webhooks(database: Database, settings: Settings, keyring: Keyring) -> int:
+    """Tell merchants' servers what is due; answers how many deliveries arrived."""
+    is_local = settings.origin.startswith("http:")
+    return webhooks.deliver(database, keyring, at=clock.now(), allow_loopback=is_local)
+
+
+def deliver_mail(database: Database, settings: Settings) -> int:
+    """Send the letters that are due; answers how many. Where there is no post they wait."""
+    return 0 if settings.post is None else mail.deliver(database, settings.post, at=clock.now())
 
 
 def _log_error(event: JobExecutionEvent) -> None:

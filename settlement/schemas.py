@@ -19,10 +19,12 @@ from settlement.models import (
     TransactionState,
 )
 from settlement.payouts import WaitReason
+from wallet.languages import LOCALES
 from wallet.models import Reason, VoucherState
 from wallet.schemas import (
     TOKEN_PATTERN,
     Answer,
+    Id,
     Strict,
     Text,
     currency_code,
@@ -81,6 +83,18 @@ class NewRun(Strict):
     """A business day to settle; every day that is due when left out."""
 
     business_date = Date(load_default=None)
+
+
+class StatementLanguage(Strict):
+    """In which language a statement is written."""
+
+    language = fields.String(load_default="en", validate=validate.OneOf(LOCALES))
+
+
+class ProofOf(Strict):
+    """Which voucher is to be proven."""
+
+    voucher = Id(required=True)
 
 
 # --- answers -----------------------------------------------------------------------------------------------
@@ -173,6 +187,25 @@ class PayoutLine(Answer):
 class PayoutLineList(Answer):
     items = fields.List(fields.Nested(PayoutLine), required=True)
     next_cursor = next_cursor()
+
+
+class LineProof(Answer):
+    """That a line is in a payout's statement (RFC 6962 section 2.1.1).
+
+    ``leaf`` is the line as it was hashed, to the byte; ``path`` are the hashes beside the way up, lowest first.
+    """
+
+    leaf = fields.String(required=True)
+    index = count()
+    size = count()
+    path = fields.List(fields.String(metadata={"pattern": _SHA256_PATTERN}), required=True)
+
+
+class ProofView(Answer):
+    """The lines about a voucher, and ``root``, signed by the wallet (typ ``statement-root+jwt``), that they lead to."""
+
+    root = fields.String(required=True, metadata={"pattern": TOKEN_PATTERN})
+    lines = fields.List(fields.Nested(LineProof), required=True)
 
 
 class PayablePart(Answer):

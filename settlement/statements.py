@@ -1,23 +1,43 @@
 """Payout statements: every line behind one bank transaction, and what the bank would have cost one by one.
 
-Invariant: the lines add up to the payout; the last rows of the CSV say so in figures anyone can check.
+Invariant: the lines add up to the payout; the last rows of the CSV say so in figures anyone can check. A payout's
+lines never change, so neither do its statement, as CSV, as PDF (`settlement.pdf`) or signed, and the Merkle root over
+them, with which anybody can check offline that a purchase is in it.
 """
 
-import csv
-import io
-import re
+import itertools
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
+from settlement import merkle, pdf
 from settlement import payouts as payout_room
 from settlement.models import TransactionState, bank_transactions, payouts, settlement_runs
+from wallet import sheets
 from wallet.clock import rfc3339
-from wallet.errors import PayoutNotFound
+from wallet.errors import PayoutNotFound, VoucherNotFound
 from wallet.models import AccountKind, Reason, accounts, refunds, transfers, vouchers
 from wallet.money import decimal_string
+
+STATEMENT_TYPE = "statement+jwt"
+ROOT_TYPE = "statement-root+jwt"
+
+# The parts of a payout's arithmetic, by the names they have everywhere outside.
+FIGURES = (
+    "carried_in",
+    "captured",
+    "refunded",
+    "came_back",
+    "commission",
+    "bank_fee",
+    "net",
+    "carried_out",
+)
 
 _COLUMNS = (
     *payouts.c,
@@ -26,15 +46,25 @@ _COLUMNS = (
     bank_transactions.c.state_detail,
     bank_transactions.c.end_to_end_id,
     bank_transactions.c.reference,
+    bank_transactions.c.creditor_name,
     bank_transactions.c.creditor_iban,
     bank_transactions.c.message_id,
     settlement_runs.c.execution_date,
+    settlement_runs.c.started_at,
 )
 _PAYOUTS = (
     select(*_COLUMNS)
     .join(bank_transactions, bank_transactions.c.id == payouts.c.id)
     .join(settlement_runs, settlement_runs.c.id == bank_transactions.c.run_id)
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """A line of a payout as it is in the tree, and the proof that it is."""
+
+    leaf: bytes
+    proof: merkle.Proof
 
 
 def find(conn: Connection, payout_id: UUID, *, merchant_id: UUID) -> Row[tuple[object, ...]]:
@@ -99,17 +129,17 @@ def payout_of(conn: Connection, voucher_id: UUID) -> Row[tuple[object, ...]] | N
 
 def as_csv(conn: Connection, payout: Row[tuple[object, ...]], *, bank_fee_micros: int) -> Iterator[str]:
     """The statement as CSV (RFC 4180), line by line: every purchase and refund, then the totals."""
-    yield _line("line", "date", "recorded_at", "kind", "reference", "resource", "amount", "currency")
+    yield sheets.line("line", "date", "recorded_at", "kind", "reference", "resource", "amount", "currency")
     purchases = 0
     for number, line in enumerate(lines(conn, payout), start=1):
         purchases += line.reason == Reason.REDEEM.value
-        yield _line(
+        yield sheets.line(
             number,
             line.business_date,
             rfc3339(line.recorded_at),
             line.reason,
             line.reference,
-            _inert(line.resource or ""),
+            sheets.inert(line.resource or ""),
             decimal_string(line.amount_micros, payout.currency),
             payout.currency,
         )
@@ -123,7 +153,84 @@ def as_csv(conn: Connection, payout: Row[tuple[object, ...]], *, bank_fee_micros
     }
     for kind, micros in totals.items():
         amount = decimal_string(micros, payout.currency)
-        yield _line("", payout.business_date, "", kind, payout.reference, "", amount, payout.currency)
+        yield sheets.line("", payout.business_date, "", kind, payout.reference, "", amount, payout.currency)
+
+
+def as_pdf(
+    conn: Connection, payout: Row[tuple[object, ...]], *, operator: str, bank_fee_micros: int, locale: str
+) -> bytes:
+    """The statement for people, in ``locale`` (``en`` or ``fr``): the same bytes every time."""
+    listed, purchases = list(lines(conn, payout)), purchase_count(conn, payout)
+    totals = pdf.Totals(
+        operator=operator,
+        purchases=purchases,
+        fee_per_purchase_micros=fee_per_purchase_micros(payout, purchases),
+        one_by_one_micros=purchases * bank_fee_micros,
+        merkle_root=merkle.root(leaf(payout, number, line) for number, line in enumerate(listed, start=1)).hex(),
+    )
+    return pdf.statement(payout, listed, totals, locale=locale)
+
+
+def claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: str) -> dict[str, Any]:
+    """What the signed statement of a payout says: its figures, and the root over its lines. Never changes."""
+    figures = {name: decimal_string(getattr(payout, f"{name}_micros"), payout.currency) for name in FIGURES}
+    return {
+        **root_claims(conn, payout, origin=origin),
+        "merchant": str(payout.merchant_id),
+        "name": payout.creditor_name,
+        "currency": payout.currency,
+        "after_date": None if payout.after_date is None else payout.after_date.isoformat(),
+        "business_date": payout.business_date.isoformat(),
+        "reference": payout.reference,
+        "end_to_end_id": payout.end_to_end_id,
+        **figures,
+        "purchases": purchase_count(conn, payout),
+    }
+
+
+def root_claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: str) -> dict[str, Any]:
+    """What a proof leads to: the root over a payout's lines, without what is its merchant's business alone."""
+    numbers = itertools.count(1)
+    root = merkle.root(leaf(payout, next(numbers), line) for line in lines(conn, payout))
+    return {
+        "iss": origin,
+        "iat": int(payout.started_at.timestamp()),
+        "payout": str(payout.id),
+        "lines": next(numbers) - 1,
+        "merkle_root": root.hex(),
+    }
+
+
+def proofs(conn: Connection, payout: Row[tuple[object, ...]], voucher_id: UUID) -> list[Proven]:
+    """The payout's lines about a voucher (its redemption, its refunds), each with its proof; or `VoucherNotFound`."""
+    listed = list(lines(conn, payout))
+    leaves = [leaf(payout, number, line) for number, line in enumerate(listed, start=1)]
+    about = [index for index, line in enumerate(listed) if line.voucher_id == voucher_id]
+    if not about:
+        raise VoucherNotFound("That voucher is not in this payout.")
+    return [Proven(leaf=leaves[index], proof=merkle.proof(leaves, index)) for index in about]
+
+
+def leaf(payout: Row[tuple[object, ...]], number: int, line: Row[tuple[object, ...]]) -> bytes:
+    """A line as it is in the tree: compact JSON in UTF-8, its members in this order."""
+    said = {
+        "payout": str(payout.id),
+        "line": number,
+        "kind": line.reason,
+        "reference": str(line.reference),
+        "voucher": None if line.voucher_id is None else str(line.voucher_id),
+        "amount": decimal_string(line.amount_micros, payout.currency),
+        "currency": payout.currency,
+        "date": line.business_date.isoformat(),
+        "recorded_at": rfc3339(line.recorded_at),
+    }
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def fee_per_purchase_micros(payout: Row[tuple[object, ...]], purchases: int) -> int | None:
+    """Commission and bank fee over the purchases, None without any. Rounded up: a fee is never told too small."""
+    taken: int = payout.commission_micros + payout.bank_fee_micros
+    return -(-taken // purchases) if purchases else None
 
 
 def lines(
@@ -150,19 +257,3 @@ def _covering(conn: Connection, merchant_id: UUID, business_date: object) -> Row
             (payouts.c.after_date.is_(None)) | (payouts.c.after_date < business_date),
         )
     ).one_or_none()
-
-
-def _line(*cells: object) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerow(cells)
-    return text.getvalue()
-
-
-# Where a cell may begin: at the start, or after what some spreadsheet takes for a separator or a quote, whatever
-# this file quotes (in French, Excel splits at semicolons). A formula may also begin with a full-width sign.
-_FORMULA = re.compile(r"(^|[;,|\"'])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-
-
-def _inert(text: str) -> str:
-    """A spreadsheet must not take a shopper's text for a formula (OWASP, CSV injection)."""
-    return _FORMULA.sub(r"\1'", text)

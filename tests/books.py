@@ -28,7 +28,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from settlement import business_day, forecast, nightly, reconciliation
+from settlement import breaks, business_day, forecast, nightly, reconciliation
 from settlement.audit import audit
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
@@ -213,7 +213,8 @@ class Books:
         """``executed`` or ``not_executed``."""
         executed = what == "executed"
         row = self.transaction(name)
-        reconciliation.decide(self.database, row.id, executed=executed, why="asked by telephone", at=self.at)
+        with self.database.settle() as conn:
+            reconciliation.decide(conn, row.id, executed=executed, why="asked by telephone", at=self.at)
 
     def new_iban(self, merchant: str) -> None:
         """The merchant moves to another account."""
@@ -272,9 +273,9 @@ class Books:
 
     def assign(self, shopper: str) -> None:
         """Say that the newest break is the shopper's top-up."""
-        with self.database.read() as conn:
+        with self.database.settle() as conn:
             row = reconciliation.open_breaks(conn, before=None, limit=1)[0]
-        reconciliation.assign(self.database, row.id, purse_id=self.ids[shopper], at=self.at)
+            breaks.assign(conn, row.id, purse_id=self.ids[shopper], why="asked", at=self.at)
 
     def _entry(self, word: str, currency: str) -> tuple[str, int]:
         word, _, reference = word.partition("@")

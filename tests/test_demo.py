@@ -17,10 +17,10 @@ def test_a_small_day_reconciles_and_says_what_it_saved(tmp_path: Path) -> None:
 
 
 def test_secrets_are_generated_once_and_are_the_owners_alone(tmp_path: Path) -> None:
-    first = setup.prepare(tmp_path / "var", origin="http://127.0.0.1:8000")
-    assert setup.prepare(tmp_path / "var", origin="http://127.0.0.1:8000") == first
+    first = setup.prepare(tmp_path / "var", origin="http://localhost:8000")
+    assert setup.prepare(tmp_path / "var", origin="http://localhost:8000") == first
     for name in (setup.SETTINGS_FILE, "wallet.keys"):
         assert (tmp_path / "var" / name).stat().st_mode & 0o077 == 0
-    other = setup.prepare(tmp_path / "other", origin="http://127.0.0.1:8000")
+    other = setup.prepare(tmp_path / "other", origin="http://localhost:8000")
     for secret in ("OBOLE_SECRET_KEY", "OBOLE_KEY_PASSPHRASE"):
         assert other[secret] != first[secret]

@@ -1,10 +1,14 @@
 """What the documents show is what happens: their commands are run, against the system that `make run` starts.
 
-Blocks marked ``console`` are run; lines begin with ``$``, go on after a backslash, and must succeed.
+Blocks marked ``console`` are run; lines begin with ``$``, go on after a backslash and within quotes, and must succeed.
+Those marked ``python`` and ``javascript`` are put together to one module for each language, whose functions are called.
 """
 
+import contextlib
+import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,34 +16,50 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 import pytest
+from playwright._impl._driver import compute_driver_executable
+
+from app import open_wallet
+from tests.paying import pay
+from tests.wallet.receiver import receiver
+from wallet.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 _DEADLINE_SECONDS = 240
 
 
-def console(document: Path) -> str:
-    """The commands of a document's console blocks, as one script."""
-    script = []
-    for block in re.findall(r"^```console\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE):
-        going_on = False
-        for line in block.splitlines():
-            if going_on or line.startswith("$ "):
-                script.append(line if going_on else line[2:])
-                going_on = line.endswith("\\")
+def blocks(document: Path, marked: str) -> list[str]:
+    """What stands in a document's blocks of this kind."""
+    return re.findall(rf"^```{marked}\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(block: str) -> str:
+    """The commands of a console block, as a script."""
+    script: list[str] = []
+    going_on = is_quoted = False
+    for line in block.splitlines():
+        if going_on or line.startswith("$ "):
+            script.append(line if going_on else line[2:])
+            is_quoted ^= line.count("'") % 2 == 1
+            going_on = line.endswith("\\") or is_quoted
     return "\n".join(script)
+
+
+def console(document: Path) -> str:
+    """The commands of all of a document's console blocks, as one script."""
+    return "\n".join(commands(block) for block in blocks(document, "console"))
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
     """`make run`'s own command in a folder of this test's, until the tests of this module are done."""
     folder = tmp_path_factory.mktemp("town")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_ports(0, 1, 2, 3, 25)
     log = (folder / "run.log").open("w+")
     command = [sys.executable, "-u", "-m", "obole_demo", "run", "--folder", str(folder / "var"), "--port", str(port)]
     running = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
@@ -56,6 +76,22 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]
         log.close()
 
 
+def _free_ports(*offsets: int) -> int:
+    """A port that is free, as are the others at these distances from it."""
+    for _ in range(100):
+        with contextlib.ExitStack() as probes:
+            first = probes.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                for offset in filter(None, offsets):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise RuntimeError("no free ports")
+
+
 def run_in_town(script: str, town: tuple[Path, int]) -> subprocess.CompletedProcess[str]:
     """The script as a reader would run it, at the port and on the settings of this town."""
     folder, port = town
@@ -66,9 +102,9 @@ def run_in_town(script: str, town: tuple[Path, int]) -> subprocess.CompletedProc
         "PYTHONPATH": str(ROOT),
     }
     settings = f"set -a; . {folder}/var/settings.env; set +a\n"
-    moved = script.replace("http://127.0.0.1:8000", f"http://127.0.0.1:{port}").replace(
-        "flask --app app", f"flask --app {ROOT / 'app.py'}"
-    )
+    moved = script.replace("flask --app app", f"flask --app {ROOT / 'app.py'}")
+    for offset in (0, 1):
+        moved = moved.replace(f"http://localhost:{8000 + offset}", f"http://localhost:{port + offset}")
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", settings + moved],
         cwd=folder,
@@ -78,6 +114,81 @@ def run_in_town(script: str, town: tuple[Path, int]) -> subprocess.CompletedProc
         timeout=_DEADLINE_SECONDS,
         check=False,
     )
+
+
+def pay_in_town(checkout_id: str, town: tuple[Path, int]) -> str:
+    """Pay a checkout of this town's wallet; answers where the shopper comes back to."""
+    text = (town[0] / "var" / "settings.env").read_text()
+    obole = open_wallet(Settings.from_env(dict(word.split("=", 1) for word in shlex.split(text))))
+    try:
+        return pay(obole.database, obole.issuer, UUID(checkout_id))
+    finally:
+        obole.database.dispose()
+
+
+class Program:
+    """A merchant's program in one language, made of the document's own snippets; its functions can be called."""
+
+    CALLER: ClassVar = {
+        "python": """
+import json, sys, merchant
+name, arguments = sys.argv[1], json.loads(sys.argv[2])
+if name == "check_webhook":
+    arguments[1] = arguments[1].encode()
+print(json.dumps(getattr(merchant, name)(*arguments)))
+""",
+        "javascript": """
+import * as merchant from "./merchant.mjs";
+const [name, given] = process.argv.slice(2);
+const camel = name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+console.log(JSON.stringify(await merchant[camel](...JSON.parse(given))));
+""",
+    }
+
+    def __init__(self, language: str, town: tuple[Path, int]) -> None:
+        folder, port = town
+        self.folder = folder / language
+        self.folder.mkdir(exist_ok=True)
+        is_python = language == "python"
+        module, caller = ("merchant.py", "caller.py") if is_python else ("merchant.mjs", "caller.mjs")
+        program = "\n\n".join(blocks(ROOT / "docs" / "merchants.md", language))
+        if not is_python:
+            program += "\nexport { call };\n"
+        (self.folder / module).write_text(program)
+        (self.folder / caller).write_text(self.CALLER[language])
+        # Playwright, which the browser tests need, brings a Node of its own.
+        self.command = [sys.executable if is_python else str(compute_driver_executable()[0]), caller]
+        keys = json.loads((folder / "var" / "demo-keys.json").read_text())
+        self.environment = {
+            **os.environ,
+            "WALLET": f"http://localhost:{port}",
+            "SHOP": f"http://localhost:{port + 1}",
+            "MERCHANT_KEY": keys["merchants"][0]["key"],
+        }
+
+    def __call__(self, name: str, *arguments: object) -> Any:
+        done = self._run(name, arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def refuses(self, name: str, *arguments: object) -> None:
+        """The function raises, and not because it is not there."""
+        done = self._run(name, arguments)
+        assert done.returncode != 0, done.stdout
+        assert "Error" in done.stderr
+        for accident in ("SyntaxError", "AttributeError", "NameError", "TypeError", "ReferenceError"):
+            assert accident not in done.stderr
+
+    def _run(self, name: str, arguments: tuple[object, ...]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.command, name, json.dumps(arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
 
 def test_the_first_purchase_of_the_readme_works_as_written(town: tuple[Path, int]) -> None:
@@ -95,6 +206,61 @@ def test_the_operators_commands_work_as_written(town: tuple[Path, int]) -> None:
     done = run_in_town(script, town)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WRONG" not in done.stdout
+
+
+def test_a_merchants_commands_work_as_written(town: tuple[Path, int]) -> None:
+    first, ask, *rest = [commands(block) for block in blocks(ROOT / "docs" / "merchants.md", "console")]
+    asked = run_in_town(f"{first}\n{ask}", town)
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    checkout = json.loads((town[0] / "checkout.json").read_text())
+    assert checkout["state"] == "open"
+    pay_in_town(checkout["id"], town)
+    done = run_in_town("\n".join([first, f"CHECKOUT={checkout['id']}", *rest]), town)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"state":"paid"' in done.stdout
+    assert '"outcome":"redeemed"' in done.stdout
+    assert '"secret":"whsec_' in done.stdout
+    assert '"amount":"0.05"' in done.stdout
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_a_merchants_program_works_as_written(language: str, town: tuple[Path, int]) -> None:
+    program, order = Program(language, town), f"order-{language}"
+    checkout = program("create_checkout", order, "0.20", "An article")
+    assert program("create_checkout", order, "0.20", "An article")["id"] == checkout["id"]
+    voucher = parse_qs(urlsplit(pay_in_town(checkout["id"], town)).query)["voucher"][0]
+    claims = program("check_voucher", voucher, order, "0.20")
+    header, payload, signature = voucher.split(".")
+    for wrong in (
+        (voucher, "order-other", "0.20"),
+        (voucher, order, "0.10"),
+        (f"{header}.{payload}.{signature[::-1]}", order, "0.20"),
+    ):
+        program.refuses("check_voucher", *wrong)
+    assert program("redeem", voucher, order) == "redeemed"
+    assert program("redeem", voucher, f"{order}-again") == "replayed"
+    refunded = program("refund", claims["jti"], "0.05", f"refund-{language}")
+    assert (refunded["voucher_id"], refunded["amount"]) == (claims["jti"], "0.05")
+    program.refuses("refund", claims["jti"], "0.20", f"refund-{language}-again")
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_a_merchants_program_tells_the_wallets_webhooks_from_others(language: str, town: tuple[Path, int]) -> None:
+    program = Program(language, town)
+    with receiver() as server:
+        endpoint = program("call", "POST", "/v1/webhook-endpoints", {"url": server.url})
+        program.environment["WEBHOOK_SECRET"] = endpoint["secret"]
+        ping = program("call", "POST", f"/v1/webhook-endpoints/{endpoint['id']}/ping", {})
+        end = time.monotonic() + 30
+        while not server.heard:
+            assert time.monotonic() < end, "the wallet tells nothing"
+            time.sleep(0.1)
+        heard = server.heard[0]
+    headers = {name.lower(): value for name, value in heard.headers.items()}
+    assert program("check_webhook", headers, heard.body.decode()) == ping["payload"]
+    program.refuses("check_webhook", headers, heard.body.decode() + " ")
+    program.refuses("check_webhook", headers | {"webhook-timestamp": "1600000000"}, heard.body.decode())
+    program.refuses("check_webhook", headers | {"webhook-id": "another"}, heard.body.decode())
 
 
 def test_every_make_target_that_a_document_names_exists() -> None:
@@ -120,12 +286,12 @@ def test_every_link_within_the_documents_leads_somewhere() -> None:
 
 def test_every_flask_command_that_a_document_names_exists() -> None:
     listed = (ROOT / "settlement" / "cli.py").read_text()
-    commands = {
+    named = {
         (group, command)
         for document in DOCUMENTS
         for group, command in re.findall(
             r"flask (?:--app app )?(settlement|merchant|purse|keys|operator) ([a-z]+)", document.read_text()
         )
     }
-    assert commands
-    assert {pair for pair in commands if f'@{pair[0]}.command("{pair[1]}")' not in listed} == set()
+    assert named
+    assert {pair for pair in named if f'@{pair[0]}.command("{pair[1]}")' not in listed} == set()

@@ -19,7 +19,7 @@ from schemathesis.engine import events
 from schemathesis.transport.wsgi import WSGITransport
 
 from tests.support import MERCHANT_IBAN, Device, Merchant, Purse, Shop, created, make_settings, public_jwk
-from wallet import clock
+from wallet import clock, webhooks
 from wallet.ids import new_id
 from wallet.models import KeyKind
 
@@ -45,11 +45,12 @@ CONFIG = Config.from_dict(
 
 
 # The first part of the path, so that no single test takes long.
-GROUPS = ("merchants", "purses", "vouchers", "redemptions", "settlement", "payouts")
+GROUPS = ("merchants", "purses", "vouchers", "redemptions", "settlement", "payouts", "webhook")
 # No schema can make up what a bank says.
 NEVER_ACCEPTED = {"POST /v1/settlement/statements"}
-# A point on the curve, a host's numbers, a cursor's signature, a time to come, the operator's own limit.
-BEYOND_SCHEMAS = {"public_key", "cnf.jwk", "origin", "cursor", "valid_until", "hold_seconds"}
+# A point on the curve, a host's numbers, a cursor's signature, a time to come, the operator's own limit; what is an
+# address, and how many a merchant may have.
+BEYOND_SCHEMAS = {"public_key", "cnf.jwk", "origin", "cursor", "valid_until", "hold_seconds", "url"}
 
 
 class Scene:
@@ -68,6 +69,9 @@ class Scene:
         today = {"business_date": clock.today().isoformat()}
         self.run = created(shop.post("/v1/settlement/runs", today, token=shop.operator), status=200)
         self.payout = created(shop.get("/v1/payouts", token=self.merchant.token), status=200)["items"][0]
+        with shop.database.write() as conn:
+            self.endpoint = webhooks.register(conn, self.merchant.id, "https://shop.example/first", clock.now())
+            self.event_id = webhooks.ping(conn, self.merchant.id, self.endpoint.id, at=clock.now())
         self.tokens = {
             "operator": shop.operator,
             "merchant": self.merchant.token,
@@ -84,6 +88,8 @@ class Scene:
             "payout_id": self.payout["id"],
             "run_id": self.run["id"],
             "message_id": self.run["files"][0]["message_id"],
+            "endpoint_id": str(self.endpoint.id),
+            "event_id": str(self.event_id),
         }
         if method == "DELETE":
             owner = f"/v1/merchants/{self.merchant.id}" if "merchants" in path else f"/v1/purses/{self.purse.id}"
@@ -91,7 +97,17 @@ class Scene:
             token = self.merchant.token if "merchants" in path else self.purse.token
             found["key_id"] = created(self.shop.post(f"{owner}/keys", key, token=token))["id"]
             found["device_id"] = str(self.shop.device(self.purse).id)
+            found["endpoint_id"] = self._spare_endpoint()
         return found
+
+    def _spare_endpoint(self) -> str:
+        """A new endpoint to remove, in the place of those that were made before."""
+        with self.shop.database.write() as conn:
+            for row in webhooks.listing(conn, self.merchant.id):
+                if row.id != self.endpoint.id:
+                    webhooks.remove(conn, self.merchant.id, row.id, clock.now())
+            url = f"https://shop.example/{new_id()}"
+            return str(webhooks.register(conn, self.merchant.id, url, clock.now()).id)
 
     def fill(self, body: Any) -> Any:
         """A body that fits the document, with what no schema can make up: real ids, keys, orders, vouchers."""
@@ -107,6 +123,7 @@ class Scene:
             "origin": f"https://shop-{new_id()}.example",
             "merchants": [str(self.merchant.id)],
             "business_date": self.run["business_date"],
+            "url": f"https://shop.example/{new_id()}",
         }
         if "shopper" not in body and "legal_name" not in body:
             # The purse's and the merchant's own; whole cents, as a bank moves them.
@@ -150,6 +167,8 @@ def described(scene: Scene) -> schemathesis.BaseSchema:
             case.path_parameters = {name: real.get(name, value) for name, value in case.path_parameters.items()}
         if case.meta.generation.mode.is_positive:
             case.body = scene.fill(case.body)
+            if "voucher" in (case.query or {}):
+                case.query["voucher"] = scene.redeemed["id"]
             if "Idempotency-Key" in case.headers:
                 case.headers["Idempotency-Key"] = str(new_id())
         return case

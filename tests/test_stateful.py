@@ -33,7 +33,7 @@ from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 from sqlalchemy import func, select, union_all
 
-from settlement import business_day, nightly, reconciliation
+from settlement import breaks, business_day, nightly, reconciliation
 from settlement.audit import audit
 from settlement.bank.directory import Directory
 from settlement.models import bank_files, bank_transactions, payouts, settlement_runs
@@ -184,6 +184,7 @@ class Transaction:
     file: str | None = None
     detail: str | None = None
     business_date: dt.date | None = None
+    doubled: bool = False
 
 
 @dataclass
@@ -976,7 +977,12 @@ class Wallet(RuleBasedStateMachine):
             if transaction.state in AT_THE_BANK:
                 self.move(transaction, "booked", transaction.detail)
                 return []
-            return ["booked_after_rejection" if transaction.state == "rejected" else "booked_twice"]
+            if transaction.state == "rejected":
+                return ["booked_after_rejection"]
+            transaction.doubled = True
+            return ["booked_twice"]
+        if transaction.doubled:
+            return ["returned_twice"]
         if transaction.state == "booked":
             self.move(transaction, "returned", line.return_reason)
             self.give_back(transaction)
@@ -1020,8 +1026,8 @@ class Wallet(RuleBasedStateMachine):
         every = list(self.transactions.values())
         transaction = data.draw(st.sampled_from([each for each in every if each.state == "unknown"] or every))
         refusal = {"unknown": None, "requested": errors.PayoutNotFound}.get(transaction.state, errors.PayoutNotUnknown)
-        with pytest.raises(refusal) if refusal else contextlib.nullcontext():
-            reconciliation.decide(self.database, transaction.id, executed=executed, why="asked the bank", at=self.at)
+        with pytest.raises(refusal) if refusal else contextlib.nullcontext(), self.database.settle() as conn:
+            reconciliation.decide(conn, transaction.id, executed=executed, why="asked the bank", at=self.at)
         if refusal is None:
             self.move(transaction, "accepted" if executed else "rejected", "asked the bank")
             if not executed:
@@ -1042,8 +1048,8 @@ class Wallet(RuleBasedStateMachine):
                 select(metadata.tables["statement_entries"].c.id).filter_by(bank_reference=reference)
             ).scalar_one()
         refusal = errors.PurseNotFound if purse.currency != currency else None
-        with pytest.raises(refusal) if refusal else contextlib.nullcontext():
-            reconciliation.assign(self.database, entries[entry_id], purse_id=purse.id, at=self.at)
+        with pytest.raises(refusal) if refusal else contextlib.nullcontext(), self.database.settle() as conn:
+            breaks.assign(conn, entries[entry_id], purse_id=purse.id, why="asked", at=self.at)
         if refusal is None:
             self.strangers.remove((reference, currency, amount))
             purse.balance += amount

@@ -153,7 +153,7 @@ BASE, LEDGER, ROOM, EDGE = range(4)
 LAYER_NAMES = ("models, money, errors", "the ledger", "the rooms", "api, pages, cli")
 LAYERS = {
     "wallet": {
-        **dict.fromkeys(("errors", "clock", "money", "ids", "jws", "db", "models"), BASE),
+        **dict.fromkeys(("errors", "clock", "money", "ids", "jws", "db", "models", "page_models"), BASE),
         "ledger": LEDGER,
         **dict.fromkeys(("api", "pages", "cli", "schemas"), EDGE),
     },
@@ -340,7 +340,15 @@ def _raises(node: ast.AST) -> bool:
 NAMELESS = re.compile(r"(util|utils|helper|helpers|service|services|manager|managers|misc|common)")
 VAGUE = re.compile(r"_*((process|handle|manage)_|(Process|Handle|Manage)([A-Z]|r$))")
 # The names that a framework calls us by.
-HOOKS = {"process_bind_param", "process_result_value", "process_literal_param", "handle_http_exception"}
+HOOKS = {
+    "handle_message",
+    "process_bind_param",
+    "process_result_value",
+    "process_literal_param",
+    "handle_http_exception",
+    "handle_RCPT",
+    "handle_DATA",
+}
 
 
 @rule(
@@ -498,6 +506,8 @@ def _mirrors(path: str) -> list[str]:
             f"tests/{package}/test_{'_'.join([*folders, name])}.py",
             f"tests/{package}/test_{folders[0]}.py",
         ]
+    if "pages" in folders:
+        inner += [f"tests/browser/test_{name}.py", f"tests/browser/test_{folders[-1]}.py"]
     return [*inner, f"tests/flows/test_{name}.py"]
 
 

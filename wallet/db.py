@@ -12,7 +12,7 @@ import datetime as dt
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +82,27 @@ class Database:
             yield conn
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def migrate_alone(self) -> Iterator[Connection]:
+        """Like `write_alone`; SQLite looks at foreign keys at the end only, for a revision that makes a table anew.
+
+        SQLite cannot change a constraint, so a revision copies the table; dropping the old one would take the
+        rows that refer to it for orphans (sqlite.org/lang_altertable.html, section 7).
+        """
+        with self._transaction(foreign_keys=not self.is_sqlite) as conn:
+            if not self.is_sqlite:
+                conn.execute(_LOCK, {"key": _OPEN_DAY})
+            yield conn
+            if self.is_sqlite and conn.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                raise SettingsInvalid("The migrated database has rows that refer to nothing; it was left as it was.")
+
+    @contextmanager
+    def _transaction(self, *, foreign_keys: bool = True) -> Iterator[Connection]:
         if self._turn is not None and not self._turn.acquire(timeout=BUSY_SECONDS):
             raise Unavailable("The database is busy; send the same request again.")
         try:
             with _translated(), self.engine.connect() as conn:
                 conn.execution_options(**{_WRITE: True})
-                with conn.begin():
+                with _without_foreign_keys(conn) if not foreign_keys else nullcontext(), conn.begin():
                     yield conn
         finally:
             if self._turn is not None:
@@ -105,7 +119,7 @@ _LOCK = sa.text("SELECT pg_advisory_xact_lock(:key)")
 
 def migrate(database: Database, revision: str = "head") -> None:
     """Bring the schema to ``revision``, up or down, in one transaction; two at once take turns."""
-    with database.write_alone() as conn:
+    with database.migrate_alone() as conn:
         config = _alembic()
         config.attributes["connection"] = conn
         current = alembic.runtime.migration.MigrationContext.configure(conn).get_current_revision()
@@ -165,6 +179,16 @@ def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> No
     dbapi_connection.execute("PRAGMA journal_mode = WAL")
     dbapi_connection.execute("PRAGMA synchronous = FULL")
     dbapi_connection.execute("PRAGMA foreign_keys = ON")
+
+
+@contextmanager
+def _without_foreign_keys(conn: Connection) -> Iterator[None]:
+    driver: Any = conn.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction, so before it begins
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(conn: Connection) -> None:

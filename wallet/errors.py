@@ -116,6 +116,34 @@ class OrderExpired(Refused):
     code, title = "order_expired", "The order is past its time."
 
 
+class SignInRefused(Refused):
+    code, title = "sign_in_refused", "That did not match."
+
+
+class SignInLocked(Refused):
+    code, title, retryable = "sign_in_locked", "Too many wrong tries; try again later.", True
+
+
+class TooManyRequests(Refused):
+    code, title, retryable = "too_many_requests", "Too many requests; try again in a minute.", True
+
+
+class FormOutdated(Refused):
+    code, title = "form_outdated", "This form was open for too long; send it again."
+
+
+class LinkInvalid(Refused):
+    code, title = "link_invalid", "This link was used before, or is too old."
+
+
+class PasskeyRefused(Refused):
+    code, title = "passkey_refused", "The passkey was not accepted."
+
+
+class ProofNeeded(Refused):
+    code, title = "proof_needed", "Confirm that it is you first."
+
+
 # --- what is not there -------------------------------------------------------------------------------------
 
 
@@ -139,8 +167,32 @@ class DeviceNotFound(NotFound):
     code, title = "device_not_found", "No such device."
 
 
+class MemberNotFound(NotFound):
+    code, title = "member_not_found", "No such member of this purse."
+
+
 class KeyNotFound(NotFound):
     code, title = "key_not_found", "No such key."
+
+
+class IdentityNotFound(NotFound):
+    code, title = "identity_not_found", "Nobody of that name signs in here."
+
+
+class SessionNotFound(NotFound):
+    code, title = "session_not_found", "No such session."
+
+
+class PasskeyNotFound(NotFound):
+    code, title = "passkey_not_found", "No such passkey."
+
+
+class CheckoutNotFound(NotFound):
+    code, title = "checkout_not_found", "No such checkout."
+
+
+class WebhookNotFound(NotFound):
+    code, title = "webhook_not_found", "No such webhook endpoint or event."
 
 
 class PayoutNotFound(NotFound):
@@ -166,6 +218,10 @@ class IdempotencyConflict(Conflict):
     code, title = "idempotency_conflict", "This idempotency key was used for something else."
 
 
+class PurseClosing(Conflict):
+    code, title = "purse_closing", "The purse is being closed, or is closed."
+
+
 class AlreadyExists(Conflict):
     code, title = "already_exists", "That exists already."
 
@@ -184,6 +240,18 @@ class CapExceeded(Conflict):
 
 class TopUpMethodUnavailable(Conflict):
     code, title = "top_up_method_unavailable", "This wallet does not offer that way to top up."
+
+
+class CheckoutEnded(Conflict):
+    code, title = "checkout_ended", "This checkout was paid, cancelled or is too old."
+
+
+class OriginNotRegistered(Conflict):
+    code, title = "origin_not_registered", "Shoppers are sent back to the merchant's registered origin only."
+
+
+class UndoTooLate(Conflict):
+    code, title = "undo_too_late", "It is too late to undo this purchase; ask the merchant for a refund."
 
 
 class VoucherInvalid(Conflict):
@@ -224,6 +292,22 @@ class RefundExceedsCaptured(Conflict):
 
 class PayoutNotUnknown(Conflict):
     code, title = "payout_not_unknown", "Only a payout whose outcome is unknown is decided by a person."
+
+
+class RunNotWaiting(Conflict):
+    code, title = "run_not_waiting", "This settlement run does not wait for approval."
+
+
+class ApprovalsMissing(Conflict):
+    code, title, retryable = "approvals_missing", "Not enough operators have approved this settlement run yet.", True
+
+
+class BreakUnexplained(Conflict):
+    code, title = "break_unexplained", "That does not explain the difference between the bank and the books."
+
+
+class BankNotConfigured(Conflict):
+    code, title = "bank_not_configured", "This wallet has no bank account to settle with."
 
 
 # --- ourselves ---------------------------------------------------------------------------------------------

@@ -221,6 +221,17 @@ class Keyring:
         secret = self._contents.pseudonym_secret
         return jws.b64url(hmac.digest(secret, purse_id.bytes + merchant_id.bytes, "sha256")[:16])
 
+    def derive(self, purpose: str, owner_id: UUID, number: int) -> bytes:
+        """32 secret bytes for ``owner_id``, the same whenever asked; a higher ``number`` (from 0) gives others.
+
+        HMAC-SHA-256 under the pseudonym secret. The purpose (ASCII, not empty) makes what is hashed longer than
+        the 32 bytes of `pseudonym`, and all but the purpose has a fixed length, so no two questions are one.
+        """
+        if not purpose or not purpose.isascii():
+            raise ValueError("a purpose is a few letters")
+        asked = b"derive:" + purpose.encode("ascii") + b":" + owner_id.bytes + number.to_bytes(8)
+        return hmac.digest(self._contents.pseudonym_secret, asked, "sha256")
+
     def listing(self) -> list[tuple[str, dt.datetime, dt.datetime | None]]:
         """Every key, oldest first: kid, created at, retired at (UTC; None for the active one)."""
         keys = self._current(certain=True).keys.values()

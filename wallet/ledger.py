@@ -32,6 +32,7 @@ from wallet.models import (
     purses,
     transfers,
 )
+from wallet.page_models import purse_closings
 
 NOBODY = UUID(int=0)
 
@@ -64,6 +65,7 @@ class Posting:
     """One transfer to write. ``reference`` is the thing it is about: a voucher, a refund, a payout, an entry.
 
     ``purse_id`` and ``merchant_id`` name whose purse or payable account, where the reason has one.
+    ``closes_purse`` lets a withdrawal, and nothing else, leave a purse that is frozen because it is being closed.
     """
 
     reason: Reason
@@ -72,6 +74,7 @@ class Posting:
     reference: UUID
     purse_id: UUID | None = None
     merchant_id: UUID | None = None
+    closes_purse: bool = False
 
 
 def post(conn: Connection, posting: Posting, *, recorded_at: dt.datetime) -> int | None:
@@ -189,7 +192,9 @@ def _owner(kind: AccountKind, posting: Posting) -> UUID:
 
 def _take_from_purse(conn: Connection, posting: Posting) -> int:
     facts = {"purse": posting.purse_id, "of_currency": posting.currency, "amount": posting.amount_micros}
-    take = _TAKE_OWN if posting.reason is Reason.WITHDRAWAL else _TAKE
+    take = _TAKE
+    if posting.reason is Reason.WITHDRAWAL:
+        take = _TAKE_LAST if posting.closes_purse else _TAKE_OWN
     balance: int | None = conn.execute(take, facts).scalar_one_or_none()
     if balance is not None:
         return balance
@@ -215,6 +220,18 @@ _TAKE = (
     .returning(purses.c.balance_micros)
 )
 _TAKE_OWN = _TAKE.where(purses.c.balance_micros >= bindparam("amount"))
+_TAKE_LAST = (
+    purses.update()
+    .where(
+        purses.c.id == bindparam("purse"),
+        purses.c.currency == bindparam("of_currency"),
+        purses.c.state == PurseState.FROZEN.value,
+        select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists(),
+        purses.c.balance_micros >= bindparam("amount"),
+    )
+    .values(balance_micros=purses.c.balance_micros - bindparam("amount"))
+    .returning(purses.c.balance_micros)
+)
 _GIVE_MANY = (
     purses.update()
     .where(purses.c.id == bindparam("purse"))

@@ -116,7 +116,25 @@ def change_iban(conn: Connection, merchant_id: UUID, iban: str) -> None:
     _change(conn, merchant_id, iban=valid_iban(iban, currency=find(conn, merchant_id).currency))
 
 
-def _change(conn: Connection, merchant_id: UUID, **columns: str) -> None:
+def write_about_sales(conn: Connection, merchant_id: UUID, *, wanted: bool) -> None:
+    """Send the merchant a letter for each checkout, paid or not; or none."""
+    _change(conn, merchant_id, sales_by_mail=wanted)
+
+
+def change_terms(conn: Connection, merchant_id: UUID, terms: Terms) -> None:
+    """Pay the merchant on other terms from the next cut on, for everything not yet in a payout."""
+    _change(
+        conn,
+        merchant_id,
+        commission_bp=terms.commission_bp,
+        minimum_payout_micros=terms.minimum_payout_micros,
+        maximum_wait_days=terms.maximum_wait_days,
+        maximum_fee_share_bp=terms.maximum_fee_share_bp,
+        bank_fee=terms.bank_fee.value,
+    )
+
+
+def _change(conn: Connection, merchant_id: UUID, **columns: object) -> None:
     if not conn.execute(merchants.update().where(merchants.c.id == merchant_id).values(**columns)).rowcount:
         raise MerchantNotFound
 

@@ -123,6 +123,8 @@ shoppers = Table(
     Column("name", sa.String(140), nullable=False),
     Column("locale", sa.String(2), nullable=False),
     Column("created_at", UtcInstant, nullable=False),
+    # A letter for each purchase on the wallet's page; who buys songs at five cents may prefer none.
+    Column("receipts_by_mail", sa.Boolean, nullable=False, server_default=sa.true()),
     CheckConstraint("locale IN ('en', 'fr')", name="locale_known"),
 )
 
@@ -161,6 +163,8 @@ merchants = Table(
     Column("maximum_fee_share_bp", sa.Integer, nullable=False),
     Column("bank_fee", sa.String(8), nullable=False),
     Column("created_at", UtcInstant, nullable=False),
+    # A letter for each checkout, paid or not.
+    Column("sales_by_mail", sa.Boolean, nullable=False, server_default=sa.true()),
     UniqueConstraint("origin", "currency"),
     one_of("state", MerchantState),
     one_of("bank_fee", BankFeeBearer),
@@ -297,10 +301,13 @@ vouchers = Table(
     Column("expires_at", UtcInstant, nullable=False),
     Column("hold_expires_at", UtcInstant, nullable=False),
     Column("ended_at", UtcInstant),
-    # Who said yes: a device's signed order, kept as it came, or a purse key.
+    # Who said yes: a device's signed order, kept as it came; a purse key; or somebody on the wallet's own page.
     Column("device_id", ForeignKey("devices.id")),
     Column("order_jws", sa.Text),
     Column("api_key_id", ForeignKey("api_keys.id")),
+    Column("confirmation_id", ForeignKey("confirmations.id")),
+    # The member of a family purse who paid, whose caps count only what is theirs.
+    Column("member_id", ForeignKey("identities.id")),
     Column("idempotency_key", sa.String(255), nullable=False),
     Column("fingerprint", sa.LargeBinary(32), nullable=False),
     # What was answered, so that a replay answers the same.
@@ -315,7 +322,11 @@ vouchers = Table(
     CheckConstraint("(state = 'held') = (ended_at IS NULL)", name="ended_when_not_held"),
     CheckConstraint("expires_at <= hold_expires_at", name="presented_within_hold"),
     CheckConstraint("(device_id IS NULL) = (order_jws IS NULL)", name="device_signs_order"),
-    CheckConstraint("(device_id IS NULL) <> (api_key_id IS NULL)", name="one_authorizer"),
+    CheckConstraint(
+        "(CASE WHEN device_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN api_key_id IS NULL THEN 0 ELSE 1 END)"
+        " + (CASE WHEN confirmation_id IS NULL THEN 0 ELSE 1 END) = 1",
+        name="one_authorizer",
+    ),
     Index("ix_vouchers_purse_day", "purse_id", "issued_at"),
 )
 _IS_HELD = vouchers.c.state == VoucherState.HELD.value

@@ -20,6 +20,7 @@ from wallet.errors import (
     AmountNotWholeMinor,
     CurrencyMismatch,
     DeviceNotFound,
+    PurseClosing,
     PurseNotFound,
 )
 from wallet.ids import new_id, new_reference
@@ -41,6 +42,7 @@ from wallet.models import (
     withdrawals,
 )
 from wallet.money import Money, is_whole_minor
+from wallet.page_models import purse_closings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,11 @@ def view(conn: Connection, purse_id: UUID) -> View:
         frozen=row.state == PurseState.FROZEN.value,
         opened_at=row.opened_at,
     )
+
+
+def of_shopper(conn: Connection, shopper_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
+    """The shopper's purses, the first one opened first."""
+    return conn.execute(select(purses).where(purses.c.shopper_id == shopper_id).order_by(purses.c.id)).all()
 
 
 def held_micros(purse_id: object) -> sa.ScalarSelect[int]:
@@ -229,12 +236,18 @@ def withdraw(
 
 def freeze(conn: Connection, purse_id: UUID) -> None:
     """Stop paying from the purse, at once. Freezing a frozen purse changes nothing."""
-    _set_state(conn, purse_id, PurseState.FROZEN)
+    frozen = purses.update().where(purses.c.id == purse_id).values(state=PurseState.FROZEN.value)
+    if not conn.execute(frozen).rowcount:
+        raise PurseNotFound
 
 
 def unfreeze(conn: Connection, purse_id: UUID) -> None:
-    """Let the purse pay again."""
-    _set_state(conn, purse_id, PurseState.ACTIVE)
+    """Let the purse pay again. Raises `PurseNotFound`, or `PurseClosing`: that one stays frozen for good."""
+    closing = select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists()
+    freed = purses.update().where(purses.c.id == purse_id, ~closing).values(state=PurseState.ACTIVE.value)
+    if not conn.execute(freed).rowcount:
+        view(conn, purse_id)
+        raise PurseClosing
 
 
 def add_device(
@@ -274,8 +287,3 @@ def _for_the_bank(conn: Connection, purse_id: UUID, amount: Money) -> None:
         raise CurrencyMismatch(f"This purse is in {currency}.")
     if not is_whole_minor(amount.micros, amount.currency):
         raise AmountNotWholeMinor
-
-
-def _set_state(conn: Connection, purse_id: UUID, state: PurseState) -> None:
-    if not conn.execute(purses.update().where(purses.c.id == purse_id).values(state=state.value)).rowcount:
-        raise PurseNotFound

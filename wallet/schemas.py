@@ -20,7 +20,9 @@ from wallet.merchants import Terms
 from wallet.models import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
 from wallet.money import EXPONENTS, Money
 from wallet.orders import MAX_RESOURCE_LENGTH, is_clean
+from wallet.page_models import CheckoutMode, CheckoutState, DeliveryState
 from wallet.settings import origin_of
+from wallet.webhooks import EventType
 
 MAX_REDEMPTIONS = 10_000
 MAX_ORDERS = 1_000
@@ -41,13 +43,14 @@ POSITIVE_PATTERN = (
     r"|000[1-9][0-9]{0,2}|0000[1-9][0-9]?|00000[1-9]))$"
 )
 SIGNED_PATTERN = r"^-?(0|[1-9][0-9]{0,12})(\.[0-9]{1,6})?$"
-_EMAIL_PATTERN = (
+EMAIL_PATTERN = (
     r"^[A-Za-z0-9_%+-]+(\.[A-Za-z0-9_%+-]+)*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}$"
 )
 _ORIGIN_PATTERN = (
     r"^(https://[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
     r"|http://(localhost|127\.0\.0\.1))(:[1-9][0-9]{0,4})?$"
 )
+_URL_PATTERN = r"^https?://[!-\[\]-~]+$"
 _IBAN_PATTERN = "^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$"
 _INSTANT_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
@@ -269,7 +272,7 @@ class NewMerchant(Strict):
     iban = Text(34, required=True, pattern=_IBAN_PATTERN, wanted="An IBAN without spaces.")
     origin = Origin(255, required=True, pattern=_ORIGIN_PATTERN, wanted="An origin such as https://bakery.example.")
     currency = Currency(required=True)
-    email = Text(254, required=True, pattern=_EMAIL_PATTERN, wanted="An e-mail address.")
+    email = Text(254, required=True, pattern=EMAIL_PATTERN, wanted="An e-mail address.")
     terms = fields.Nested(TermsOfPay, load_default=Terms)
 
 
@@ -282,7 +285,7 @@ class NewMerchantKey(Strict):
 class Shopper(Strict):
     """Who holds a purse."""
 
-    email = Text(254, required=True, pattern=_EMAIL_PATTERN, wanted="An e-mail address.")
+    email = Text(254, required=True, pattern=EMAIL_PATTERN, wanted="An e-mail address.")
     name = Text(140, required=True)
     locale = fields.String(required=True, validate=validate.OneOf(["en", "fr"]))
 
@@ -370,6 +373,18 @@ class NewPurchase(OfMoney):
     resource = Text(MAX_RESOURCE_LENGTH, load_default=None, metadata={"description": "What is bought."})
     hold_seconds = Whole(1, _LONGEST_HOLD_SECONDS, load_default=None)
     cnf = fields.Nested(Confirmation, load_default=None)
+
+
+class NewCheckout(OfMoney):
+    """What a shopper is asked to pay on the wallet's page."""
+
+    order_id = Text(100, required=True, metadata={"description": "The merchant's own number for it."})
+    description = Text(200, required=True, metadata={"description": "What the shopper is shown as bought."})
+    mode = fields.String(validate=one_of(CheckoutMode), load_default=CheckoutMode.AT_ONCE.value)
+    hold_seconds = Whole(1, _LONGEST_HOLD_SECONDS, load_default=None)
+    success_url = Text(2000, load_default=None, pattern=_URL_PATTERN, wanted="An http(s) address without spaces.")
+    cancel_url = Text(2000, load_default=None, pattern=_URL_PATTERN, wanted="An http(s) address without spaces.")
+    locale = fields.String(validate=validate.OneOf(["en", "fr"]), load_default=None)
 
 
 class Redemption(Strict):
@@ -625,6 +640,24 @@ class VoucherIssued(Answer):
     purse = fields.Nested(PurseAfter, required=True)
 
 
+class CheckoutView(Answer):
+    """A checkout; with its voucher once it is paid."""
+
+    id = identity()
+    url = fields.String(required=True, metadata={"format": "uri"})
+    state = fields.String(required=True, validate=one_of(CheckoutState))
+    amount = decimal()
+    currency = currency_code()
+    order_id = fields.String(required=True)
+    description = fields.String(required=True)
+    mode = fields.String(required=True, validate=one_of(CheckoutMode))
+    voucher_id = identity(allow_none=True)
+    voucher = fields.String(required=True, allow_none=True, metadata={"pattern": TOKEN_PATTERN})
+    created_at = instant()
+    expires_at = instant()
+    ended_at = instant(allow_none=True)
+
+
 class VoucherReleased(Answer):
     """A voucher whose hold went back to its purse."""
 
@@ -674,3 +707,71 @@ class Status(Answer):
     """Alive, or ready."""
 
     status = fields.String(required=True, validate=validate.OneOf(["ok"]))
+
+
+# --- webhooks ----------------------------------------------------------------------------------------------
+
+
+class NewWebhookEndpoint(Strict):
+    """Where to tell a merchant's server of what happens."""
+
+    url = Text(
+        2_000,
+        required=True,
+        pattern=r"^https?://[!-~]+$",
+        wanted="An address such as https://shop.example/webhooks.",
+        metadata={"description": "https; http only to the machine of a wallet that is tried out."},
+    )
+
+
+class WebhookEndpointView(Answer):
+    """An endpoint, without its secret."""
+
+    id = identity()
+    url = text()
+    created_at = instant()
+
+
+class WebhookEndpointShown(WebhookEndpointView):
+    """An endpoint and its secret, for the signatures of Standard Webhooks. It is shown this once."""
+
+    secret = fields.String(required=True, metadata={"pattern": "^whsec_[A-Za-z0-9+/]{43}=$"})
+
+
+class WebhookEndpointList(Answer):
+    items = fields.List(fields.Nested(WebhookEndpointView), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class WebhookAttemptView(Answer):
+    """One try: what the merchant's server answered, or why there was no answer."""
+
+    attempted_at = instant()
+    status = fields.Integer(required=True, allow_none=True)
+    failure = text(allow_none=True)
+    milliseconds = fields.Integer(required=True)
+
+
+class WebhookDeliveryView(Answer):
+    """How one endpoint heard of an event, and when it is tried again."""
+
+    endpoint_id = identity()
+    url = text()
+    state = fields.String(required=True, validate=one_of(DeliveryState))
+    next_at = instant(allow_none=True)
+    attempts = fields.List(fields.Nested(WebhookAttemptView), required=True)
+
+
+class WebhookEventView(Answer):
+    """What happened; ``payload`` is what is sent, and ``id`` its ``webhook-id``."""
+
+    id = identity()
+    type = fields.String(required=True, validate=one_of(EventType))
+    occurred_at = instant()
+    payload = fields.Dict(required=True)
+    deliveries = fields.List(fields.Nested(WebhookDeliveryView), required=True)
+
+
+class WebhookEventList(Answer):
+    items = fields.List(fields.Nested(WebhookEventView), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)

@@ -19,8 +19,9 @@ from schwifty.exceptions import SchwiftyException
 
 from wallet.db import checked_url
 from wallet.errors import OboleError, SettingsInvalid
+from wallet.mail import SmtpAccount, is_address, smtp_account
 from wallet.merchants import valid_iban
-from wallet.money import Money
+from wallet.money import Money, minor_unit_micros
 from wallet.orders import is_clean
 
 PREFIX = "OBOLE_"
@@ -42,7 +43,8 @@ class Settings:
 
     ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
     is worth its fee, and is what merchants who bear the fee pay. After ``bank_answer_days`` days without the
-    bank's answer a payout is *unknown*. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
+    bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
+    bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
     """
 
     origin: str
@@ -59,10 +61,18 @@ class Settings:
     batch_booking: bool = True
     cutoff: dt.time = dt.time(22, 0)
     bank_answer_days: int = 5
+    approvals: int = 0
     sandbox_folder: Path | None = None
     presentation: dt.timedelta = dt.timedelta(hours=1)
     hold: dt.timedelta = dt.timedelta(days=7)
     longest_hold: dt.timedelta = dt.timedelta(days=90)
+    undo_window: dt.timedelta = dt.timedelta(seconds=60)
+    checkout_life: dt.timedelta = dt.timedelta(minutes=30)
+    currency: str = "EUR"
+    sign_up: bool = True
+    proxies: int = 0
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_from: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -82,11 +92,21 @@ class Settings:
         batch_booking = env.optional("BATCH_BOOKING", _boolean, True)
         cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
         bank_answer_days = env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5)
+        approvals = env.optional("APPROVALS", _whole(0, 2), 0)
         sandbox_folder = env.optional("SANDBOX_FOLDER", _path, None)
         day = 24 * 60 * 60
         presentation = env.optional("PRESENTATION_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 60 * 60)
         hold = env.optional("HOLD_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 7 * day)
         longest_hold_days = env.optional("LONGEST_HOLD_DAYS", _whole(1, _LONGEST_HOLD_DAYS), 90)
+        smtp_url = env.optional("SMTP_URL", _smtp_url, None)
+        mail_from = env.optional("MAIL_FROM", _mail_from, None)
+        if smtp_url and not mail_from:
+            env.problem("MAIL_FROM", "is the address that mail comes from and must be set with OBOLE_SMTP_URL")
+        undo_seconds = env.optional("UNDO_SECONDS", _whole(0, 60 * 60), 60)
+        checkout_minutes = env.optional("CHECKOUT_MINUTES", _whole(1, 24 * 60), 30)
+        currency = env.optional("CURRENCY", _currency, "EUR")
+        sign_up = env.optional("SIGN_UP", _boolean, True)
+        proxies = env.optional("PROXIES", _whole(0, 9), 0)
         if bank_iban and not operator_name:
             env.problem("OPERATOR_NAME", "is the name on the account of OBOLE_BANK_IBAN and must be set with it")
         if presentation > hold:
@@ -109,11 +129,26 @@ class Settings:
             batch_booking=batch_booking,
             cutoff=cutoff,
             bank_answer_days=bank_answer_days,
+            approvals=approvals,
             sandbox_folder=sandbox_folder,
             presentation=dt.timedelta(seconds=presentation),
             hold=dt.timedelta(seconds=hold),
             longest_hold=dt.timedelta(days=longest_hold_days),
+            undo_window=dt.timedelta(seconds=undo_seconds),
+            checkout_life=dt.timedelta(minutes=checkout_minutes),
+            currency=currency,
+            sign_up=sign_up,
+            proxies=proxies,
+            smtp_url=smtp_url,
+            mail_from=mail_from,
         )
+
+    @property
+    def post(self) -> SmtpAccount | None:
+        """Where mail is handed in; None when there is no such place and letters wait."""
+        if self.smtp_url is None or self.mail_from is None:
+            return None
+        return smtp_account(self.smtp_url, self.mail_from)
 
 
 def origin_of(text: str) -> str:
@@ -228,6 +263,17 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _smtp_url(text: str) -> str:
+    smtp_account(text, "")
+    return text
+
+
+def _mail_from(text: str) -> str:
+    if not is_address(text):
+        raise ValueError("is a mail address such as purse@wallet.example")
+    return text
+
+
 def _path(text: str) -> Path:
     if not is_clean(text):
         raise ValueError("is a path without control characters")
@@ -255,6 +301,11 @@ def _fees(text: str) -> Mapping[str, int]:
             raise ValueError("is a list such as EUR=0.38,FRF=2.50 with each currency once")
         fees[currency] = Money.parse(amount, currency).micros
     return MappingProxyType(fees)
+
+
+def _currency(text: str) -> str:
+    minor_unit_micros(text)
+    return text
 
 
 def _boolean(text: str) -> bool:

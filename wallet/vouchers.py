@@ -31,6 +31,7 @@ from wallet.errors import (
     OrderInvalid,
     PurseNotFound,
     Unauthorized,
+    UndoTooLate,
     ValidationFailed,
     VoucherExpired,
     VoucherInvalid,
@@ -45,6 +46,7 @@ from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.models import MerchantState, Reason, VoucherState, api_keys, devices, merchants, purses, vouchers
 from wallet.money import Money
+from wallet.page_models import identities, merchant_limits
 from wallet.purses import held_micros
 
 TYPE = "voucher+jwt"
@@ -67,7 +69,9 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """What is to be authorized, and who said so: a device with its signed order, or a purse key with its caps."""
+    """What is to be authorized, and who said so: a device with its signed order, a purse key with its caps, or
+    somebody on the wallet's own page (`wallet.confirmations`), who may be a member of the family with caps.
+    """
 
     purse_id: UUID
     merchant_id: UUID
@@ -81,6 +85,8 @@ class Purchase:
     # An order past its time still finds the voucher it once got; it gets no new one.
     order_expired: OboleError | None = None
     api_key_id: UUID | None = None
+    confirmation_id: UUID | None = None
+    member_id: UUID | None = None
     caps: Caps = NO_CAPS
 
     def fingerprint(self) -> bytes:
@@ -115,17 +121,14 @@ class Issued:
 def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.datetime) -> Issued:
     """Debit the purse, hold the money, and issue the voucher, in one transaction that is committed on return.
 
-    Guards, in this order: `PurseNotFound`; `MerchantNotFound`; `CurrencyMismatch`; the authorizer still stands
-    (`OrderInvalid`, `Unauthorized`); caps per purchase and of merchants (`CapExceeded`); `ValidationFailed` for the
-    hold; the purse (`PurseFrozen`, `InsufficientFunds`), whose row is locked from here; caps per day
-    (`CapExceeded`). The same purchase under the same key gets the same voucher, whatever changed since;
-    another one gets `IdempotencyConflict`.
+    Guards, in this order, are those of `issue`. The same purchase under the same key gets the same voucher, whatever
+    changed since; another one gets `IdempotencyConflict`.
     """
     try:
         if purchase.order_expired is not None:
             raise purchase.order_expired
         with database.write() as conn:
-            return _issue(conn, issuer, purchase, at)
+            return issue(conn, issuer, purchase, at=at)
     except OboleError as refusal:
         # Only now is it worth asking whether this was a replay: a new purchase never pays for the question.
         with database.read() as conn:
@@ -135,6 +138,58 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
             if before.fingerprint != purchase.fingerprint():
                 raise IdempotencyConflict from refusal
             return _issued(issuer, before, replayed=True)
+
+
+def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.datetime) -> Issued:
+    """Debit the purse, hold the money, and issue the voucher, in the caller's transaction.
+
+    Guards, in this order: `PurseNotFound`; `MerchantNotFound`; `CurrencyMismatch`; the authorizer still stands
+    (`OrderInvalid`, `Unauthorized`); caps per purchase and of merchants (`CapExceeded`); `ValidationFailed` for the
+    hold; the purse (`PurseFrozen`, `InsufficientFunds`), whose row is locked from here; caps per day
+    (`CapExceeded`). A key that was used before gets `IdempotencyConflict`.
+    """
+    context = _checked(conn, purchase)
+    hold = _hold(issuer, purchase)
+    issued_at = at.replace(microsecond=0)
+    voucher_id, amount = new_id(), purchase.amount
+    balance = ledger.post(
+        conn,
+        Posting(
+            reason=Reason.AUTHORIZE,
+            currency=amount.currency,
+            amount_micros=amount.micros,
+            reference=voucher_id,
+            purse_id=purchase.purse_id,
+        ),
+        recorded_at=at,
+    )
+    _check_day(conn, purchase, context, issued_at)
+    row = {
+        "id": voucher_id,
+        "purse_id": purchase.purse_id,
+        "merchant_id": purchase.merchant_id,
+        "currency": amount.currency,
+        "amount_micros": amount.micros,
+        "state": VoucherState.HELD.value,
+        "kid": issuer.keyring.active_kid,
+        "resource": purchase.resource,
+        "confirmation_key": purchase.confirmation_key,
+        "issued_at": issued_at,
+        "expires_at": issued_at + min(issuer.presentation, hold),
+        "hold_expires_at": issued_at + hold,
+        "device_id": purchase.device_id,
+        "order_jws": purchase.order_jws,
+        "api_key_id": purchase.api_key_id,
+        "confirmation_id": purchase.confirmation_id,
+        "member_id": purchase.member_id,
+        "idempotency_key": purchase.idempotency_key,
+        "fingerprint": purchase.fingerprint(),
+        "balance_after_micros": balance,
+        "held_after_micros": int(conn.execute(_HELD, {"held_purse": purchase.purse_id}).scalar_one()) + amount.micros,
+    }
+    if conn.execute(_NEW[conn.dialect.name], row).one_or_none() is None:
+        raise IdempotencyConflict  # `authorize` finds out whether it is the same purchase
+    return _issued(issuer, {**context, **row}, replayed=False)
 
 
 def token(issuer: Issuer, row: RowMapping | dict[str, Any]) -> str:
@@ -213,6 +268,40 @@ def release(conn: Connection, voucher_id: UUID, *, merchant_id: UUID, at: dt.dat
     return row
 
 
+def undo(
+    conn: Connection,
+    voucher_id: UUID,
+    *,
+    purse_id: UUID,
+    window: dt.timedelta,
+    at: dt.datetime,
+    member_id: UUID | None = None,
+) -> RowMapping:
+    """Give a purchase up on the shopper's word, soon after it and before it is redeemed; answers the voucher's row.
+
+    A member undoes only their own. Undoing it again changes nothing. Raises `VoucherNotFound`, or `UndoTooLate`
+    when ``window`` has passed or the merchant was faster.
+    """
+    row = find(conn, voucher_id, owner_id=purse_id)
+    if member_id not in (None, row["member_id"]) or row["purse_id"] != purse_id:
+        raise VoucherNotFound
+    undone = conn.execute(
+        vouchers.update()
+        .where(
+            vouchers.c.id == voucher_id,
+            vouchers.c.state == VoucherState.HELD.value,
+            vouchers.c.issued_at > at - window,
+        )
+        .values(state=VoucherState.RELEASED.value, ended_at=at)
+        .returning(vouchers.c.id)
+    ).one_or_none()
+    if undone is not None:
+        ledger.post(conn, _back_to_purse(Reason.RELEASE, row), recorded_at=at)
+    elif row["state"] != VoucherState.RELEASED.value:
+        raise UndoTooLate
+    return find(conn, voucher_id, owner_id=purse_id)
+
+
 def lapse(conn: Connection, *, at: dt.datetime, limit: int = 500) -> int:
     """Give back up to ``limit`` holds whose end has passed; answers how many. Two at once share the work."""
     due = (
@@ -263,6 +352,11 @@ _CONTEXT = (
         purses.c.per_day_limit_micros,
         exists().where(devices.c.id == bindparam("device"), devices.c.revoked_at.is_(None)).label("device_stands"),
         exists().where(api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_(None)).label("key_stands"),
+        exists().where(identities.c.id == bindparam("member"), identities.c.ended_at.is_(None)).label("member_stands"),
+        select(merchant_limits.c.per_day_micros)
+        .where(merchant_limits.c.purse_id == bindparam("purse"), merchant_limits.c.merchant_id == bindparam("merchant"))
+        .scalar_subquery()
+        .label("cap"),
     )
     .select_from(purses.outerjoin(merchants, merchants.c.id == bindparam("merchant")))
     .where(purses.c.id == bindparam("purse"))
@@ -276,49 +370,6 @@ _NEW = {
 _HELD = select(held_micros(bindparam("held_purse")))
 
 
-def _issue(conn: Connection, issuer: Issuer, purchase: Purchase, at: dt.datetime) -> Issued:
-    context = _checked(conn, purchase)
-    hold = _hold(issuer, purchase)
-    issued_at = at.replace(microsecond=0)
-    voucher_id, amount = new_id(), purchase.amount
-    balance = ledger.post(
-        conn,
-        Posting(
-            reason=Reason.AUTHORIZE,
-            currency=amount.currency,
-            amount_micros=amount.micros,
-            reference=voucher_id,
-            purse_id=purchase.purse_id,
-        ),
-        recorded_at=at,
-    )
-    _check_day(conn, purchase, context["per_day_limit_micros"], issued_at)
-    row = {
-        "id": voucher_id,
-        "purse_id": purchase.purse_id,
-        "merchant_id": purchase.merchant_id,
-        "currency": amount.currency,
-        "amount_micros": amount.micros,
-        "state": VoucherState.HELD.value,
-        "kid": issuer.keyring.active_kid,
-        "resource": purchase.resource,
-        "confirmation_key": purchase.confirmation_key,
-        "issued_at": issued_at,
-        "expires_at": issued_at + min(issuer.presentation, hold),
-        "hold_expires_at": issued_at + hold,
-        "device_id": purchase.device_id,
-        "order_jws": purchase.order_jws,
-        "api_key_id": purchase.api_key_id,
-        "idempotency_key": purchase.idempotency_key,
-        "fingerprint": purchase.fingerprint(),
-        "balance_after_micros": balance,
-        "held_after_micros": int(conn.execute(_HELD, {"held_purse": purchase.purse_id}).scalar_one()) + amount.micros,
-    }
-    if conn.execute(_NEW[conn.dialect.name], row).one_or_none() is None:
-        raise IdempotencyConflict  # `authorize` finds out whether it is the same purchase
-    return _issued(issuer, {**context, **row}, replayed=False)
-
-
 def _checked(conn: Connection, purchase: Purchase) -> RowMapping:
     context = (
         conn.execute(
@@ -328,6 +379,7 @@ def _checked(conn: Connection, purchase: Purchase) -> RowMapping:
                 "merchant": purchase.merchant_id,
                 "device": purchase.device_id,
                 "key": purchase.api_key_id,
+                "member": purchase.member_id,
             },
         )
         .mappings()
@@ -342,6 +394,8 @@ def _checked(conn: Connection, purchase: Purchase) -> RowMapping:
     if purchase.device_id is not None and not context["device_stands"]:
         raise OrderInvalid("The device was revoked.")
     if purchase.api_key_id is not None and not context["key_stands"]:
+        raise Unauthorized
+    if purchase.member_id is not None and not context["member_stands"]:
         raise Unauthorized
     for cap in (context["per_purchase_limit_micros"], purchase.caps.per_purchase_micros):
         if cap is not None and purchase.amount.micros > cap:
@@ -360,25 +414,37 @@ def _hold(issuer: Issuer, purchase: Purchase) -> dt.timedelta:
     return dt.timedelta(seconds=purchase.hold_seconds)
 
 
-def _check_day(conn: Connection, purchase: Purchase, purse_cap: int | None, issued_at: dt.datetime) -> None:
+def _check_day(conn: Connection, purchase: Purchase, context: RowMapping, issued_at: dt.datetime) -> None:
     """Caps per UTC day count what is held or captured. The purse's lock is held, so nothing slips in between."""
-    key_cap = purchase.caps.per_day_micros
-    if purse_cap is None and key_cap is None:
+    own_cap, purse_cap, merchant_cap = purchase.caps.per_day_micros, context["per_day_limit_micros"], context["cap"]
+    if own_cap is None and purse_cap is None and merchant_cap is None:
         return
     # A release, lapse or partial redemption on the same day makes room again.
     spent = case(
         (vouchers.c.state == VoucherState.HELD.value, vouchers.c.amount_micros), else_=vouchers.c.captured_micros
     )
-    by_key = case((vouchers.c.api_key_id == purchase.api_key_id, spent))
+    if purchase.member_id is not None:
+        is_own = vouchers.c.member_id == purchase.member_id
+    else:
+        is_own = vouchers.c.api_key_id == purchase.api_key_id
+    to_merchant = vouchers.c.merchant_id == purchase.merchant_id
     today = conn.execute(
-        select(func.coalesce(func.sum(spent), 0).label("purse"), func.coalesce(func.sum(by_key), 0).label("key")).where(
+        select(
+            func.coalesce(func.sum(spent), 0).label("purse"),
+            func.coalesce(func.sum(case((is_own, spent))), 0).label("own"),
+            func.coalesce(func.sum(case((to_merchant, spent))), 0).label("merchant"),
+        ).where(
             vouchers.c.purse_id == purchase.purse_id,
             vouchers.c.issued_at >= issued_at.replace(hour=0, minute=0, second=0),
         )
     ).one()
-    for cap, before in ((purse_cap, today.purse), (key_cap, today.key)):
+    for cap, before, whose in (
+        (purse_cap, today.purse, "the limit per day"),
+        (own_cap, today.own, "the limit per day"),
+        (merchant_cap, today.merchant, "the limit per day at this merchant"),
+    ):
         if cap is not None and int(before) + purchase.amount.micros > cap:
-            raise CapExceeded("The amount would go above the limit per day.")
+            raise CapExceeded(f"The amount would go above {whose}.")
 
 
 def _find_by_key(conn: Connection, purchase: Purchase) -> RowMapping | None:

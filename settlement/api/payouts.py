@@ -1,6 +1,5 @@
 """Payouts and what is owed, for their merchant: every line, every fee, every reason to wait."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -9,19 +8,18 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from settlement import forecast, schemas, statements
+from settlement.api import documents
 from settlement.api.paging import page
 from settlement.forecast import Part
+from wallet import vouchers
 from wallet.api.context import current
 from wallet.api.operations import operation
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
-from wallet.db import Database
-from wallet.errors import BusinessDateInvalid, PayoutNotFound
+from wallet.errors import BusinessDateInvalid, PayoutNotFound, VoucherNotFound
 from wallet.models import KeyKind
 from wallet.money import decimal_string
-from wallet.schemas import Page
-
-CSV = "text/csv"
+from wallet.schemas import TOKEN_PATTERN, Page
 
 blueprint = Blueprint("payouts", __name__, description="One bank transaction for many purchases, explained.")
 
@@ -80,7 +78,7 @@ def list_payout_lines(caller: Caller, payout_id: UUID, query: dict[str, Any]) ->
     "GET",
     "/v1/payouts/<uuid:payout_id>/statement.csv",
     callers=[KeyKind.MERCHANT],
-    answer={CSV: {"type": "string", "description": "RFC 4180: every line, then the totals."}},
+    answer={documents.CSV: {"type": "string", "description": "RFC 4180: every line, then the totals."}},
     refuses=[PayoutNotFound],
 )
 def get_payout_statement(caller: Caller, payout_id: UUID) -> Response:
@@ -88,11 +86,71 @@ def get_payout_statement(caller: Caller, payout_id: UUID) -> Response:
     obole = current()
     with obole.database.read() as conn:
         payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
-    fee = obole.settings.bank_fees.get(payout.currency, 0)
-    response = Response(_streamed(obole.database, payout, fee), content_type=f"{CSV}; charset=utf-8")
-    name = f"payout-{payout.business_date.isoformat()}-{payout.reference}.csv"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    return documents.csv_file(obole, payout)
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/payouts/<uuid:payout_id>/statement.pdf",
+    callers=[KeyKind.MERCHANT],
+    query=schemas.StatementLanguage,
+    answer={documents.PDF: {"type": "string", "format": "binary"}},
+    refuses=[PayoutNotFound],
+)
+def get_payout_document(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> Response:
+    """The payout's statement for people: the same bytes every time."""
+    obole = current()
+    with obole.database.read() as conn:
+        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
+    return documents.pdf_file(obole, payout, locale=query["language"])
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/payouts/<uuid:payout_id>/statement.jws",
+    callers=[KeyKind.MERCHANT],
+    answer={documents.JOSE: {"type": "string", "pattern": TOKEN_PATTERN}},
+    refuses=[PayoutNotFound],
+)
+def get_signed_statement(caller: Caller, payout_id: UUID) -> Response:
+    """The payout's figures and the Merkle root over its lines, signed (typ ``statement+jwt``)."""
+    obole = current()
+    with obole.database.read() as conn:
+        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
+    return documents.signed_file(obole, payout)
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/payouts/<uuid:payout_id>/proof",
+    callers=[KeyKind.MERCHANT, KeyKind.PURSE],
+    query=schemas.ProofOf,
+    answer=schemas.ProofView,
+    refuses=[PayoutNotFound, VoucherNotFound],
+)
+def get_proof(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
+    """The proof that a voucher is in the payout, for its merchant or its purse: it can be checked offline."""
+    obole = current()
+    with obole.database.read() as conn:
+        voucher = vouchers.find(conn, query["voucher"], owner_id=caller.owner_id)
+        payout = statements.find(conn, payout_id, merchant_id=voucher["merchant_id"])
+        proven = statements.proofs(conn, payout, voucher["id"])
+        claims = statements.root_claims(conn, payout, origin=obole.issuer.origin)
+    return {
+        "root": obole.keyring.sign(statements.ROOT_TYPE, claims),
+        "lines": [
+            {
+                "leaf": each.leaf.decode(),
+                "index": each.proof.index,
+                "size": each.proof.size,
+                "path": [beside.hex() for beside in each.proof.path],
+            }
+            for each in proven
+        ],
+    }
 
 
 @operation(
@@ -117,29 +175,11 @@ def get_payable(caller: Caller) -> dict[str, Any]:
     }
 
 
-def _streamed(database: Database, payout: Row[Any], bank_fee_micros: int) -> Iterator[str]:
-    # A payout's list never changes, so it can be read while it is sent, however long it is.
-    with database.read() as conn:
-        yield from statements.as_csv(conn, payout, bank_fee_micros=bank_fee_micros)
-
-
 def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:
     fees = current().settings.bank_fees
     purchases = statements.purchase_count(conn, row)
-    taken = row.commission_micros + row.bank_fee_micros
-    amounts = {
-        name: decimal_string(getattr(row, f"{name}_micros"), row.currency)
-        for name in (
-            "carried_in",
-            "captured",
-            "refunded",
-            "came_back",
-            "commission",
-            "bank_fee",
-            "net",
-            "carried_out",
-        )
-    }
+    fee = statements.fee_per_purchase_micros(row, purchases)
+    amounts = {name: decimal_string(getattr(row, f"{name}_micros"), row.currency) for name in statements.FIGURES}
     return {
         "id": str(row.id),
         "business_date": row.business_date.isoformat(),
@@ -147,8 +187,7 @@ def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:
         "currency": row.currency,
         **amounts,
         "purchases": purchases,
-        # Rounded up to whole micros: a fee is never told smaller than it was.
-        "fee_per_purchase": decimal_string(-(-taken // purchases), row.currency) if purchases else None,
+        "fee_per_purchase": None if fee is None else decimal_string(fee, row.currency),
         "bank_fee_one_by_one": decimal_string(purchases * fees.get(row.currency, 0), row.currency),
         "state": row.state,
         "state_since": rfc3339(row.state_since),

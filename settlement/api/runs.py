@@ -21,6 +21,7 @@ from wallet.clock import rfc3339
 from wallet.errors import (
     BankFileNotFound,
     BankMessageInvalid,
+    BankNotConfigured,
     BusinessDateInvalid,
     PayloadTooLarge,
     RunNotFound,
@@ -46,12 +47,13 @@ blueprint = Blueprint("settlement", __name__, description="The nightly run, what
     body=schemas.NewRun,
     body_required=False,
     answer=schemas.RunView,
-    refuses=[BusinessDateInvalid],
+    refuses=[BusinessDateInvalid, BankNotConfigured],
 )
 def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """Close, cut, render and submit a business day, or every day that is due; answers the (last) run.
 
-    It needs no idempotency key: a business day is settled once, and running it again changes nothing.
+    It needs no idempotency key: a business day is settled once, and running it again changes nothing. Where the
+    wallet asks for approvals, the run stays *rendered* until enough operators have approved it.
     """
     obole = current()
     bank = nightly.bank_of(obole.settings)
@@ -144,7 +146,7 @@ def get_preview(caller: Caller) -> dict[str, Any]:
     "/v1/settlement/statements",
     callers=[KeyKind.OPERATOR],
     answer=schemas.ImportedView,
-    refuses=[UnsupportedMediaType, PayloadTooLarge, BankMessageInvalid],
+    refuses=[UnsupportedMediaType, PayloadTooLarge, BankMessageInvalid, BankNotConfigured],
     requestBody={
         "required": True,
         "description": "A pain.002, camt.053 or camt.054.",

@@ -30,6 +30,7 @@ RUN = {
     "bank_files.submit",
     "directory.hand_over",
     "nightly._settle_day",
+    "nightly.submit",
 }
 IMPORT = {"reconciliation.import_message", "directory.put_away"}
 

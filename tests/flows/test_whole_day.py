@@ -277,7 +277,8 @@ def test_a_person_decides_what_became_of_an_unknown_payout(shop: Shop, bank: Ban
     late = clock.now() + dt.timedelta(days=30)
     reconciliation.mark_unknown(shop.database, older_than=late, at=late)
     transaction = by_merchant(shop)[bakery.id]
-    reconciliation.decide(shop.database, transaction.id, executed=executed, why="asked by telephone", at=late)
+    with shop.database.settle() as conn:
+        reconciliation.decide(conn, transaction.id, executed=executed, why="asked by telephone", at=late)
     assert by_merchant(shop)[bakery.id].state == ("accepted" if executed else "rejected")
     story.prove(shop.database)
     if executed:

@@ -11,6 +11,9 @@ from sqlalchemy.engine import Connection
 
 from settlement.audit import audit
 from tests.books import Books
+from wallet import actions
+from wallet.ids import new_id
+from wallet.page_models import identities
 
 # Something of everything: held, released, lapsed, captured in part, refunded; paid, waiting, withdrawn; booked,
 # accepted, rejected, returned; topped up, charged, and unexplained.
@@ -231,6 +234,13 @@ TAMPERED = {
         "UPDATE bank_files SET control_sum_micros = control_sum_micros + 1",
         "each bank file's bytes, count and control sum equal its bank transactions",
     ),
+    "a line slipped into the log of actions": (
+        (
+            "INSERT INTO actions (who, action, subject, detail, acted_at, previous_sha256, sha256)"
+            " SELECT 'eve', 'nothing', '', '', created_at, secret_sha256, secret_sha256 FROM api_keys LIMIT 1"
+        ),
+        "the log of actions is unbroken",
+    ),
 }
 # What a CHECK of the database refuses even behind the rooms' back.
 LIFTED = {
@@ -310,6 +320,19 @@ def test_what_was_notified_and_is_on_no_statement_yet_is_told_apart(books: Books
         statement fee=0.50@e1 +3.00/Thanks@e2
         audit                   -> sound
     """)
+
+
+def test_the_log_of_actions_holds_by_the_audits_own_reckoning(books: Books) -> None:
+    ada = new_id()
+    with books.database.write() as conn:
+        operator = {"id": ada, "kind": "operator", "identifier": "ada@wallet.example", "name": "Ada", "locale": "fr"}
+        conn.execute(identities.insert().values(operator | {"created_at": books.at}))
+        for who in (None, ada):
+            actions.record(
+                conn, who="Ad\u00e8le", identity_id=who, action="a", subject='"', detail="\U0001f511", at=books.at
+            )
+    (log,) = [check for check in audit(books.database) if check.name.startswith("the log")]
+    assert (log.ok, log.figures) == (True, {"lines": 2, "broken": 0})
 
 
 def test_empty_books_are_sound(books: Books) -> None:

@@ -9,7 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop, make_settings
+from wallet import actions, clock, identities
 from wallet.models import purses
+from wallet.page_models import IdentityKind
 
 
 @pytest.fixture
@@ -54,6 +56,27 @@ def test_the_steps_one_by_one_end_where_the_run_does(shop: Shop) -> None:
     assert said(shop, "settlement", "render", cut["run"])["files"] == 1
     assert said(shop, "settlement", "submit", cut["run"])["files"] == 1
     assert said(shop, "settlement", "run", "--business-date", closed["business_date"])["state"] == "submitted"
+
+
+def test_a_run_goes_to_the_bank_once_an_operator_has_approved_it(database_url: str, tmp_path: Path) -> None:
+    with Shop(make_settings(tmp_path, database_url, approvals=1)) as shop:
+        sold(shop)
+        with shop.database.write() as conn:
+            at = clock.now()
+            ada = identities.add(
+                conn, IdentityKind.OPERATOR, identifier="ada@a.example", name="Ada", locale="en", at=at
+            )
+            identities.set_secret(conn, ada, "a passphrase of Ada's", at=at)
+        run = said(shop, "settlement", "run")
+        assert (run["state"], run["approvals_missing"]) == ("rendered", 1)
+        assert "approvals_missing" in flask(shop, "settlement", "submit", run["run"], status=1)
+        approving = ["settlement", "approve", run["run"], "--operator"]
+        assert "identity_not_found" in flask(shop, *approving, "eve@a.example", status=1)
+        approved = said(shop, *approving, "Ada@a.example")
+        assert (approved["state"], approved["approvals_missing"]) == ("submitted", 0)
+        with shop.database.read() as conn:
+            (line,) = actions.listing(conn, before=None, limit=9)
+        assert (line.who, line.action, line.subject) == ("ada@a.example", "run_approved", run["run"])
 
 
 def test_preview_says_what_tonight_needs(shop: Shop) -> None:

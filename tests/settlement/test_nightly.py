@@ -11,7 +11,7 @@ from settlement import bank_files, business_day, nightly, payouts
 from settlement.bank.directory import Directory
 from tests.books import MONDAY, Books
 from tests.support import OPERATOR_IBAN, make_settings
-from wallet.errors import BusinessDateInvalid, RunNotFound, SettingsInvalid
+from wallet.errors import BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ids import new_id
 
 SALES = """
@@ -267,7 +267,7 @@ def test_the_bank_is_that_of_the_settings(tmp_path: Path) -> None:
     ],
 )
 def test_a_wallet_without_a_bank_says_what_is_missing(tmp_path: Path, unset: dict[str, None], named: list[str]) -> None:
-    with pytest.raises(SettingsInvalid) as refusal:
+    with pytest.raises(BankNotConfigured) as refusal:
         nightly.bank_of(make_settings(tmp_path, "sqlite:///unused.db", **unset))
     assert [name for name in ("OBOLE_BANK_IBAN", "OBOLE_BANK_FOLDER") if name in refusal.value.detail] == named
 

@@ -1,5 +1,6 @@
 """What the bank says: matched, posted once, or a break with a name; and after every script the books are sound."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from settlement import reconciliation
 from settlement.reconciliation import NO_CURRENCY
 from tests.books import MONDAY, Books, camt, entry, pain002
-from wallet.errors import BankMessageInvalid, NotFound, PayoutNotFound, PayoutNotUnknown, PurseNotFound
+from wallet import webhooks
+from wallet.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
 from wallet.ids import new_id
 
 # Two payouts (1.07 and 2.00) and a withdrawal (3.00), sent in one file.
@@ -464,21 +466,37 @@ def test_a_statement_is_imported_whole_or_not_at_all(sent: Books) -> None:
 
 
 def test_somebody_elses_ids_are_refused(sent: Books) -> None:
-    with pytest.raises(PayoutNotFound):
-        reconciliation.decide(sent.database, new_id(), executed=True, why="", at=sent.at)
-    with pytest.raises(PayoutNotUnknown):
-        reconciliation.decide(sent.database, sent.transaction("bakery").id, executed=True, why="", at=sent.at)
-    with pytest.raises(NotFound):
-        reconciliation.assign(sent.database, new_id(), purse_id=sent.ids["alice"], at=sent.at)
-    sent.statement("+1.00/Thanks")
-    with sent.database.read() as conn:
-        (row,) = reconciliation.open_breaks(conn, before=None, limit=1)
-    with pytest.raises(PurseNotFound):
-        reconciliation.assign(sent.database, row.id, purse_id=new_id(), at=sent.at)
-    reconciliation.assign(sent.database, row.id, purse_id=sent.ids["alice"], at=sent.at)
-    with pytest.raises(NotFound):
-        reconciliation.assign(sent.database, row.id, purse_id=sent.ids["alice"], at=sent.at)
-    assert sent.purse("alice") == "14.93"
+    with sent.database.settle() as conn:
+        with pytest.raises(PayoutNotFound):
+            reconciliation.decide(conn, new_id(), executed=True, why="", at=sent.at)
+        with pytest.raises(PayoutNotUnknown):
+            reconciliation.decide(conn, sent.transaction("bakery").id, executed=True, why="", at=sent.at)
+
+
+def test_merchants_are_told_where_their_payouts_ended(sent: Books) -> None:
+    with sent.database.write() as conn:
+        for name in ("bakery", "press"):
+            webhooks.register(conn, sent.ids[name], "https://shop.example/", sent.at)
+    sent.run("""
+        accepts
+        statement -bakery -w1
+        statement +bakery
+        rejects AC04 press
+        rejects AC04 press
+    """)
+
+    def told(name: str) -> list[tuple[str, str, str, str | None]]:
+        with sent.database.read() as conn:
+            events = [json.loads(event.payload) for event in webhooks.history(conn, sent.ids[name], None, 9)]
+        facts = ("payout_id", "amount", "state_detail")
+        return [(event["type"], *(event["data"][fact] for fact in facts)) for event in reversed(events)]
+
+    bakery, press = (str(sent.transaction(name).id) for name in ("bakery", "press"))
+    assert told("bakery") == [
+        ("payout.booked", bakery, "1.07", None),
+        ("payout.returned", bakery, "1.07", "returned"),
+    ]
+    assert told("press") == [("payout.rejected", press, "2.00", "AC04")]
 
 
 def test_breaks_are_paged_newest_first(sent: Books) -> None:

@@ -1,7 +1,9 @@
 """The scheduler: its jobs come at the right instants and decide nothing by themselves."""
 
+import dataclasses
 import datetime as dt
 import functools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +16,13 @@ from settlement import business_day, nightly, scheduler
 from settlement.audit import audit
 from settlement.models import TransactionState, bank_transactions, settlement_runs
 from settlement.nightly import Bank
-from tests.support import Shop, make_settings
-from wallet import clock
-from wallet.models import VoucherState, business_days, vouchers
+from tests.support import SHOPPER_IBAN, Shop, created, make_settings
+from tests.wallet.receiver import receiver
+from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, webhooks
+from wallet.checkouts import Wanted
+from wallet.models import TopUpMethod, VoucherState, business_days, top_ups, vouchers, withdrawals
+from wallet.money import Money
+from wallet.page_models import mails
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)
@@ -40,7 +46,9 @@ def runs(shop: Shop) -> int:
 
 @pytest.mark.only_on("sqlite")
 def test_the_cut_off_is_a_time_of_day_in_utc_whatever_the_clocks_of_the_place_do(shop: Shop, bank: Bank) -> None:
-    jobs = scheduler.build(shop.database, bank, cutoff=dt.time(22, 30), every_seconds=60)
+    jobs = scheduler.build(
+        shop.database, bank, shop.settings, shop.obole.keyring, cutoff=dt.time(22, 30), every_seconds=60
+    )
     assert isinstance(jobs, BlockingScheduler)
     trigger = next(job for job in jobs.get_jobs() if job.id == "settle").trigger
     # The last Sunday of October: in Paris the hour from 2 to 3 comes twice.
@@ -53,8 +61,17 @@ def test_the_cut_off_is_a_time_of_day_in_utc_whatever_the_clocks_of_the_place_do
 
 @pytest.mark.only_on("sqlite")
 def test_each_job_runs_once_at_a_time_and_late_rather_than_never(shop: Shop, bank: Bank) -> None:
-    jobs = scheduler.build(shop.database, bank, cutoff=ALREADY, every_seconds=60)
-    assert {job.id for job in jobs.get_jobs()} == {"settle", "collect", "lapse", "catch-up"}
+    jobs = scheduler.build(shop.database, bank, shop.settings, shop.obole.keyring, cutoff=ALREADY, every_seconds=60)
+    assert {job.id for job in jobs.get_jobs()} == {
+        "settle",
+        "collect",
+        "lapse",
+        "catch-up",
+        "purses",
+        "expire",
+        "deliver webhooks",
+        "deliver mail",
+    }
     assert jobs._job_defaults == {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 
@@ -136,6 +153,45 @@ def test_every_hold_whose_end_has_passed_lapses_however_many_there_are(
     with shop.database.read() as conn:
         assert set(conn.execute(sa.select(vouchers.c.state)).scalars()) == {VoucherState.LAPSED}
     assert shop.get(f"/v1/purses/{purse.id}", token=purse.token).get_json()["balance"] == "5.00"
+
+
+def test_purses_are_looked_after_alerted_topped_up_and_closed(shop: Shop) -> None:
+    low, closed, merchant = shop.purse("1.00"), shop.purse("1.00"), shop.merchant()
+    held = shop.voucher(closed, merchant, "0.50")
+    one, month = Money.parse("1.50", "EUR"), Money.parse("3.00", "EUR")
+    with shop.database.write() as conn:
+        alerts.put(conn, low.id, below=one)
+        automatic_top_ups.put(
+            conn, shop.settings, low.id, below=one, amount=one, per_month=month, method=TopUpMethod.SANDBOX,
+            at=clock.now(),
+        )  # fmt: skip
+        closing.begin(conn, closed.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+    created(shop.post(f"/v1/vouchers/{held['id']}/release", token=merchant.token, key="k"), status=200)
+    for _ in range(2):
+        scheduler.look_after_purses(shop.database, shop.settings)
+    with shop.database.read() as conn:
+        sent = conn.execute(sa.select(withdrawals.c.amount_micros).order_by(withdrawals.c.id)).scalars().all()
+        asked = conn.execute(sa.select(top_ups.c.purse_id)).scalars().all()
+        letters = conn.execute(sa.select(sa.func.count()).select_from(mails)).scalar_one()
+    assert (sent, asked, letters) == ([500_000, 500_000], [low.id], 1)
+
+
+def test_merchants_hear_of_a_checkout_that_ended_and_letters_wait_for_a_post(shop: Shop) -> None:
+    merchant, at = shop.merchant(), clock.now()
+    wanted = Wanted(amount=Money.parse("0.20", "EUR"), order_id="7", description="An article")
+    with receiver() as server:
+        with shop.database.write() as conn:
+            webhooks.register(conn, merchant.id, server.url, at, allow_loopback=True)
+            checkout = checkouts.create(conn, merchant.id, wanted, life=dt.timedelta(0), at=at)
+            mail.put(conn, recipient="ada@shoppers.example", subject="Hello", body="", at=at)
+        assert scheduler.expire(shop.database) == 1
+        local = dataclasses.replace(shop.settings, origin="http://localhost:8000")
+        assert scheduler.deliver_webhooks(shop.database, local, shop.obole.keyring) == 1
+        said = json.loads(server.heard[0].body)
+    assert (said["type"], said["data"]["checkout_id"]) == ("checkout.expired", str(checkout.id))
+    assert scheduler.deliver_mail(shop.database, local) == 0
+    with shop.database.read() as conn:
+        assert set(conn.execute(sa.select(mails.c.attempts)).scalars()) == {0}
 
 
 def states(shop: Shop) -> list[str]:

@@ -5,8 +5,6 @@ import io
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from settlement import statements
 from tests.books import Books
@@ -105,24 +103,3 @@ def test_the_csv_adds_up(books: Books) -> None:
     assert totals.pop("bank_fee_if_paid_one_by_one") == Decimal("0.76")
     paid = totals.pop("paid")
     assert lines + sum(totals.values()) == paid == Decimal(payout.net_micros) / 1_000_000
-
-
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
-@given(st.text(alphabet="=+-@\uff1d;,|\"' ab1"))
-def test_no_cell_begins_a_formula_wherever_a_spreadsheet_splits(text: str) -> None:
-    inert = statements._inert(text)
-    for separator in ';,|"':
-        inert = inert.replace(separator, "\n")
-    assert not any(cell.strip().startswith(FORMULA) for cell in inert.split("\n"))
-
-
-@given(st.text(alphabet="=+-@;,|\"' ab1"))
-def test_only_quotes_are_added(text: str) -> None:
-    assert statements._inert(text).replace("'", "") == text.replace("'", "")
-
-
-def test_an_ordinary_resource_is_told_as_it_is() -> None:
-    for text in ("https://bakery.example/?loaf=1&slices=2-3", "2 + 2 croissants", "a@b", ""):
-        assert statements._inert(text) == text

@@ -33,8 +33,11 @@ def test_a_detail_replaces_the_title_and_fields_come_along():
 
 def test_only_what_can_change_by_itself_is_worth_a_retry():
     assert {error.code for error in LEAVES if error.retryable} == {
+        "approvals_missing",
         "insufficient_funds",
         "purse_frozen",
+        "sign_in_locked",
         "temporarily_unavailable",
+        "too_many_requests",
     }
     assert InsufficientFunds.retryable

@@ -464,6 +464,18 @@ def test_merchants_cannot_compare_notes(path, ring):
     assert Keyring.open(path, "une autre phrase").pseudonym(ALICE, BAKERY) == before
 
 
+def test_a_derived_secret_is_its_own_for_each_purpose_id_and_number_and_outlives_a_rotation(path, ring):
+    asked = [("webhook", ALICE, 1), ("webhook", ALICE, 2), ("webhook", BOB, 1), ("seal", ALICE, 1)]
+    secrets = {ring.derive(*question) for question in asked}
+    assert len(secrets) == 4
+    assert {len(secret) for secret in secrets} == {32}
+    assert jws.b64url(ring.derive("webhook", ALICE, 1)[:16]) != ring.pseudonym(ALICE, BAKERY)
+    ring.rotate(now=NOON)
+    assert {Keyring.open(path, PASSPHRASE).derive(*question) for question in asked} == secrets
+    with pytest.raises(ValueError, match="purpose"):
+        ring.derive("", ALICE, 1)
+
+
 def test_no_secret_is_ever_shown(path, ring, caplog):
     caplog.set_level(logging.DEBUG)
     ring.rotate(now=NOON)

@@ -109,6 +109,15 @@ def test_a_merchant_moves_to_another_account_and_may_be_suspended(scene):
     assert find(scene, merchant_id).state == "active"
 
 
+def test_a_merchant_is_paid_on_other_terms(scene):
+    merchant_id, other = register(scene), register(scene, origin="https://other.example")
+    terms = Terms(commission_bp=7, minimum_payout_micros=5, maximum_wait_days=9, maximum_fee_share_bp=1)
+    with scene.database.write() as conn:
+        merchants.change_terms(conn, merchant_id, terms)
+    assert terms_of(find(scene, merchant_id)) == terms
+    assert terms_of(find(scene, other)) == TERMS
+
+
 def test_a_merchant_that_is_not_there_is_not_found(scene):
     register(scene)
     with pytest.raises(MerchantNotFound):
@@ -116,6 +125,7 @@ def test_a_merchant_that_is_not_there_is_not_found(scene):
     for change in (
         lambda conn: merchants.set_state(conn, new_id(), MerchantState.SUSPENDED),
         lambda conn: merchants.change_iban(conn, new_id(), MERCHANT_IBAN),
+        lambda conn: merchants.change_terms(conn, new_id(), TERMS),
     ):
         with pytest.raises(MerchantNotFound), scene.database.write() as conn:
             change(conn)

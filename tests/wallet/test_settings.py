@@ -110,6 +110,13 @@ def test_a_variable_nobody_knows_is_a_typo():
         ("HOLD_SECONDS", "1.5"),
         ("LONGEST_HOLD_DAYS", "367"),
         ("KEY_PASSPHRASE_FILE", "/nonexistent/passphrase"),
+        ("SMTP_URL", "mail.example"),
+        ("SMTP_URL", "http://mail.example"),
+        ("SMTP_URL", "smtp://purse@mail.example"),
+        ("SMTP_URL", "smtp://mail.example/box"),
+        ("SMTP_URL", "smtp://mail.example:0"),
+        ("MAIL_FROM", "Purse <purse@wallet.example>"),
+        ("MAIL_FROM", "purse"),
     ],
 )
 def test_a_value_that_cannot_be_read_names_its_variable(name: str, value: str):
@@ -138,6 +145,8 @@ def test_everything_can_be_said():
             "OBOLE_PRESENTATION_SECONDS": "60",
             "OBOLE_HOLD_SECONDS": "3600",
             "OBOLE_LONGEST_HOLD_DAYS": "1",
+            "OBOLE_SMTP_URL": "smtps://purse:p%40ss@mail.example",
+            "OBOLE_MAIL_FROM": "purse@wallet.example",
         }
     )
     assert settings.operator_name == "Caisse de la Ville"
@@ -153,12 +162,17 @@ def test_everything_can_be_said():
     assert settings.presentation == dt.timedelta(minutes=1)
     assert settings.hold == dt.timedelta(hours=1)
     assert settings.longest_hold == dt.timedelta(days=1)
+    assert settings.post is not None
+    assert (settings.post.host, settings.post.port, settings.post.password) == ("mail.example", 465, "p@ss")
+    assert settings.post.sender == settings.mail_from == "purse@wallet.example"
+    assert "p%40ss" not in repr(settings)
 
 
 def test_settings_that_do_not_fit_together_are_refused():
     assert "OBOLE_PRESENTATION_SECONDS is at most" in complaint(OBOLE_HOLD_SECONDS="60")
     assert "OBOLE_HOLD_SECONDS is at most" in complaint(OBOLE_HOLD_SECONDS="100000", OBOLE_LONGEST_HOLD_DAYS="1")
     assert "OBOLE_OPERATOR_NAME is the name" in complaint(OBOLE_BANK_IBAN="FR7630006000011234567890189")
+    assert "OBOLE_MAIL_FROM is the address" in complaint(OBOLE_SMTP_URL="smtp://mail.example")
 
 
 def test_the_passphrase_may_come_from_a_file(tmp_path: Path):
@@ -175,7 +189,13 @@ def test_the_passphrase_may_come_from_a_file(tmp_path: Path):
 def test_every_setting_is_documented_and_nothing_else_is():
     names = {field.name for field in dataclasses.fields(Settings)}
     # Durations carry their unit in the variable's name, and the passphrase has a second way in.
-    renamed = {"presentation": "presentation_seconds", "hold": "hold_seconds", "longest_hold": "longest_hold_days"}
+    renamed = {
+        "presentation": "presentation_seconds",
+        "hold": "hold_seconds",
+        "longest_hold": "longest_hold_days",
+        "undo_window": "undo_seconds",
+        "checkout_life": "checkout_minutes",
+    }
     expected = {f"OBOLE_{renamed.get(name, name).upper()}" for name in names} | {"OBOLE_KEY_PASSPHRASE_FILE"}
     rows = re.findall(r"^\| `(OBOLE_[A-Z_]+)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(rows) == sorted(expected)

@@ -24,17 +24,27 @@ STATUS: Mapping[str, int] = {
     "unauthorized": 401,
     "order_invalid": 401,
     "order_expired": 401,
+    "sign_in_refused": 401,
+    "passkey_refused": 401,
+    "proof_needed": 401,
     "insufficient_funds": 402,
     "key_scope": 403,
     "purse_frozen": 403,
     "cap_exceeded": 403,
     "not_your_voucher": 403,
+    "form_outdated": 403,
     "not_found": 404,
     "purse_not_found": 404,
     "merchant_not_found": 404,
     "voucher_not_found": 404,
     "device_not_found": 404,
     "key_not_found": 404,
+    "member_not_found": 404,
+    "identity_not_found": 404,
+    "session_not_found": 404,
+    "passkey_not_found": 404,
+    "checkout_not_found": 404,
+    "webhook_not_found": 404,
     "payout_not_found": 404,
     "run_not_found": 404,
     "bank_file_not_found": 404,
@@ -42,7 +52,10 @@ STATUS: Mapping[str, int] = {
     "not_acceptable": 406,
     "idempotency_conflict": 409,
     "already_exists": 409,
+    "purse_closing": 409,
     "top_up_method_unavailable": 409,
+    "checkout_ended": 409,
+    "undo_too_late": 409,
     "voucher_expired": 409,
     "voucher_lapsed": 409,
     "voucher_released": 409,
@@ -50,6 +63,11 @@ STATUS: Mapping[str, int] = {
     "not_redeemed": 409,
     "refund_exceeds_captured": 409,
     "payout_not_unknown": 409,
+    "run_not_waiting": 409,
+    "approvals_missing": 409,
+    "break_unexplained": 409,
+    "bank_not_configured": 409,
+    "link_invalid": 410,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "validation_failed": 422,
@@ -60,8 +78,11 @@ STATUS: Mapping[str, int] = {
     "iban_invalid": 422,
     "business_date_invalid": 422,
     "bank_message_invalid": 422,
+    "origin_not_registered": 422,
     "voucher_invalid": 422,
     "amount_exceeds_voucher": 422,
+    "sign_in_locked": 429,
+    "too_many_requests": 429,
     "internal_error": 500,
     "settings_invalid": 500,
     "key_file_invalid": 500,
@@ -116,7 +137,7 @@ def response(error: OboleError) -> Response:
 def register(app: Flask) -> None:
     """Let every error of the application leave as a problem."""
     app.register_error_handler(OboleError, _refused)
-    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(HTTPException, http)
     # Flask wraps whatever else was raised in this one, after logging it with its stack.
     app.register_error_handler(InternalServerError, _broken)
 
@@ -128,7 +149,8 @@ def _refused(error: OboleError) -> Response:
     return response(error)
 
 
-def _http(error: HTTPException) -> Response:
+def http(error: HTTPException) -> Response:
+    """One of the framework's own refusals, in our words."""
     status = error.code or 500
     if status >= 500 and status != 503:
         return _broken(error)

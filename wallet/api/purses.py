@@ -12,7 +12,7 @@ from wallet.api import cursors
 from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown, limit, when
 from wallet.api.operations import operation, respond_once
-from wallet.api.top_ups import drop_pay_in_order, offered, top_up_body
+from wallet.api.top_ups import drop_pay_in_order, top_up_body
 from wallet.api_keys import Caller, Caps
 from wallet.clock import rfc3339
 from wallet.errors import ValidationFailed
@@ -20,6 +20,7 @@ from wallet.jws import public_jwk
 from wallet.models import KeyKind, TopUpMethod
 from wallet.money import Money
 from wallet.purses import Limits, View
+from wallet.top_ups import offered
 
 blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")
 

@@ -1,36 +1,23 @@
-"""Ways to top up: what a shopper is told, and the sandbox bank's stand-in for a shopper's own bank.
+"""Top-ups over HTTP: what a shopper is told, and the sandbox bank asked by an answer.
 
 Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses`).
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-import segno
 from sqlalchemy.engine import Row
 
+from wallet import top_ups
 from wallet.clock import rfc3339
-from wallet.errors import TopUpMethodUnavailable
-from wallet.ids import new_id
 from wallet.models import TopUpMethod
 from wallet.money import Money
 from wallet.settings import Settings
+from wallet.top_ups import offered
 
-# The largest amount of a SEPA credit transfer, and so of its QR code (EPC069-12 section 2).
-_LARGEST_EPC_MICROS = 999_999_999_990_000
-
-
-def offered(method: TopUpMethod, settings: Settings) -> None:
-    """Raise `TopUpMethodUnavailable` unless this wallet is set up for ``method``."""
-    available = {
-        TopUpMethod.BANK_TRANSFER: settings.bank_iban is not None,
-        TopUpMethod.SANDBOX: settings.sandbox_folder is not None,
-        TopUpMethod.CARD: False,
-    }
-    if not available[method]:
-        raise TopUpMethodUnavailable
+__all__ = ["drop_pay_in_order", "offered", "send", "top_up_body"]
 
 
 def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:
@@ -49,60 +36,32 @@ def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:
     }
 
 
-def epc_text(amount: Money, reference: str, *, name: str, iban: str, bic: str | None) -> str:
-    """The text of a QR code that fills in a SEPA transfer form (EPC069-12 version 002): UTF-8, eleven
-    lines."""
-    lines = ["BCD", "002", "1", "SCT", bic or "", name, iban, f"EUR{amount}", "", reference]
-    return "\n".join(lines)
-
-
 def drop_pay_in_order(folder: Path, answer: bytes) -> None:
     """Ask the sandbox bank to send the money of a top-up, from its answer: the same answer, the same file."""
     top_up = json.loads(answer)
-    order = {
-        "id": top_up["id"],
-        "amount": top_up["amount"],
-        "currency": top_up["currency"],
-        "name": "Sandbox shopper",
-        "reference": top_up["reference"],
-    }
-    _put(folder / "orders", f"{top_up['id']}.json", json.dumps(order).encode())
+    top_ups.drop_pay_in_order(
+        folder,
+        top_up_id=UUID(top_up["id"]),
+        amount=Money.parse(top_up["amount"], top_up["currency"]),
+        reference=top_up["reference"],
+    )
+
+
+def send(settings: Settings, row: Row[Any]) -> None:
+    """After the commit: have an announced top-up's money fetched, where its way can; again changes nothing."""
+    method = TopUpMethod(row.method)
+    if top_ups.pulls(method, settings):
+        amount = Money(row.amount_micros, row.currency)
+        top_ups.pull(method, settings, top_up_id=row.id, amount=amount, reference=row.reference)
 
 
 def _instructions(amount: Money, reference: str, settings: Settings) -> dict[str, Any]:
-    name, iban, bic = settings.operator_name, settings.bank_iban or "", settings.bank_bic
-    epc = None
-    if amount.currency == "EUR" and amount.micros <= _LARGEST_EPC_MICROS:
-        epc = epc_text(amount, reference, name=name, iban=iban, bic=bic)
+    epc = top_ups.epc_of(amount, reference, settings)
     return {
-        "name": name,
-        "iban": iban,
-        "bic": bic,
+        "name": settings.operator_name,
+        "iban": settings.bank_iban or "",
+        "bic": settings.bank_bic,
         "reference": reference,
         "epc": epc,
-        "qr_svg": None if epc is None else _qr_svg(epc),
+        "qr_svg": None if epc is None else top_ups.epc_qr(epc).svg_inline(scale=4),
     }
-
-
-def _qr_svg(text: str) -> str:
-    # EPC069-12 section 3: error correction M, at most version 13, byte mode.
-    code = segno.make(text, error="m", boost_error=False, encoding="utf-8", micro=False, mode="byte")
-    return code.svg_inline(scale=4)
-
-
-def _put(directory: Path, name: str, body: bytes) -> None:
-    """A whole file or none, on the disk when this returns; written twice it is the same file."""
-    directory.mkdir(parents=True, exist_ok=True)
-    # A name of its own, because two replays may write at once; hidden, because the bank reads what it can
-    # see.
-    beside = directory / f".{name}.{new_id()}"
-    with beside.open("xb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(directory / name)
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -108,10 +108,21 @@ def test_books_that_were_never_opened(shop: Shop) -> None:
     refused(shop.get("/v1/payable", token=bakery.token), 422, "business_date_invalid")
 
 
-def test_a_wallet_without_a_bank_tells_nobody_why(database_url: str, tmp_path: Path) -> None:
+def test_a_wallet_without_a_bank_tells_its_operator_what_to_set(database_url: str, tmp_path: Path) -> None:
     with Shop(make_settings(tmp_path, database_url, bank_iban=None)) as shop:
-        problem = refused(shop.post("/v1/settlement/runs", token=shop.operator), 500, "internal_error")
-        assert "OBOLE" not in str(problem)
+        problem = refused(shop.post("/v1/settlement/runs", token=shop.operator), 409, "bank_not_configured")
+        assert "OBOLE_BANK_IBAN" in problem["detail"]
+        headers = {"Authorization": f"Bearer {shop.operator}"}
+        told = shop.client.post("/v1/settlement/statements", data=b"<x/>", content_type="text/xml", headers=headers)
+        refused(told, 409, "bank_not_configured")
+
+
+def test_a_run_that_waits_for_approval_says_so(database_url: str, tmp_path: Path) -> None:
+    with Shop(make_settings(tmp_path, database_url, approvals=1)) as shop:
+        merchant, purse = shop.merchant(), shop.purse("5.00")
+        shop.redeem(merchant, shop.voucher(purse, merchant, "0.50"))
+        run = created(shop.post("/v1/settlement/runs", token=shop.operator), status=200)
+        assert (run["state"], [file["state"] for file in run["files"]]) == ("rendered", ["rendered"])
 
 
 def test_runs_page_by_page(shop: Shop, run: dict[str, Any]) -> None:

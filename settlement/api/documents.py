@@ -1,0 +1,59 @@
+"""A payout's statement as a file to keep: for a spreadsheet, for people, and signed. The pages offer the same.
+
+Invariant: a file's name says which payout it is of, and its bytes are the same whoever asks and whenever (signed anew
+only after the wallet's key was rotated).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response
+from sqlalchemy.engine import Row
+
+from settlement import statements
+from wallet.api.context import Obole
+from wallet.db import Database
+
+CSV = "text/csv"
+PDF = "application/pdf"
+# RFC 7515 section 9.2.1: a JWS in its compact form.
+JOSE = "application/jose"
+
+
+def csv_file(obole: Obole, payout: Row[Any]) -> Response:
+    """Every line, then the totals, sent as it is read."""
+    fee = obole.settings.bank_fees.get(payout.currency, 0)
+    return _file(_streamed(obole.database, payout, fee), f"{CSV}; charset=utf-8", payout, "csv")
+
+
+def pdf_file(obole: Obole, payout: Row[Any], *, locale: str) -> Response:
+    """Page by page, in ``locale``."""
+    with obole.database.read() as conn:
+        document = statements.as_pdf(
+            conn,
+            payout,
+            operator=obole.settings.operator_name,
+            bank_fee_micros=obole.settings.bank_fees.get(payout.currency, 0),
+            locale=locale,
+        )
+    return _file(document, PDF, payout, "pdf")
+
+
+def signed_file(obole: Obole, payout: Row[Any]) -> Response:
+    """The figures and the Merkle root over the lines, signed."""
+    with obole.database.read() as conn:
+        claims = statements.claims(conn, payout, origin=obole.issuer.origin)
+    return _file(obole.keyring.sign(statements.STATEMENT_TYPE, claims), JOSE, payout, "jws")
+
+
+def _streamed(database: Database, payout: Row[Any], bank_fee_micros: int) -> Iterator[str]:
+    # A payout's list never changes, so it can be read while it is sent, however long it is.
+    with database.read() as conn:
+        yield from statements.as_csv(conn, payout, bank_fee_micros=bank_fee_micros)
+
+
+def _file(content: bytes | str | Iterator[str], content_type: str, payout: Row[Any], ending: str) -> Response:
+    response = Response(content, content_type=content_type)
+    name = f"payout-{payout.business_date.isoformat()}-{payout.reference}.{ending}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,78 @@
+"""What the console's pages share: who may see them, the log of what they do, money in words, lists page by page."""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from flask import Response, abort, request
+from sqlalchemy.engine import Connection
+
+from wallet import actions, languages
+from wallet.errors import OboleError
+from wallet.money import Money
+from wallet.page_models import IdentityKind
+from wallet.pages.page import blueprint as page_blueprint
+from wallet.pages.page import language, page, signed_in, who
+from wallet.schemas import Strict, Text
+
+_TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+blueprint = page_blueprint("console", __name__, templates=_TEMPLATES)
+blueprint.url_prefix = "/console"
+
+seen = signed_in(IdentityKind.OPERATOR)
+# For what moves money or decides who may: they must have shown who they are within the last minutes.
+decided = signed_in(IdentityKind.OPERATOR, proved=True)
+
+PAGE = 25
+# Of a break about no money at all.
+_NO_CURRENCY = "XXX"
+
+_Item = TypeVar("_Item")
+
+
+class Why(Strict):
+    """A decision and its reason, which is kept."""
+
+    why = Text(200, required=True)
+
+
+def show(template: str, *, refusal: OboleError | None = None, **values: Any) -> Response:
+    """One of the console's pages; in it ``cash(micros, currency)`` is an amount in the reader's language."""
+    return page(f"console/{template}", refusal=refusal, cash=_cash, **values)
+
+
+def note(conn: Connection, action: str, subject: object, detail: str = "", *, at: dt.datetime) -> None:
+    """Log what whoever is signed in did, as the last step of the transaction that does it."""
+    operator = who()
+    actions.record(
+        conn,
+        who=operator.identifier,
+        identity_id=operator.identity_id,
+        action=action,
+        subject=str(subject),
+        detail=detail,
+        at=at,
+    )
+
+
+def beyond() -> UUID | None:
+    """Where a list goes on (``before``); an address that names no place is not there."""
+    text = request.args.get("before")
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        abort(404)
+
+
+def one_page(found: Sequence[_Item]) -> tuple[Sequence[_Item], _Item | None]:
+    """What to show of one more than `PAGE`, and the last one shown where there is more behind it."""
+    shown = found[:PAGE]
+    return shown, shown[-1] if len(found) > PAGE else None
+
+
+def _cash(micros: int, currency: str, *, sign: bool = False) -> str:
+    if currency == _NO_CURRENCY:
+        return "–"
+    return languages.money(Money(micros, currency), language(), sign=sign)

@@ -1,0 +1,134 @@
+"""Settling: what tonight would pay against what the bank holds, every run with its files, and approving one."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask.typing import ResponseReturnValue
+from sqlalchemy.engine import Connection
+
+from settlement import approvals, bank_files, business_day, forecast, nightly
+from settlement.models import RunState
+from settlement.pages.console.desk import PAGE, beyond, blueprint, decided, note, one_page, seen, show
+from wallet import clock
+from wallet.api.context import current
+from wallet.errors import BankFileNotFound, OboleError, RunNotWaiting
+from wallet.pages.page import go, tell, who
+
+
+@blueprint.get("/tonight")
+@seen
+def tonight() -> ResponseReturnValue:
+    """What a run would pay now, its fees, and whether the bank account holds enough."""
+    return _tonight()
+
+
+@blueprint.post("/tonight")
+@decided
+def run_now() -> ResponseReturnValue:
+    """Settle every day that is due and the open one, now."""
+    obole, at = current(), clock.now()
+    try:
+        bank = nightly.bank_of(obole.settings)
+        with obole.database.write() as conn:
+            # Noted before it begins: a run that is killed on its way was asked for all the same.
+            note(conn, "run_asked", business_day.open_date(conn), at=at)
+        run = nightly.run(obole.database, bank, at=at)
+    except OboleError as refusal:
+        return _tonight(refusal=refusal)
+    if run is None:
+        tell("No business day is due yet.")
+        return go("/console/tonight")
+    if run.state == RunState.RENDERED.value:
+        tell("The files are made and wait for approval.")
+    else:
+        tell("The run is done.")
+    return go(f"/console/runs/{run.id}")
+
+
+@blueprint.get("/runs")
+@seen
+def runs() -> ResponseReturnValue:
+    """Every run, newest first."""
+    before = beyond()
+    with current().database.read() as conn:
+        shown, last = one_page(nightly.listing(conn, before=before, limit=PAGE + 1))
+        outcomes = {run.id: nightly.outcome(conn, run.id) for run in shown}
+    return show("runs.html", runs=shown, outcomes=outcomes, more=last.id if last else None, is_first=before is None)
+
+
+@blueprint.get("/runs/<uuid:run_id>")
+@seen
+def run(run_id: UUID) -> ResponseReturnValue:
+    """One run: what became of its payments, its files, who approved it, what the bank said."""
+    return _run(run_id)
+
+
+@blueprint.post("/runs/<uuid:run_id>/approve")
+@decided
+def approve(run_id: UUID) -> ResponseReturnValue:
+    """Approve a run; with the last approval that is needed its files go to the bank."""
+    obole, at = current(), clock.now()
+    try:
+        bank = nightly.bank_of(obole.settings)
+        with obole.database.settle() as conn:
+            found = nightly.find(conn, run_id)
+            if not bank.approvals:
+                raise RunNotWaiting
+            if approvals.approve(conn, run_id, who().identity_id, at=at):
+                note(conn, "run_approved", run_id, found.business_date.isoformat(), at=at)
+        nightly.run(obole.database, bank, at=at, business_date=found.business_date)
+    except OboleError as refusal:
+        return _run(run_id, refusal=refusal)
+    tell("You approved this run.")
+    return go(f"/console/runs/{run_id}")
+
+
+@blueprint.get("/files/<message_id>")
+@seen
+def bank_file(message_id: str) -> Response:
+    """The exact bytes that the bank is sent."""
+    with current().database.read() as conn:
+        found = bank_files.find(conn, message_id)
+    if found.content is None:
+        raise BankFileNotFound("This bank file is not rendered yet.")
+    return Response(
+        found.content,
+        content_type="application/xml",
+        headers={"Content-Disposition": f'attachment; filename="{found.message_id}.xml"'},
+    )
+
+
+def _tonight(*, refusal: OboleError | None = None) -> Response:
+    obole = current()
+    with obole.database.read() as conn:
+        previews = forecast.preview(conn, obole.settings.bank_fees)
+        date = business_day.open_date(conn)
+    return show(
+        "tonight.html",
+        refusal=refusal,
+        previews=previews,
+        business_date=date,
+        execution_date=nightly.next_banking_day(clock.today()),
+        approvals_needed=obole.settings.approvals,
+    )
+
+
+def _run(run_id: UUID, *, refusal: OboleError | None = None) -> Response:
+    with current().database.read() as conn:
+        found = nightly.find(conn, run_id)
+        return show("run.html", refusal=refusal, run=found, **_facts(conn, run_id))
+
+
+def _facts(conn: Connection, run_id: UUID) -> dict[str, Any]:
+    needed, approved = current().settings.approvals, approvals.approvals_of(conn, run_id)
+    return {
+        "outcome": nightly.outcome(conn, run_id),
+        "files": nightly.files(conn, run_id),
+        "troubled": nightly.troubled(conn, run_id),
+        "answers": nightly.answers(conn, run_id),
+        "approvals": approved,
+        "approvals_needed": needed,
+        "approvals_missing": approvals.missing(conn, run_id, needed),
+        "mine": any(each.identity_id == who().identity_id for each in approved),
+    }

@@ -1,0 +1,77 @@
+"""What the merchant's pages share: whose they are, their money in words, and lists page by page."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from babel.numbers import format_percent
+from flask import Response, abort, request
+from sqlalchemy.engine import Row
+
+from wallet import languages, merchants
+from wallet.api.context import current
+from wallet.money import Money, decimal_string
+from wallet.page_models import IdentityKind
+from wallet.pages import page as pages
+from wallet.pages.page import language, signed_in, who
+
+_TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+blueprint = pages.blueprint("merchant", __name__, templates=_TEMPLATES)
+
+ours = signed_in(IdentityKind.MERCHANT)
+# For what could hand the shop over: keys, secrets, people.
+ours_proved = signed_in(IdentityKind.MERCHANT, proved=True)
+
+PAGE = 25
+
+_Item = TypeVar("_Item")
+
+
+def merchant_id() -> UUID:
+    """The merchant of whoever is signed in."""
+    found = who().merchant_id
+    if found is None:
+        abort(404)
+    return found
+
+
+def merchant() -> Row[Any]:
+    """Its row."""
+    with current().database.read() as conn:
+        return merchants.find(conn, merchant_id())
+
+
+def show(template: str, row: Row[Any], **values: Any) -> Response:
+    """One of the merchant's pages.
+
+    In it ``cash(micros)`` is an amount for people, ``wire(micros)`` for programs, ``percent(bp)`` a share.
+    """
+
+    def cash(micros: int) -> str:
+        return languages.money(Money(micros, row.currency), language())
+
+    def wire(micros: int) -> str:
+        return decimal_string(micros, row.currency)
+
+    return pages.page(f"merchant/{template}", merchant=row, cash=cash, wire=wire, percent=_percent, **values)
+
+
+def beyond() -> UUID | None:
+    """Where the list goes on (``before``); an address that names no place is not there."""
+    text = request.args.get("before")
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        abort(404)
+
+
+def one_page(found: Sequence[_Item]) -> tuple[Sequence[_Item], _Item | None]:
+    """What to show of one more than `PAGE`, and the last one shown where there is more behind it."""
+    shown = found[:PAGE]
+    return shown, shown[-1] if len(found) > PAGE else None
+
+
+def _percent(basis_points: int) -> str:
+    return str(format_percent(Decimal(basis_points) / 10_000, format="#,##0.##%", locale=language()))

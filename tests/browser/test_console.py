@@ -1,0 +1,172 @@
+"""The operators' console in a real browser: in by two factors, a night settled, a break closed, readable by everybody."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from settlement import breaks, nightly, scheduler
+from tests.books import camt, entry
+from tests.browser.conftest import DESKTOP, PASSPHRASE, PHONE, Town, check_accessible, check_fits, sign_in
+from wallet import actions, clock, purses
+
+_TWELVE = 12_000_000
+_EMAIL = "ops@obole.example"
+
+
+def enter(town: Town, **how: Any) -> Page:
+    """An operator signed in, with a passkey as second factor."""
+    town.operator(_EMAIL)
+    page = town.visit("/", **how)
+    town.authenticator(page)
+    sign_in(page, _EMAIL, PASSPHRASE, path="/console/sign-in")
+    page.wait_for_url("**/second-factor")
+    page.locator("#passkey-add button").click()
+    page.wait_for_url("**/console")
+    return page
+
+
+def folder(town: Town, name: str) -> Path:
+    bank_folder = town.shop.settings.bank_folder
+    assert bank_folder
+    nightly.bank_of(town.shop.settings)  # makes it
+    return bank_folder / name
+
+
+def sell(town: Town) -> None:
+    purse, merchant = town.shopper("10.00"), town.merchant()
+    town.shop.redeem(merchant, *(town.shop.voucher(purse, merchant, amount) for amount in ("0.20", "0.30", "1.50")))
+
+
+def tell(town: Town, number: int, opening: int, micros: int, text: str) -> None:
+    balances = {"OPBD": opening, "CLBD": opening + micros}
+    lines = [entry(f"A{number}", micros, "EUR", text=text)]
+    message = camt("053", f"S{number}", "EUR", balances, lines, day=clock.today())
+    (folder(town, "inbox") / f"{number}.xml").write_bytes(message)
+    scheduler.collect(town.shop.database, nightly.bank_of(town.shop.settings))
+
+
+def log(town: Town) -> list[str]:
+    with town.shop.database.read() as conn:
+        lines: list[Any] = list(actions.listing(conn, before=None, limit=99))
+    assert {line.who for line in lines} == {_EMAIL}
+    return [line.action for line in reversed(lines)]
+
+
+def test_a_night_is_previewed_run_and_its_file_is_the_one_the_bank_gets(town: Town) -> None:
+    sell(town)
+    page = enter(town)
+    expect(page.locator("#days canvas")).to_be_visible()
+    page.get_by_text("The figures").click()
+    expect(page.get_by_role("row").nth(1)).to_contain_text("3")
+    page.get_by_role("button", name="What tonight pays").click()
+    expect(page.get_by_text("Needed at the bank")).to_be_visible()
+    page.get_by_role("button", name="Run now").click()  # refused by the browser: nothing is confirmed yet
+    assert page.url.endswith("/console/tonight")
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Run now").click()
+    page.wait_for_url("**/console/runs/*")
+    expect(page.get_by_role("status")).to_have_text("The run is done.")
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download").click()
+    content = Path(downloading.value.path()).read_bytes()
+    (sent,) = folder(town, "outbox").iterdir()
+    assert (sent.name, sent.read_bytes()) == (downloading.value.suggested_filename, content)
+    expect(page.get_by_text(hashlib.sha256(content).hexdigest())).to_be_visible()
+    assert log(town) == ["run_asked"]
+
+
+def test_breaks_are_closed_by_what_explains_them(town: Town) -> None:
+    purse = town.shopper("0")
+    tell(town, 1, 0, _TWELVE, "for my purse")
+    tell(town, 2, _TWELVE, -_TWELVE, "a mistake of the bank")
+    tell(town, 3, 0, _TWELVE, "and its correction")
+    page = enter(town)
+    page.get_by_role("link", name="3 open breaks").click()
+    page.get_by_text("for my purse").click()
+    form = page.locator("form", has=page.locator("[value=assign]"))
+    form.get_by_label("Id of the purse").fill("ada")
+    form.get_by_label("Why").fill("Ada called")
+    form.get_by_role("button").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    form.get_by_label("Id of the purse").fill(str(purse.id))
+    form.get_by_label("Why").fill("Ada called")
+    form.get_by_role("button").click()
+    page.get_by_text("a mistake of the bank").click()
+    page.locator("summary", has_text="Other breaks make it up").click()
+    form = page.locator("form", has=page.locator("[value=offset]"))
+    form.get_by_label("and its correction").check()
+    form.get_by_label("Why").fill("The bank told us")
+    form.get_by_role("button").click()
+    expect(page.get_by_text("There are no open breaks.")).to_be_visible()
+    with town.shop.database.read() as conn:
+        assert str(purses.view(conn, purse.id).balance) == "12.00"
+        assert breaks.listing(conn, closed=False, before=None, limit=9) == []
+    assert log(town) == ["break_resolved"] * 3
+    page.goto("/console/audit")
+    page.get_by_role("button", name="Audit the books now").click()
+    expect(page.get_by_text("The books are sound")).to_be_visible()
+
+
+def test_a_purse_is_found_and_frozen(town: Town) -> None:
+    purse = town.shopper("10.00")
+    page = enter(town)
+    page.get_by_role("link", name="Purses").click()
+    page.get_by_label("E-mail address, name or id").fill("ADA")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name="Ada").click()
+    page.get_by_role("button", name="Freeze").click()
+    expect(page.get_by_role("status")).to_contain_text("frozen")
+    with town.shop.database.read() as conn:
+        assert purses.view(conn, purse.id).frozen
+    assert log(town) == ["purse_frozen"]
+
+
+PAGES = (
+    "/console",
+    "/console/tonight",
+    "/console/runs",
+    "/console/breaks",
+    "/console/quarantine",
+    "/console/purses",
+    "/console/merchants",
+    "/console/merchants/new",
+    "/console/health",
+    "/console/audit?run=1",
+    "/console/log",
+    "/console/keys",
+    "/console/operators",
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "scheme", "viewport"),
+    [("en", "light", DESKTOP), ("fr", "dark", DESKTOP), ("fr", "light", PHONE), ("en", "dark", PHONE)],
+    ids=["english, by day", "french, by night", "french on a phone", "english on a phone, by night"],
+)
+def test_everybody_can_use_it(town: Town, language: str, scheme: str, viewport: dict[str, int]) -> None:
+    sell(town)
+    nightly.run(town.shop.database, nightly.bank_of(town.shop.settings), at=clock.now())
+    tell(town, 1, 0, _TWELVE, "for my purse")
+    tell(town, 2, _TWELVE, -_TWELVE, "a mistake of the bank")
+    (folder(town, "inbox") / "3.xml").write_bytes(b"<garbled/>")
+    scheduler.collect(town.shop.database, nightly.bank_of(town.shop.settings))
+    page = enter(town, language=language, viewport=viewport, color_scheme=scheme)
+    for path in PAGES:
+        page.goto(path)
+        check_accessible(page)
+        check_fits(page)
+    for path, link in (
+        ("/console/breaks", "breaks/0"),
+        ("/console/runs", "runs/"),
+        ("/console/purses", "purses/"),
+        ("/console/merchants", "merchants/0"),
+    ):
+        page.goto(path)
+        page.locator(f"main a[href*='/console/{link}']").first.click()
+        for summary in page.locator("details:not([open]) > summary").all():
+            summary.click()
+        check_accessible(page)
+        check_fits(page)

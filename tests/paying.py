@@ -1,0 +1,28 @@
+"""A shopper who pays a checkout, as the wallet's own page would have it done after a PIN."""
+
+from uuid import UUID
+
+from wallet import checkouts, clock, identities, ledger, purses
+from wallet.db import Database
+from wallet.ids import new_id
+from wallet.ledger import Posting
+from wallet.models import Reason
+from wallet.page_models import IdentityKind
+from wallet.purses import Limits
+from wallet.vouchers import Issuer
+
+
+def pay(database: Database, issuer: Issuer, checkout_id: UUID) -> str:
+    """Pay by a new shopper with 1.00 EUR; answers where the shopper's browser goes next."""
+    email, at = f"{new_id()}@shoppers.example", clock.now()
+    with database.write() as conn:
+        who = identities.add(conn, IdentityKind.SHOPPER, identifier=email, name="Ada", locale="fr", at=at)
+        purse_id = purses.open_purse(conn, currency="EUR", email=email, name="Ada", locale="fr", limits=Limits(), at=at)
+        posting = Posting(
+            reason=Reason.CARD_TOP_UP, currency="EUR", amount_micros=1_000_000, reference=new_id(), purse_id=purse_id
+        )
+        ledger.post(conn, posting, recorded_at=at)
+        issued = checkouts.pay(conn, issuer, checkout_id, purse_id=purse_id, identity_id=who, proof=None, at=at)
+        url = checkouts.return_url(checkouts.find(conn, checkout_id), token=issued.token)
+    assert url is not None
+    return url

@@ -1,0 +1,176 @@
+"""Approvals: nothing leaves before enough operators have looked, and a run that waits holds up nothing else."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from settlement import approvals, bank_files, nightly, scheduler
+from settlement.bank.directory import Directory
+from tests.books import MONDAY, Books
+from wallet import identities
+from wallet.db import Database
+from wallet.errors import ApprovalsMissing, IdentityNotFound, RunNotFound, RunNotWaiting
+from wallet.ids import new_id
+from wallet.page_models import IdentityKind
+from wallet.page_models import identities as identities_table
+
+SALES = """
+    merchant bakery
+    top_up   alice 20.00
+    buy      alice bakery 1.07
+"""
+
+
+@pytest.fixture
+def books(db: Database, tmp_path: Path) -> Books:
+    """Books whose runs two operators must approve."""
+    return Books(db, tmp_path / "bank", approvals=2)
+
+
+def somebody(books: Books, name: str, kind: IdentityKind = IdentityKind.OPERATOR) -> UUID:
+    with books.database.write() as conn:
+        address = f"{name}@wallet.example"
+        identity_id = identities.add(conn, kind, identifier=address, name=name, locale="en", at=books.at)
+        conn.execute(identities_table.update().values(activated_at=books.at))
+    return identity_id
+
+
+def run(books: Books, **more: Any) -> Any:
+    return nightly.run(books.database, books.bank, at=books.at, **more)
+
+
+def approve(books: Books, run_id: UUID, who: UUID) -> bool:
+    with books.database.settle() as conn:
+        return approvals.approve(conn, run_id, who, at=books.at)
+
+
+def outbox(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "bank" / "outbox").iterdir()]
+
+
+def test_a_run_waits_until_two_have_approved_it(books: Books, tmp_path: Path) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    books.run(SALES)
+    waiting = run(books)
+    assert (waiting.state, outbox(tmp_path)) == ("rendered", [])
+    assert run(books).state == "rendered"
+    assert approve(books, waiting.id, ada)
+    assert not approve(books, waiting.id, ada)  # who approves twice counts once
+    assert (run(books).state, outbox(tmp_path)) == ("rendered", [])
+    assert approve(books, waiting.id, bob)
+    assert outbox(tmp_path) == []
+    assert run(books).state == "submitted"
+    assert len(outbox(tmp_path)) == 1
+    with books.database.read() as conn:
+        assert [each.name for each in approvals.approvals_of(conn, waiting.id)] == ["ada", "bob"]
+        assert approvals.missing(conn, waiting.id, 2) == 0
+    assert books.audit() == "sound"
+
+
+def test_a_run_that_waits_does_not_hold_up_the_next(books: Books, tmp_path: Path) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    books.run(SALES)
+    monday = run(books)
+    books.run("later 1\n buy alice bakery 0.50")
+    tuesday = run(books)
+    assert (monday.state, tuesday.state) == ("rendered", "rendered")
+    for who in (ada, bob):
+        approve(books, tuesday.id, who)
+    run(books)
+    with books.database.read() as conn:
+        assert [each.state for each in nightly.listing(conn, before=None, limit=9)] == ["submitted", "rendered"]
+    for who in (ada, bob):
+        approve(books, monday.id, who)
+    run(books)
+    assert len(outbox(tmp_path)) == 2
+    assert books.audit() == "sound"
+
+
+def test_the_scheduler_leaves_a_waiting_run_alone_and_ends_an_approved_one(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    books.run(SALES)
+    monkeypatch.setattr("wallet.clock.now", lambda: books.at)
+    cutoff = dt.time(20, 0)
+    scheduler.catch_up(books.database, books.bank, cutoff=cutoff)
+    with books.database.read() as conn:
+        (waiting,) = nightly.listing(conn, before=None, limit=9)
+        assert waiting.state == "rendered"
+        assert not nightly.is_unfinished(conn, books.bank.approvals)
+    looked: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, "settle", lambda *words, **_: looked.append(words))
+        scheduler.catch_up(books.database, books.bank, cutoff=cutoff)
+    assert looked == []
+    for who in (ada, bob):
+        approve(books, waiting.id, who)
+    scheduler.catch_up(books.database, books.bank, cutoff=cutoff)
+    assert len(outbox(tmp_path)) == 1
+
+
+def test_an_approved_run_killed_as_it_is_handed_over_goes_on(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    books.run(SALES)
+    waiting = run(books)
+    for who in (ada, bob):
+        approve(books, waiting.id, who)
+    for where, name in ((Directory, "stage"), (Directory, "hand_over"), (bank_files, "acknowledge")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, killed)
+            with pytest.raises(Killed):
+                run(books)
+    assert run(books).state == "submitted"
+    assert len(outbox(tmp_path)) == 1
+    assert books.audit() == "sound"
+
+
+def test_submitting_by_hand_needs_the_approvals_too(books: Books, tmp_path: Path) -> None:
+    ada = somebody(books, "ada")
+    books.run(SALES)
+    waiting = run(books)
+    approve(books, waiting.id, ada)
+    with pytest.raises(ApprovalsMissing):
+        nightly.submit(books.database, books.bank, waiting, at=books.at)
+    assert outbox(tmp_path) == []
+
+
+def test_only_an_operator_approves_and_only_while_one(books: Books) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    shopper = somebody(books, "eve", IdentityKind.SHOPPER)
+    books.run(SALES)
+    waiting = run(books)
+    for nobody in (shopper, new_id()):
+        with pytest.raises(IdentityNotFound):
+            approve(books, waiting.id, nobody)
+    for who in (ada, bob):
+        approve(books, waiting.id, who)
+    with books.database.write() as conn:
+        identities.end(conn, bob, at=MONDAY)
+    with pytest.raises(IdentityNotFound):
+        approve(books, waiting.id, bob)
+    assert run(books).state == "rendered"
+
+
+def test_only_a_rendered_run_is_approved(books: Books) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    with pytest.raises(RunNotFound):
+        approve(books, new_id(), ada)
+    books.run(SALES)
+    waiting = run(books)
+    for who in (ada, bob):
+        approve(books, waiting.id, who)
+    run(books)
+    with pytest.raises(RunNotWaiting):
+        approve(books, waiting.id, ada)

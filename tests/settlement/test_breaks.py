@@ -1,0 +1,236 @@
+"""Breaks: what a person says about them moves exactly what it explains, and the audit holds at every step."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from settlement import breaks
+from settlement.breaks import Way
+from settlement.models import BreakKind
+from tests.books import Books
+from wallet.errors import BreakUnexplained, NotFound, OboleError, PayoutNotFound, PurseNotFound
+from wallet.ids import new_id
+
+SENT = """
+    merchant bakery
+    merchant press
+    top_up   alice 20.00
+    buy      alice bakery 1.07
+    buy      alice press 2.00
+    withdraw alice 3.00 w1
+    night
+"""
+
+
+@pytest.fixture
+def sent(books: Books) -> Books:
+    books.run(SENT)
+    return books
+
+
+def listed(books: Books, *, closed: bool = False) -> list[Any]:
+    """Oldest first."""
+    with books.database.read() as conn:
+        return list(breaks.listing(conn, closed=closed, before=None, limit=99))[::-1]
+
+
+def resolve(books: Books, verb: Callable[..., Any], which: Any, **more: Any) -> Any:
+    with books.database.settle() as conn:
+        return verb(conn, which, why="asked the bank", at=books.at, **more)
+
+
+def refused(books: Books, error: type[OboleError], verb: Callable[..., Any], which: Any, **more: Any) -> None:
+    before = listed(books)
+    with pytest.raises(error):
+        resolve(books, verb, which, **more)
+    assert listed(books) == before
+    assert books.audit() == "sound"
+
+
+def ids(*rows: Any) -> list[UUID]:
+    return [row.id for row in rows]
+
+
+# --- money that came in --------------------------------------------------------------------------------------
+
+
+def test_a_credit_without_a_reference_is_somebodys_top_up(sent: Books) -> None:
+    sent.statement("+1.00/Thanks")
+    (found,) = listed(sent)
+    assert breaks.ways(found) == (Way.ASSIGN, Way.RETURN, Way.OFFSET, Way.ACKNOWLEDGE)
+    refused(sent, PurseNotFound, breaks.assign, found.id, purse_id=new_id())
+    refused(sent, NotFound, breaks.assign, new_id(), purse_id=sent.ids["alice"])
+    resolve(sent, breaks.assign, found.id, purse_id=sent.ids["alice"])
+    refused(sent, NotFound, breaks.assign, found.id, purse_id=sent.ids["alice"])
+    assert sent.purse("alice") == "14.93"
+    (closed,) = listed(sent, closed=True)
+    assert (closed.resolution, breaks.ways(closed)) == ("assign: asked the bank", ())
+    assert sent.audit() == "sound"
+
+
+def test_a_return_without_its_end_to_end_id_is_given_back_by_a_person(sent: Books) -> None:
+    sent.run("statement -bakery -press -w1\n statement +1.07/unknown +5.00/unknown")
+    small, large = listed(sent)
+    bakery = sent.transaction("bakery").id
+    refused(sent, BreakUnexplained, breaks.returned, [large.id], transaction_id=bakery)
+    refused(sent, PayoutNotFound, breaks.returned, [small.id], transaction_id=new_id())
+    resolve(sent, breaks.returned, [small.id], transaction_id=bakery)
+    sent.run("""
+        state   bakery -> returned asked the bank
+        payable bakery -> 1.07
+        breaks         -> unknown_entry 5.00
+        audit          -> sound
+    """)
+    refused(sent, PayoutNotFound, breaks.returned, [large.id], transaction_id=bakery)
+
+
+# --- money that left -------------------------------------------------------------------------------------------
+
+
+def test_what_the_bank_took_is_an_expense_of_exactly_its_amount(sent: Books) -> None:
+    sent.statement("=0.25/card for the terminal", "+1.00/Thanks")
+    taken, given = listed(sent)
+    assert breaks.ways(taken) == (Way.BOOK, Way.EXPENSE, Way.OFFSET, Way.ACKNOWLEDGE)
+    refused(sent, BreakUnexplained, breaks.expense, given.id)
+    resolve(sent, breaks.expense, taken.id)
+    sent.run("expenses -> 0.25\n breaks -> unknown_entry 1.00\n audit -> sound")
+
+
+def test_a_top_up_taken_back_is_borne_by_the_operator_or_waits_for_the_shopper(books: Books) -> None:
+    books.run("shopper alice\n announce alice 5.00\n statement +5.00/alice\n statement =5.00/alice")
+    (found,) = listed(books)
+    assert (found.kind, breaks.ways(found)) == ("top_up_reversed", (Way.EXPENSE, Way.OFFSET, Way.ACKNOWLEDGE))
+    assert not resolve(books, breaks.note, found.id)
+    (noted,) = listed(books)
+    assert (noted.resolved_at, noted.resolution) == (None, "asked the bank")
+    books.run("breaks -> top_up_reversed -5.00\n audit -> sound")
+    resolve(books, breaks.expense, found.id)
+    books.run("breaks -> none\n purse alice -> 5.00\n audit -> sound")
+
+
+def test_a_payment_whose_id_was_lost_is_booked_by_a_person(sent: Books) -> None:
+    sent.notify("=1.07/no id@e1")
+    (found,) = listed(sent)
+    press = sent.transaction("press").id
+    refused(sent, BreakUnexplained, breaks.book, [found.id], transaction_ids=[press])
+    resolve(sent, breaks.book, [found.id], transaction_ids=[sent.transaction("bakery").id])
+    sent.run("""
+        state     bakery         -> booked
+        audit                    -> sound
+        statement =1.07/no_id@e1 -> nothing
+        breaks                   -> none
+        audit                    -> sound
+    """)
+
+
+def test_an_amount_that_the_bank_corrected_is_booked_with_its_correction(sent: Books) -> None:
+    sent.statement("-bakery=10.07", "+9.00/correction")
+    wrong, correction = listed(sent)
+    bakery = sent.transaction("bakery").id
+    refused(sent, BreakUnexplained, breaks.book, [wrong.id], transaction_ids=[bakery])
+    resolve(sent, breaks.book, ids(wrong, correction), transaction_ids=[bakery])
+    sent.run("state bakery -> booked\n breaks -> none\n audit -> sound")
+
+
+def test_a_batch_that_was_booked_before_its_rejection_was_told_is_booked_as_the_rest(sent: Books) -> None:
+    # The bank dropped the press from the batch and says so only afterwards.
+    rows = [sent.transaction("bakery"), sent.transaction("w1")]
+    sent.batches["B1"] = rows
+    sent.run("statement batch@B1 -> break amount_differs\n rejects AC04 press")
+    (found,) = listed(sent)
+    with sent.database.read() as conn:
+        waiting = breaks.awaited_in(conn, sent.last_file().message_id)
+    assert set(waiting) == set(ids(*rows))
+    resolve(sent, breaks.book, [found.id], transaction_ids=waiting)
+    sent.run("state bakery -> booked\n state w1 -> booked\n state press -> rejected AC04\n audit -> sound")
+
+
+# --- breaks that explain each other ----------------------------------------------------------------------------
+
+
+def test_a_double_payment_that_the_bank_gave_back_leaves_the_first_standing(sent: Books) -> None:
+    sent.run("statement -bakery -bakery -press -w1\n statement ~bakery -> break returned_twice")
+    twice, back = listed(sent)
+    sent.run("state bakery -> booked\n payable bakery -> 0.00\n audit -> sound")
+    refused(sent, BreakUnexplained, breaks.offset, [twice.id])
+    resolve(sent, breaks.offset, ids(twice, back))
+    sent.run("breaks -> none\n audit -> sound\n statement +bakery/AC04 -> 1 matched\n payable bakery -> 1.07")
+    refused(sent, NotFound, breaks.offset, ids(twice, back))
+
+
+def test_when_both_of_a_double_payment_come_back_the_second_is_the_return(sent: Books) -> None:
+    sent.run("statement -bakery -bakery -press -w1\n statement +bakery/AC04 +bakery/AC04")
+    twice, first, second = listed(sent)
+    resolve(sent, breaks.offset, ids(twice, first))
+    resolve(sent, breaks.returned, [second.id], transaction_id=sent.transaction("bakery").id)
+    sent.run("breaks -> none\n payable bakery -> 1.07\n audit -> sound")
+
+
+def test_a_payment_after_its_rejection_that_came_back(sent: Books) -> None:
+    sent.run("rejects AC04 bakery\n statement -bakery -> break booked_after_rejection")
+    sent.run("statement +bakery/AC04 -> break returned_before_booked")
+    resolve(sent, breaks.offset, ids(*listed(sent)))
+    sent.run("breaks -> none\n payable bakery -> 1.07\n audit -> sound")
+
+
+def test_what_was_only_notified_waits_for_its_statement(sent: Books) -> None:
+    sent.statement("=4.00/mistake")
+    sent.notify("+4.00/corrected@e1")
+    pair = ids(*listed(sent))
+    refused(sent, BreakUnexplained, breaks.offset, pair)
+    sent.statement("+4.00/corrected@e1")
+    resolve(sent, breaks.offset, pair)
+    sent.run("breaks -> none\n audit -> sound")
+
+
+def test_gaps_in_the_statements_make_each_other_up(sent: Books) -> None:
+    sent.statement("gap=0.50", "+1.00/Thanks")
+    sent.closing["EUR"] -= 500_000
+    sent.run("""
+        statement fee=0.38
+        breaks -> statement_gap 0.50, unknown_entry 1.00, statement_gap -0.50
+    """)
+    gap, credit, back = listed(sent)
+    assert breaks.ways(gap) == (Way.OFFSET, Way.ACKNOWLEDGE)
+    for verb, more in ((breaks.expense, {}), (breaks.assign, {"purse_id": sent.ids["alice"]})):
+        refused(sent, NotFound if more else BreakUnexplained, verb, gap.id, **more)
+    refused(sent, BreakUnexplained, breaks.offset, ids(gap, credit))
+    resolve(sent, breaks.offset, ids(gap, back))
+    sent.run("breaks -> unknown_entry 1.00\n audit -> sound")
+
+
+def test_breaks_of_two_currencies_make_nothing_up(sent: Books) -> None:
+    sent.run("statement +1.00/Thanks\n statement currency=FRF =1.00/Thanks")
+    refused(sent, BreakUnexplained, breaks.offset, ids(*listed(sent)))
+
+
+# --- breaks about no money ---------------------------------------------------------------------------------------
+
+
+def test_a_break_about_no_money_is_closed_by_a_note(sent: Books) -> None:
+    sent.run("statement -bakery -press -w1\n rejects AC04 bakery -> break rejected_after_booking")
+    (found,) = listed(sent)
+    assert breaks.ways(found) == (Way.NOTE,)
+    assert resolve(sent, breaks.note, found.id)
+    refused(sent, NotFound, breaks.note, found.id)
+    (closed,) = listed(sent, closed=True)
+    assert closed.resolution == "note: asked the bank"
+    with sent.database.read() as conn:
+        assert breaks.find(conn, found.id).resolution == closed.resolution
+        with pytest.raises(NotFound):
+            breaks.find(conn, new_id())
+
+
+@pytest.mark.parametrize("kind", BreakKind)
+@pytest.mark.parametrize("micros", [-1, 0, 1])
+def test_every_kind_of_break_can_be_dealt_with(kind: BreakKind, micros: int) -> None:
+    class Found:
+        difference_micros, entry_id, resolved_at = micros, new_id(), None
+
+    Found.kind = kind.value  # type: ignore[attr-defined]
+    found = breaks.ways(Found)  # type: ignore[arg-type]
+    assert found[-1] is (Way.ACKNOWLEDGE if micros else Way.NOTE)
+    assert (Way.OFFSET in found) is (micros != 0)
+    assert (Way.EXPENSE in found) is (micros < 0)

@@ -1,0 +1,115 @@
+"""The statement as PDF: everything is on it, once, in both languages, and the same payout has the same bytes."""
+
+import datetime as dt
+import io
+import re
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pypdf
+import pytest
+from sqlalchemy.engine import Row
+
+from settlement import pdf, statements
+from settlement.pdf import Totals
+from tests.books import Books
+
+TOTALS = Totals(
+    operator="Banque de l’Écureuil",
+    purchases=2,
+    fee_per_purchase_micros=195_375,
+    one_by_one_micros=760_000,
+    merkle_root="5d" * 32,
+)
+PAID = """
+    merchant bakery commission=100 fee=merchant
+    top_up   alice 2000.00
+    authorize alice bakery 1234.57 v1 pain_d’épices_Œuf_ĞИΩ
+    redeem   bakery v1
+    buy      alice bakery 0.005 v3
+    refund   bakery v1 0.07
+    night
+"""
+
+
+def paid(books: Books) -> tuple[Row[Any], list[Row[Any]]]:
+    with books.database.read() as conn:
+        payout = statements.listing(conn, books.ids["bakery"], before=None, limit=1)[0]
+        return payout, list(statements.lines(conn, payout))
+
+
+def changed(line: Row[Any], **values: Any) -> Any:
+    """A line like this one, but for these values."""
+    return SimpleNamespace(**{**line._mapping, **values})
+
+
+def texts(document: bytes) -> list[str]:
+    """What a reader finds on each page."""
+    return [page.extract_text().replace("\u00a0", " ") for page in pypdf.PdfReader(io.BytesIO(document)).pages]
+
+
+def test_the_figures_and_the_lines_are_on_it(books: Books) -> None:
+    books.run(PAID)
+    payout, lines = paid(books)
+    (english,) = texts(pdf.statement(payout, lines, TOTALS, locale="en"))
+    (french,) = texts(pdf.statement(payout, lines, TOTALS, locale="fr"))
+    for said in (
+        "Banque de l’Écureuil",
+        "Bakery",
+        payout.reference,
+        "up to 23 November 2026",
+        "€1,234.575",
+        "-€0.07",
+        "-€12.34505",
+        "€0.195375",
+        "€0.76",
+        str(books.ids["v1"]),
+        str(books.ids["v3"]),
+        "pain_d’épices_Œuf_ĞИΩ",
+        "5d" * 32,
+        "1 / 1",
+    ):
+        assert said in english, said
+    assert "Relevé de versement" in french
+    assert "jusqu’au 23 novembre 2026" in french
+    assert "1\u202f234,575 €" in french
+    assert "-0,07 €" in french
+
+
+def test_the_same_payout_has_the_same_bytes_whatever_the_bank_said_since(books: Books) -> None:
+    books.run(PAID)
+    first = pdf.statement(*paid(books), TOTALS, locale="fr")
+    books.later("3")
+    books.run("statement -bakery +bakery/MS03")
+    payout, lines = paid(books)
+    assert payout.state == "returned"
+    assert pdf.statement(payout, lines, TOTALS, locale="fr") == first
+    assert pdf.statement(payout, lines, TOTALS, locale="en") != first
+    information = pypdf.PdfReader(io.BytesIO(first)).metadata
+    assert information is not None
+    assert information.creation_date == dt.datetime(2026, 11, 23, 21, tzinfo=dt.UTC)
+
+
+@pytest.mark.only_on("sqlite")
+def test_every_line_is_on_one_page_and_every_page_says_which_it_is(books: Books) -> None:
+    books.run(PAID)
+    payout, (line, *_) = paid(books)
+    many = [changed(line, voucher_id=UUID(int=number)) for number in range(1, 161)]
+    pages = texts(pdf.statement(payout, many, TOTALS, locale="en"))
+    assert len(pages) > 3
+    for number, text in enumerate(pages, start=1):
+        assert f"{number} / {len(pages)}" in text
+    found = [UUID(each) for text in pages for each in re.findall(r"\b0{8}-0000-0000-0000-0{9}[0-9a-f]{3}\b", text)]
+    assert found == [each.voucher_id for each in many]
+
+
+@pytest.mark.only_on("sqlite")
+def test_a_text_that_is_too_wide_is_cut_where_its_column_ends(books: Books) -> None:
+    books.run(PAID)
+    payout, (line, *_) = paid(books)
+    for letter in ("W", "i", "漢"):
+        (text,) = texts(pdf.statement(payout, [changed(line, resource=letter * 512)], TOTALS, locale="en"))
+        shown = max(text.splitlines(), key=len) if letter == "漢" else re.findall(f"{letter}+…", text)[0]
+        assert "…" in shown
+        assert len(shown) < 120

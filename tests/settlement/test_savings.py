@@ -1,0 +1,43 @@
+"""What small payments save: payout by payout, what is on the statement against the bank's fees one by one."""
+
+from settlement import savings, statements
+from tests.books import Books
+
+
+def test_each_payout_is_compared_with_the_bank(books: Books) -> None:
+    books.run("""
+        merchant bakery commission=100 fee=merchant
+        merchant press
+        top_up   alice 50.00
+        buy      alice bakery 2.00
+        buy      alice bakery 3.00
+        buy      alice press 9.00
+        night
+        buy      alice bakery 4.00
+        night
+        buy      alice bakery 1.00
+        buy      alice bakery 1.00
+        buy      alice bakery 1.00 v
+        refund   bakery v 1.00
+        night
+    """)
+    with books.database.read() as conn:
+        found = savings.by_payout(conn, books.ids["bakery"], "EUR", bank_fee_micros=380_000)
+        listed = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
+        counts = [statements.purchase_count(conn, payout) for payout in reversed(listed)]
+        last = savings.by_payout(conn, books.ids["bakery"], "EUR", bank_fee_micros=380_000, limit=1)
+    assert [(each.business_date.day, each.purchases, each.fee_micros) for each in found] == [
+        (23, 2, 430_000),
+        (24, 1, 420_000),
+        (25, 3, 400_000),
+    ]
+    assert [each.purchases for each in found] == counts
+    # One purchase alone pays the bank's fee, and the commission on top.
+    assert [each.saved_micros for each in found] == [330_000, -40_000, 740_000]
+    assert last == found[-1:]
+
+
+def test_nothing_paid_nothing_saved(books: Books) -> None:
+    books.run("merchant bakery\n top_up alice 5.00\n buy alice bakery 1.00")
+    with books.database.read() as conn:
+        assert savings.by_payout(conn, books.ids["bakery"], "EUR", bank_fee_micros=380_000) == []

@@ -1,0 +1,78 @@
+"""Somebody who reads the wallet's pages with a browser without scripts: cookies, forms with their token, redirects."""
+
+import re
+from typing import Any
+
+from werkzeug.test import TestResponse
+
+from tests.support import Purse, Shop
+from wallet import clock, identities
+from wallet.models import purses, shoppers
+from wallet.page_models import IdentityKind
+
+PIN = "274951"
+_TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
+_ONCE = re.compile(r'name="once" value="([^"]+)"')
+
+
+class Reader:
+    """One browser. ``get`` and ``post`` answer what came, unless told to follow."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.client = shop.app.test_client()
+        self.origin = shop.settings.origin
+        self.last = ""
+
+    def get(self, path: str, *, follow: bool = True) -> TestResponse:
+        """A page; it is where the next form stands."""
+        answer = self.client.get(path, base_url=self.origin, follow_redirects=follow)
+        self._remember(answer)
+        return answer
+
+    def post(self, path: str, *, follow: bool = True, **fields: Any) -> TestResponse:
+        """Send a form of the page that was got last."""
+        token = _TOKEN.search(self.last)
+        assert token, self.last
+        fields = {name: value for name, value in fields.items() if value is not None}
+        answer = self.client.post(
+            path,
+            data={"csrf_token": token.group(1), **fields},
+            base_url=self.origin,
+            headers={"Referer": f"{self.origin}/"},
+            follow_redirects=follow,
+        )
+        self._remember(answer)
+        return answer
+
+    def _remember(self, answer: TestResponse) -> None:
+        answer.get_data()
+        answer.close()
+        if answer.content_type.startswith("text/html") and answer.status_code != 303:
+            self.last = answer.get_data(as_text=True)
+
+    def once(self) -> str:
+        """The key in the form on the page that was got last."""
+        found = _ONCE.search(self.last)
+        assert found, self.last
+        return found.group(1)
+
+    def sign_in(self, identifier: str, pin: str = PIN) -> "Reader":
+        """Sign in by typing."""
+        self.get("/sign-in?lang=en")
+        answer = self.post("/sign-in", follow=False, identifier=identifier, pin=pin)
+        assert answer.status_code == 303, self.last
+        return self
+
+
+def shopper_of(shop: Shop, purse: Purse) -> Reader:
+    """The shopper of a purse, signed in."""
+    at = clock.now()
+    with shop.database.write() as conn:
+        mine = purses.select().where(purses.c.id == purse.id).with_only_columns(purses.c.shopper_id)
+        shopper = conn.execute(shoppers.select().where(shoppers.c.id == mine.scalar_subquery())).one()
+        if identities.find_by_identifier(conn, IdentityKind.SHOPPER, shopper.email) is None:
+            identity = identities.add(
+                conn, IdentityKind.SHOPPER, identifier=shopper.email, name=shopper.name, locale="en", at=at
+            )
+            identities.set_secret(conn, identity, PIN, at=at)
+    return Reader(shop).sign_in(shopper.email)

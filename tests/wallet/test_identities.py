@@ -1,0 +1,145 @@
+"""Who signs in: activated by their own mail only, and guessed at a few times only."""
+
+import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from wallet import clock, identities, sessions
+from wallet.db import Database
+from wallet.errors import (
+    AlreadyExists,
+    IdentityNotFound,
+    LinkInvalid,
+    OboleError,
+    SignInLocked,
+    SignInRefused,
+    ValidationFailed,
+)
+from wallet.ids import new_id
+from wallet.page_models import IdentityKind, LinkPurpose
+
+SHOPPERS = (IdentityKind.SHOPPER, IdentityKind.MEMBER)
+PIN, ADDRESS = "274951", "ada@shoppers.example"
+NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+
+
+def add(db: Database, *, active: bool = True, kind: IdentityKind = IdentityKind.SHOPPER):
+    with db.write() as conn:
+        identity = identities.add(conn, kind, identifier=ADDRESS, name="Ada", locale="fr", at=NOON)
+        if active:
+            secret = PIN if kind is IdentityKind.SHOPPER else "a passphrase of many letters"
+            identities.set_secret(conn, identity, secret, at=NOON)
+    return identity
+
+
+def try_pin(db: Database, secret: str, at: dt.datetime = NOON) -> type[OboleError] | None:
+    try:
+        identities.sign_in(db, SHOPPERS, ADDRESS, secret, at=at)
+    except OboleError as refusal:
+        return type(refusal)
+    return None
+
+
+def test_the_right_pin_signs_in_whatever_the_case_of_the_address(db: Database) -> None:
+    identity = add(db)
+    assert identities.sign_in(db, SHOPPERS, " ADA@Shoppers.example ", PIN, at=NOON).id == identity
+
+
+def test_nobody_signs_in_before_they_are_activated_after_they_ended_or_elsewhere(db: Database) -> None:
+    assert try_pin(db, PIN) is SignInRefused  # nobody there
+    identity = add(db, active=False)
+    assert try_pin(db, PIN) is SignInRefused
+    with db.write() as conn:
+        identities.set_secret(conn, identity, PIN, at=NOON)
+    with pytest.raises(SignInRefused):
+        identities.sign_in(db, (IdentityKind.OPERATOR,), ADDRESS, PIN, at=NOON)
+    assert try_pin(db, PIN) is None
+    with db.write() as conn:
+        identities.end(conn, identity, at=NOON)
+    assert try_pin(db, PIN) is SignInRefused
+
+
+def test_five_wrong_pins_lock_out_the_right_one_longer_each_time_and_it_clears_the_count(db: Database) -> None:
+    add(db)
+    assert [try_pin(db, "000111") for _ in range(5)] == [SignInRefused] * 5
+    assert try_pin(db, PIN) is SignInLocked
+    later = NOON + dt.timedelta(minutes=15)
+    assert try_pin(db, "000111", later) is SignInRefused
+    assert try_pin(db, PIN, later + dt.timedelta(minutes=29)) is SignInLocked
+    assert try_pin(db, PIN, later + dt.timedelta(minutes=30)) is None
+    assert [try_pin(db, "000111", later + dt.timedelta(hours=1)) for _ in range(4)] == [SignInRefused] * 4
+    assert try_pin(db, PIN, later + dt.timedelta(hours=1)) is None
+
+
+def test_guessing_at_the_same_time_gets_no_more_guesses(db: Database) -> None:
+    identity, together = add(db), Barrier(12)
+
+    def guess(number: int) -> type[OboleError] | None:
+        together.wait()
+        return try_pin(db, f"9{number:05d}")
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(guess, range(12)))
+    assert answers.count(SignInRefused) == identities.FREE_TRIES
+    assert answers.count(SignInLocked) == 12 - identities.FREE_TRIES
+    with db.read() as conn:
+        assert identities.find(conn, identity).failures == identities.FREE_TRIES
+
+
+@pytest.mark.parametrize("pin", ["12345", "1234567890123", "12345x", "111111", "123456", "654321", "", "١٢٣٤٥٦"])
+def test_a_pin_that_is_none_or_easily_guessed_is_refused(pin: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        identities.hash_secret(IdentityKind.SHOPPER, pin)
+    assert list(refused.value.errors or {}) == ["pin"]
+
+
+def test_who_moves_other_peoples_money_needs_a_passphrase(db: Database) -> None:
+    with pytest.raises(ValidationFailed):
+        identities.hash_secret(IdentityKind.OPERATOR, PIN)
+    assert PIN not in identities.hash_secret(IdentityKind.SHOPPER, PIN)
+    add(db, kind=IdentityKind.OPERATOR)
+    found = identities.sign_in(db, (IdentityKind.OPERATOR,), ADDRESS, "a passphrase of many letters", at=NOON)
+    assert found.kind == "operator"
+
+
+def test_a_link_works_once_until_its_time_and_only_the_newest(db: Database) -> None:
+    identity = add(db, active=False)
+    with db.write() as conn:
+        older = identities.new_link(conn, identity, LinkPurpose.ACTIVATE, at=NOON)
+        newer = identities.new_link(conn, identity, LinkPurpose.ACTIVATE, at=NOON)
+    with db.write() as conn:
+        with pytest.raises(LinkInvalid):
+            identities.use_link(conn, older, at=NOON)
+        with pytest.raises(LinkInvalid):
+            identities.look_at_link(conn, newer, at=NOON + dt.timedelta(days=2))
+        assert identities.look_at_link(conn, newer, at=NOON).identity_id == identity
+        assert identities.use_link(conn, newer, at=NOON) == identity
+        with pytest.raises(LinkInvalid):
+            identities.use_link(conn, newer, at=NOON)
+
+
+def test_one_address_is_one_shopper_and_may_also_be_a_merchant(db: Database) -> None:
+    add(db)
+    with pytest.raises(AlreadyExists):
+        add(db)
+    with db.write() as conn:
+        assert identities.find_by_identifier(conn, IdentityKind.OPERATOR, ADDRESS) is None
+        identities.add(conn, IdentityKind.OPERATOR, identifier=ADDRESS, name="Ada", locale="en", at=NOON)
+        found = identities.find_by_identifier(conn, IdentityKind.OPERATOR, ADDRESS)
+        assert found is not None
+        assert found.shopper_id is None
+        identities.rename(conn, found.id, name="A. L.", locale="fr")
+        assert identities.find(conn, found.id).name == "A. L."
+        with pytest.raises(IdentityNotFound):
+            identities.find(conn, new_id())
+
+
+def test_ending_somebody_ends_their_sessions(db: Database) -> None:
+    identity, now = add(db), clock.now()
+    with db.write() as conn:
+        token = sessions.begin(conn, identity, IdentityKind.SHOPPER, label="Firefox", at=now)
+        assert sessions.resume(conn, token, at=now) is not None
+        identities.end(conn, identity, at=now)
+        assert sessions.resume(conn, token, at=now) is None

@@ -1,0 +1,178 @@
+"""Webhooks for a merchant's program: where to send them, what was sent and what came of it, and once more."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from flask_smorest import Blueprint
+from sqlalchemy.engine import Row
+
+from wallet import clock, schemas, webhooks
+from wallet.api import cursors
+from wallet.api.context import current
+from wallet.api.operations import operation
+from wallet.api_keys import Caller
+from wallet.clock import rfc3339
+from wallet.errors import AlreadyExists, WebhookNotFound
+from wallet.models import KeyKind
+from wallet.webhooks import Delivery, Event
+
+blueprint = Blueprint("webhooks", __name__, description="Merchants' servers are told what happened, signed.")
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/webhook-endpoints",
+    callers=[KeyKind.MERCHANT],
+    body=schemas.NewWebhookEndpoint,
+    status=201,
+    answer=schemas.WebhookEndpointShown,
+    refuses=[AlreadyExists],
+)
+def register_webhook_endpoint(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+    """Tell this address of the merchant's events from now on; its secret is shown this once."""
+    obole = current()
+    with obole.database.write() as conn:
+        is_local = obole.settings.origin.startswith("http:")
+        row = webhooks.register(conn, caller.owner_id, body["url"], clock.now(), allow_loopback=is_local)
+    return _shown(row)
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/webhook-endpoints",
+    callers=[KeyKind.MERCHANT],
+    answer=schemas.WebhookEndpointList,
+)
+def list_webhook_endpoints(caller: Caller) -> dict[str, Any]:
+    """The merchant's endpoints, oldest first; there are at most ten."""
+    with current().database.read() as conn:
+        rows = webhooks.listing(conn, caller.owner_id)
+    return {"items": [_endpoint(row) for row in rows], "next_cursor": None}
+
+
+@operation(
+    blueprint,
+    "DELETE",
+    "/v1/webhook-endpoints/<uuid:endpoint_id>",
+    callers=[KeyKind.MERCHANT],
+    status=204,
+    refuses=[WebhookNotFound],
+)
+def remove_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> None:
+    """Send nothing more there, not even what waits to be sent again."""
+    with current().database.write() as conn:
+        webhooks.remove(conn, caller.owner_id, endpoint_id, clock.now())
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/webhook-endpoints/<uuid:endpoint_id>/rotate",
+    callers=[KeyKind.MERCHANT],
+    body=schemas.Empty,
+    body_required=False,
+    answer=schemas.WebhookEndpointShown,
+    refuses=[WebhookNotFound],
+)
+def rotate_webhook_secret(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
+    """A new secret, shown this once. Until the next rotation, what is sent is signed with both."""
+    with current().database.write() as conn:
+        return _shown(webhooks.rotate_secret(conn, caller.owner_id, endpoint_id))
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/webhook-endpoints/<uuid:endpoint_id>/ping",
+    callers=[KeyKind.MERCHANT],
+    body=schemas.Empty,
+    body_required=False,
+    status=202,
+    answer=schemas.WebhookEventView,
+    refuses=[WebhookNotFound],
+)
+def ping_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
+    """Send an event that says nothing but that it arrived."""
+    with current().database.write() as conn:
+        event_id = webhooks.ping(conn, caller.owner_id, endpoint_id, at=clock.now())
+        return _event(webhooks.find(conn, caller.owner_id, event_id))
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/webhook-events",
+    callers=[KeyKind.MERCHANT],
+    query=schemas.Page,
+    answer=schemas.WebhookEventList,
+)
+def list_webhook_events(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
+    """What happened, newest first, with every try to tell of it."""
+    page = f"webhook-events:{caller.owner_id}"
+    cursor = cursors.position(page, query["cursor"])
+    before = None if cursor is None else UUID(str(cursor))
+    with current().database.read() as conn:
+        # One more than asked for tells whether there is a next page.
+        events = webhooks.history(conn, caller.owner_id, before, query["limit"] + 1)
+    shown = events[: query["limit"]]
+    return {
+        "items": [_event(event) for event in shown],
+        "next_cursor": cursors.seal(page, str(shown[-1].id)) if len(events) > len(shown) else None,
+    }
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/webhook-events/<uuid:event_id>/replay",
+    callers=[KeyKind.MERCHANT],
+    body=schemas.Empty,
+    body_required=False,
+    status=202,
+    answer=schemas.WebhookEventView,
+    refuses=[WebhookNotFound],
+)
+def replay_webhook_event(caller: Caller, event_id: UUID) -> dict[str, Any]:
+    """Send an event again, under the same id, to every endpoint there is now."""
+    with current().database.write() as conn:
+        webhooks.replay(conn, caller.owner_id, event_id, clock.now())
+        return _event(webhooks.find(conn, caller.owner_id, event_id))
+
+
+def _endpoint(row: Row[Any]) -> dict[str, Any]:
+    return {"id": str(row.id), "url": row.url, "created_at": rfc3339(row.created_at)}
+
+
+def _shown(row: Row[Any]) -> dict[str, Any]:
+    return {**_endpoint(row), "secret": webhooks.secret(current().keyring, row)}
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "id": str(event.id),
+        "type": event.type,
+        "occurred_at": rfc3339(event.occurred_at),
+        "payload": json.loads(event.payload),
+        "deliveries": [_delivery(delivery) for delivery in event.deliveries],
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "endpoint_id": str(delivery.endpoint_id),
+        "url": delivery.url,
+        "state": delivery.state.value,
+        "next_at": None if delivery.next_at is None else rfc3339(delivery.next_at),
+        "attempts": [
+            {
+                "attempted_at": rfc3339(attempt.attempted_at),
+                "status": attempt.status,
+                "failure": attempt.failure,
+                "milliseconds": attempt.milliseconds,
+            }
+            for attempt in delivery.attempts
+        ],
+    }

@@ -1,0 +1,174 @@
+"""Closing a purse: it pays nothing any more, and what is in it, or comes back to it, goes to its shopper's account.
+
+Invariant: a purse that is being closed is frozen for good (`wallet.purses.unfreeze` refuses), and only its own closing
+takes money out of it, whole minor units to the account that the shopper named. It is closed when nothing is held and
+less than a minor unit is left; what comes back later still (a refund) is sent after it.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy import Select, exists, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Row
+
+from wallet import alerts, automatic_top_ups, ledger, purses
+from wallet.db import Database
+from wallet.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
+from wallet.ids import new_id
+from wallet.ledger import Posting
+from wallet.merchants import valid_iban
+from wallet.models import PurseState, Reason, VoucherState, transfers, vouchers, withdrawals
+from wallet.models import purses as purse_table
+from wallet.money import minor_unit_micros, whole_minor
+from wallet.page_models import purse_closings
+
+# ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-E001).
+_LONGEST_NAME = 70
+
+
+def begin(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.datetime) -> None:
+    """Freeze the purse for good and send what is in it to ``iban``; cannot be undone.
+
+    Its alert and its automatic top-up end. Raises `PurseNotFound`, `IbanInvalid`, `ValidationFailed` about
+    ``name``, `PurseClosing` when it was begun before, or `PurseFrozen`: whoever froze it may have had a reason.
+    """
+    view = purses.view(conn, purse_id)
+    creditor_iban, name = valid_iban(iban, currency=view.currency), _name(name)
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    begun = conn.execute(
+        insert(purse_closings)
+        .values(purse_id=purse_id, creditor_name=name, creditor_iban=creditor_iban, requested_at=at)
+        .on_conflict_do_nothing(index_elements=["purse_id"])
+        .returning(purse_closings.c.purse_id)
+    ).one_or_none()
+    if begun is None:
+        raise PurseClosing
+    frozen = purse_table.update().where(purse_table.c.id == purse_id, purse_table.c.state == PurseState.ACTIVE.value)
+    if not conn.execute(frozen.values(state=PurseState.FROZEN.value)).rowcount:
+        raise PurseFrozen
+    alerts.clear(conn, purse_id)
+    automatic_top_ups.clear(conn, purse_id)
+    _advance(conn, purse_id, at)
+
+
+def redirect(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.datetime) -> None:
+    """Send what is left to another account, because the bank refused the first one.
+
+    Raises `NotFound` unless the purse is being closed, `IbanInvalid`, or `ValidationFailed` about ``name``.
+    """
+    if find(conn, purse_id) is None:
+        raise NotFound("The purse is not being closed.")
+    creditor_iban = valid_iban(iban, currency=purses.view(conn, purse_id).currency)
+    conn.execute(
+        purse_closings.update()
+        .where(purse_closings.c.purse_id == purse_id)
+        .values(creditor_iban=creditor_iban, creditor_name=_name(name))
+    )
+    _advance(conn, purse_id, at)
+
+
+def find(conn: Connection, purse_id: UUID) -> Row[tuple[object, ...]] | None:
+    """The purse's closing with ``refused``, whether the bank sent money to that account back; None if there is none."""
+    query = select(purse_closings, _REFUSED.label("refused")).where(purse_closings.c.purse_id == purse_id)
+    return conn.execute(query).one_or_none()
+
+
+def advance_due(database: Database, *, at: dt.datetime) -> int:
+    """Send what came back to purses that are being closed, and close those that are empty; answers how many moved."""
+    with database.read() as conn:
+        due = [row.purse_id for row in conn.execute(_due(ledger.currencies(conn)))]
+    for purse_id in due:
+        with database.write() as conn:
+            _advance(conn, purse_id, at)
+    return len(due)
+
+
+# An account that the bank refused is not tried again: every try would cost a fee and come back.
+_REFUSED = (
+    select(withdrawals.c.id)
+    .join(transfers, transfers.c.reference == withdrawals.c.id)
+    .where(
+        withdrawals.c.purse_id == purse_closings.c.purse_id,
+        withdrawals.c.creditor_iban == purse_closings.c.creditor_iban,
+        transfers.c.reason.in_([Reason.WITHDRAWAL_REJECTED.value, Reason.WITHDRAWAL_RETURNED.value]),
+    )
+    .correlate(purse_closings)
+    .exists()
+)
+_HOLDS = exists().where(vouchers.c.purse_id == purse_table.c.id, vouchers.c.state == VoucherState.HELD.value)
+
+
+def _due(currencies: Iterable[str]) -> Select[tuple[object, ...]]:
+    """The purses being closed with something to send and somewhere to send it, or with nothing left to wait for."""
+    has_some = or_(
+        *(
+            (purse_table.c.currency == currency) & (purse_table.c.balance_micros >= minor_unit_micros(currency))
+            for currency in currencies
+        )
+    )
+    is_empty = ~has_some & (purse_table.c.balance_micros >= 0) & ~_HOLDS
+    return (
+        select(purse_closings.c.purse_id)
+        .join(purse_table, purse_table.c.id == purse_closings.c.purse_id)
+        .where(
+            purse_table.c.state == PurseState.FROZEN.value,
+            or_(has_some & ~_REFUSED, is_empty & purse_closings.c.closed_at.is_(None)),
+        )
+        .order_by(purse_closings.c.purse_id)
+    )
+
+
+def _advance(conn: Connection, purse_id: UUID, at: dt.datetime) -> None:
+    # The purse's row is locked, so the balance is the one that is sent; frozen as it is, it only grows meanwhile.
+    row = conn.execute(
+        select(purse_table.c.balance_micros, purse_table.c.currency, _HOLDS.label("holds"))
+        .where(purse_table.c.id == purse_id)
+        .with_for_update(of=purse_table)
+    ).one()
+    closing = find(conn, purse_id)
+    if closing is None:
+        return
+    left = row.balance_micros
+    whole = whole_minor(max(left, 0), row.currency)
+    if whole and not closing.refused:
+        _withdraw(conn, closing, row.currency, whole, at)
+        left -= whole
+    if 0 <= left < minor_unit_micros(row.currency) and not row.holds:
+        conn.execute(
+            purse_closings.update()
+            .where(purse_closings.c.purse_id == purse_id, purse_closings.c.closed_at.is_(None))
+            .values(closed_at=at)
+        )
+
+
+def _withdraw(conn: Connection, closing: Row[tuple[object, ...]], currency: str, micros: int, at: dt.datetime) -> None:
+    withdrawal_id = new_id()
+    conn.execute(
+        withdrawals.insert().values(
+            id=withdrawal_id,
+            purse_id=closing.purse_id,
+            currency=currency,
+            amount_micros=micros,
+            creditor_name=closing.creditor_name,
+            creditor_iban=closing.creditor_iban,
+            requested_at=at,
+        )
+    )
+    posting = Posting(
+        reason=Reason.WITHDRAWAL,
+        currency=currency,
+        amount_micros=micros,
+        reference=withdrawal_id,
+        purse_id=closing.purse_id,
+        closes_purse=True,
+    )
+    ledger.post(conn, posting, recorded_at=at)
+
+
+def _name(text: str) -> str:
+    text = text.strip()
+    if not 0 < len(text) <= _LONGEST_NAME:
+        raise ValidationFailed(errors={"name": [f"1 to {_LONGEST_NAME} characters."]})
+    return text

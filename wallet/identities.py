@@ -1,0 +1,265 @@
+"""Who signs in: shoppers, members of a family purse, merchants' people and operators, each with a secret of theirs.
+
+Invariant: nobody is activated but by a link sent to their own address (a member: by the shopper whose purse it is);
+a secret is stored as argon2id only; and a wrong guess is counted before it is looked at, so that guessing many at
+once gets no further than guessing one after the other.
+"""
+
+import datetime as dt
+import hashlib
+import re
+import secrets
+from uuid import UUID
+
+import nacl.exceptions
+import nacl.pwhash
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Row
+
+from wallet.db import Database
+from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused, ValidationFailed
+from wallet.ids import new_id
+from wallet.models import shoppers
+from wallet.page_models import IdentityKind, LinkPurpose, identities, links, sessions
+
+FREE_TRIES = 5
+_FIRST_LOCK = dt.timedelta(minutes=15)
+_LONGEST_LOCK = dt.timedelta(hours=24)
+LINK_LIFE = {LinkPurpose.ACTIVATE: dt.timedelta(hours=48), LinkPurpose.RESET: dt.timedelta(hours=1)}
+
+_PIN = re.compile(r"[0-9]{6,12}", re.ASCII)
+_SHORTEST_PASSPHRASE, _LONGEST_PASSPHRASE = 12, 200
+
+
+def add(
+    conn: Connection,
+    kind: IdentityKind,
+    *,
+    identifier: str,
+    name: str,
+    locale: str,
+    at: dt.datetime,
+    purse_id: UUID | None = None,
+    merchant_id: UUID | None = None,
+) -> UUID:
+    """Enter somebody who may sign in once activated; answers their id. Raises `AlreadyExists` for the identifier.
+
+    A shopper with this address is the one whom an operator entered, or a new one.
+    """
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    identifier, shopper_id = identifier.strip().lower(), None
+    if kind is IdentityKind.SHOPPER:
+        conn.execute(
+            insert(shoppers)
+            .values(id=new_id(), email=identifier, name=name, locale=locale, created_at=at)
+            .on_conflict_do_nothing(index_elements=["email"])
+        )
+        shopper_id = conn.execute(select(shoppers.c.id).where(shoppers.c.email == identifier)).scalar_one()
+    added = conn.execute(
+        insert(identities)
+        .values(
+            id=new_id(),
+            kind=kind.value,
+            identifier=identifier,
+            name=name,
+            locale=locale,
+            shopper_id=shopper_id,
+            purse_id=purse_id,
+            merchant_id=merchant_id,
+            created_at=at,
+        )
+        .on_conflict_do_nothing(index_elements=["kind", "identifier"])
+        .returning(identities.c.id)
+    ).scalar_one_or_none()
+    if added is None:
+        raise AlreadyExists("Somebody signs in with this identifier already.")
+    return UUID(str(added))
+
+
+def find(conn: Connection, identity_id: UUID) -> Row[tuple[object, ...]]:
+    """One identity's row, or `IdentityNotFound`."""
+    row = conn.execute(select(identities).where(identities.c.id == identity_id)).one_or_none()
+    if row is None:
+        raise IdentityNotFound
+    return row
+
+
+def find_by_identifier(conn: Connection, kind: IdentityKind, identifier: str) -> Row[tuple[object, ...]] | None:
+    """The identity of this kind that signs in with ``identifier``, or None."""
+    mine = (identities.c.kind == kind.value) & (identities.c.identifier == identifier.strip().lower())
+    return conn.execute(select(identities).where(mine)).one_or_none()
+
+
+def rename(conn: Connection, identity_id: UUID, *, name: str, locale: str) -> None:
+    """Call somebody otherwise, and speak their language; a shopper's letters do so too."""
+    conn.execute(identities.update().where(identities.c.id == identity_id).values(name=name, locale=locale))
+    mine = select(identities.c.shopper_id).where(identities.c.id == identity_id).scalar_subquery()
+    conn.execute(shoppers.update().where(shoppers.c.id == mine).values(name=name, locale=locale))
+
+
+def end(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
+    """Let somebody sign in no more, and end every session of theirs."""
+    conn.execute(
+        identities.update().where(identities.c.id == identity_id, identities.c.ended_at.is_(None)).values(ended_at=at)
+    )
+    conn.execute(
+        sessions.update()
+        .where(sessions.c.identity_id == identity_id, sessions.c.ended_at.is_(None))
+        .values(ended_at=at)
+    )
+
+
+# --- secrets -----------------------------------------------------------------------------------------------
+
+
+def hash_secret(kind: IdentityKind, secret: str) -> str:
+    """The argon2id hash (RFC 9106) to store for a PIN of 6 to 12 digits, or a passphrase of 12 to 200 characters.
+
+    Shoppers and members have PINs, merchants and operators passphrases. Raises `ValidationFailed` about ``pin``.
+    """
+    if kind in (IdentityKind.SHOPPER, IdentityKind.MEMBER):
+        if not _PIN.fullmatch(secret):
+            raise ValidationFailed(errors={"pin": ["A PIN has 6 to 12 digits."]})
+        if len(set(secret)) == 1 or secret in _RUNS or secret in _RUNS[::-1]:
+            raise ValidationFailed(errors={"pin": ["That PIN is too easy to guess."]})
+    elif not _SHORTEST_PASSPHRASE <= len(secret) <= _LONGEST_PASSPHRASE:
+        raise ValidationFailed(errors={"pin": ["A passphrase has 12 to 200 characters."]})
+    return nacl.pwhash.argon2id.str(_bytes(secret), *_COST).decode("ascii")
+
+
+def set_secret(conn: Connection, identity_id: UUID, secret: str, *, at: dt.datetime) -> None:
+    """Give somebody their PIN or passphrase, which activates them; tries are counted anew."""
+    row = find(conn, identity_id)
+    conn.execute(
+        identities.update()
+        .where(identities.c.id == identity_id)
+        .values(
+            pin_hash=hash_secret(IdentityKind(row.kind), secret),
+            failures=0,
+            locked_until=None,
+            activated_at=row.activated_at or at,
+        )
+    )
+
+
+def check_secret(database: Database, identity_id: UUID, secret: str, *, at: dt.datetime) -> None:
+    """Return if this is the identity's PIN or passphrase; else `SignInRefused`, or `SignInLocked` after too many.
+
+    The try is counted and, from the fifth on, locks (15 minutes, doubled each time, at most a day) before the
+    secret is looked at; the right one clears the count.
+    """
+    stored = _count_try(database, identity_id, at)
+    if not _matches(stored, secret):
+        raise SignInRefused
+    with database.write() as conn:
+        conn.execute(identities.update().where(identities.c.id == identity_id).values(failures=0, locked_until=None))
+
+
+def sign_in(
+    database: Database, kinds: tuple[IdentityKind, ...], identifier: str, secret: str, *, at: dt.datetime
+) -> Row[tuple[object, ...]]:
+    """The identity that knows this secret; `SignInRefused` says neither who exists nor what was wrong.
+
+    Raises `SignInLocked` after too many wrong tries.
+    """
+    wanted = identities.c.kind.in_([kind.value for kind in kinds])
+    with database.read() as conn:
+        row = conn.execute(
+            select(identities).where(wanted, identities.c.identifier == identifier.strip().lower())
+        ).one_or_none()
+    if row is None or row.activated_at is None or row.ended_at is not None or row.pin_hash is None:
+        _matches(_NOBODYS_HASH, secret)  # takes as long as for somebody
+        raise SignInRefused
+    check_secret(database, row.id, secret, at=at)
+    return row
+
+
+# --- links -------------------------------------------------------------------------------------------------
+
+
+def new_link(conn: Connection, identity_id: UUID, purpose: LinkPurpose, *, at: dt.datetime) -> str:
+    """A token for a link that works once, until its time; earlier links of this purpose work no more."""
+    token = secrets.token_urlsafe(32)
+    earlier = (links.c.identity_id == identity_id) & (links.c.purpose == purpose.value) & links.c.used_at.is_(None)
+    conn.execute(links.update().where(earlier).values(used_at=at))
+    conn.execute(
+        links.insert().values(
+            id=new_id(),
+            identity_id=identity_id,
+            purpose=purpose.value,
+            token_sha256=_digest(token),
+            ends_at=at + LINK_LIFE[purpose],
+        )
+    )
+    return token
+
+
+def look_at_link(conn: Connection, token: str, *, at: dt.datetime) -> Row[tuple[object, ...]]:
+    """Whose link this is: a row with ``identity_id`` and ``purpose``; or `LinkInvalid`. It is not used up."""
+    row = conn.execute(
+        select(links).where(links.c.token_sha256 == _digest(token), links.c.used_at.is_(None), links.c.ends_at > at)
+    ).one_or_none()
+    if row is None:
+        raise LinkInvalid
+    return row
+
+
+def use_link(conn: Connection, token: str, *, at: dt.datetime) -> UUID:
+    """Use a link up; answers whose it is. Raises `LinkInvalid` when it is used, past its time, or none of ours."""
+    used = conn.execute(
+        links.update()
+        .where(links.c.token_sha256 == _digest(token), links.c.used_at.is_(None), links.c.ends_at > at)
+        .values(used_at=at)
+        .returning(links.c.identity_id)
+    ).scalar_one_or_none()
+    if used is None:
+        raise LinkInvalid
+    return UUID(str(used))
+
+
+def _count_try(database: Database, identity_id: UUID, at: dt.datetime) -> str:
+    while True:
+        with database.write() as conn:
+            row = find(conn, identity_id)
+            if row.locked_until is not None and row.locked_until > at:
+                raise SignInLocked
+            if row.pin_hash is None:
+                raise SignInRefused
+            failures = row.failures + 1
+            counted = conn.execute(
+                identities.update()
+                .where(identities.c.id == identity_id, identities.c.failures == row.failures)
+                .values(failures=failures, locked_until=_locked_until(failures, at))
+                .returning(identities.c.pin_hash)
+            ).scalar_one_or_none()
+            if counted is not None:
+                return str(counted)
+
+
+def _locked_until(failures: int, at: dt.datetime) -> dt.datetime | None:
+    if failures < FREE_TRIES:
+        return None
+    doubled = min(failures - FREE_TRIES, 10)  # beyond which it is the longest anyway
+    return at + min(_FIRST_LOCK * (1 << doubled), _LONGEST_LOCK)
+
+
+def _matches(stored: str, secret: str) -> bool:
+    try:
+        return nacl.pwhash.verify(stored.encode("ascii"), _bytes(secret))
+    except nacl.exceptions.InvalidkeyError:
+        return False
+
+
+def _bytes(secret: str) -> bytes:
+    return secret.encode("utf-8", "surrogatepass")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+_RUNS = "0123456789012345"
+# OWASP's first choice for argon2id, in whole passes and bytes: 2 passes over 19 MiB.
+_COST = (2, 19 * 1024 * 1024)
+_NOBODYS_HASH = nacl.pwhash.argon2id.str(secrets.token_bytes(16), *_COST).decode("ascii")

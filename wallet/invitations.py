@@ -1,0 +1,29 @@
+"""Invitations: the letter with the link by which somebody chooses their secret, and is in.
+
+Invariant: the link goes to the identity's own address; an earlier one works no more.
+"""
+
+import datetime as dt
+from uuid import UUID
+
+from sqlalchemy.engine import Connection
+
+from wallet import identities, letters, mail
+from wallet.page_models import LinkPurpose
+
+
+def send(
+    conn: Connection,
+    identity_id: UUID,
+    purpose: LinkPurpose = LinkPurpose.ACTIVATE,
+    *,
+    origin: str,
+    wallet_name: str,
+    at: dt.datetime,
+) -> str:
+    """Write to somebody with a link for ``purpose``; answers its token. Raises `IdentityNotFound`."""
+    identity = identities.find(conn, identity_id)
+    token = identities.new_link(conn, identity_id, purpose, at=at)
+    letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name)
+    mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+    return token

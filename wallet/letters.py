@@ -1,0 +1,138 @@
+"""Letters: what mail says, in the reader's language. `wallet.mail` sends it.
+
+Invariant: a letter never holds a voucher, a key or bank data; the only secret in one is the link it is about.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from wallet import languages
+from wallet.money import Money
+from wallet.page_models import CheckoutState, IdentityKind, LinkPurpose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One letter, ready to be put in the mail."""
+
+    recipient: str
+    subject: str
+    body: str
+
+
+def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet_name: str) -> Letter:
+    """The letter with a link that activates an identity, or lets it choose a new secret."""
+    say = _speaker(identity.locale)
+    values = {"name": identity.name, "wallet": wallet_name, "link": f"{origin}/link/{token}"}
+    if purpose is LinkPurpose.RESET:
+        subject = say("Choose a new PIN or passphrase")
+        body = say(
+            "Hello %(name)s,\n\nto choose a new PIN or passphrase at %(wallet)s, open this page within an hour:\n\n"
+            "%(link)s\n\nIf you did not ask for it, you need not do anything.",
+            **values,
+        )
+    elif identity.kind == IdentityKind.SHOPPER.value:
+        subject = say("Activate your purse")
+        body = say(
+            "Hello %(name)s,\n\nsomebody, probably you, wants to open a purse at %(wallet)s with this address. To "
+            "activate it, open this page within two days:\n\n%(link)s\n\nIf it was not you, do nothing: no purse is "
+            "opened.",
+            **values,
+        )
+    else:
+        subject = say("You are invited to %(wallet)s", wallet=wallet_name)
+        body = say(
+            "Hello %(name)s,\n\nyou are invited to sign in at %(wallet)s. To choose how, open this page within two "
+            "days:\n\n%(link)s",
+            **values,
+        )
+    return Letter(recipient=identity.identifier, subject=subject, body=body)
+
+
+def already_known(identity: Any, *, origin: str, wallet_name: str) -> Letter:
+    """To somebody who signs up with an address that has a purse: the page says the same either way."""
+    say = _speaker(identity.locale)
+    return Letter(
+        recipient=identity.identifier,
+        subject=say("You have a purse already"),
+        body=say(
+            "Hello %(name)s,\n\nsomebody, probably you, wanted to open a purse at %(wallet)s with this address. You "
+            "have one already; sign in, or choose a new PIN, here:\n\n%(link)s",
+            name=identity.name,
+            wallet=wallet_name,
+            link=f"{origin}/sign-in",
+        ),
+    )
+
+
+def checkout_paid(row: Any, shopper: Any, *, balance: Money) -> Iterator[Letter]:
+    """To shopper and merchant: it is paid. Not to who wants no such mail."""
+    if shopper.receipts_by_mail:
+        say = _speaker(shopper.locale)
+        paid = languages.money(_amount(row), shopper.locale)
+        yield Letter(
+            recipient=shopper.email,
+            subject=say("Paid: %(amount)s to %(merchant)s", amount=paid, merchant=row["legal_name"]),
+            body=say(
+                "Hello %(name)s,\n\nyou paid %(amount)s to %(merchant)s for: %(description)s (order %(order)s).\n\n"
+                "Your purse now holds %(balance)s.",
+                name=shopper.name,
+                amount=paid,
+                merchant=row["legal_name"],
+                description=row["description"],
+                order=row["order_id"],
+                balance=languages.money(balance, shopper.locale),
+            ),
+        )
+    yield from _to_merchant(
+        row,
+        "Paid: %(amount)s, order %(order)s",
+        "Order %(order)s (%(description)s) was paid: %(amount)s.",
+    )
+
+
+def checkout_unpaid(row: Any, shopper: Any, *, state: CheckoutState) -> Iterator[Letter]:
+    """To the merchant, and to the shopper if known: it was not paid, and nothing was taken."""
+    cancelled = state is CheckoutState.CANCELLED
+    if shopper is not None and shopper.receipts_by_mail:
+        say = _speaker(shopper.locale)
+        yield Letter(
+            recipient=shopper.email,
+            subject=say("Not paid: order %(order)s at %(merchant)s", order=row["order_id"], merchant=row["legal_name"]),
+            body=say(
+                "Hello %(name)s,\n\norder %(order)s (%(description)s) at %(merchant)s was cancelled. Nothing was "
+                "taken from your purse.",
+                name=shopper.name,
+                order=row["order_id"],
+                description=row["description"],
+                merchant=row["legal_name"],
+            ),
+        )
+    if cancelled:
+        said = "Order %(order)s (%(description)s) over %(amount)s was cancelled by the shopper. Nothing was taken."
+    else:
+        said = "Order %(order)s (%(description)s) over %(amount)s was not paid in time. Nothing was taken."
+    yield from _to_merchant(row, "Not paid: %(amount)s, order %(order)s", said)
+
+
+def _to_merchant(row: Any, subject: str, body: str) -> Iterator[Letter]:
+    if not row["sales_by_mail"]:
+        return
+    locale = languages.chosen(row["locale"])
+    values = {
+        "amount": languages.money(_amount(row), locale),
+        "order": row["order_id"],
+        "description": row["description"],
+    }
+    say = _speaker(locale)
+    yield Letter(recipient=row["merchant_email"], subject=say(subject, **values), body=say(body, **values))
+
+
+def _amount(row: Any) -> Money:
+    return Money(row["amount_micros"], row["currency"])
+
+
+def _speaker(locale: str) -> "functools.partial[str]":
+    return functools.partial(languages.translate, locale)

@@ -1,0 +1,260 @@
+"""Mail: letters written in the transaction that did the deed, sent by the scheduler afterwards.
+
+Invariant: nothing is sent for what was rolled back, and what was committed is tried until it is delivered or has
+failed for good. A letter is claimed before it is sent, so two schedulers send it once. Only a crash between sending
+and noting it repeats a letter, under the same Message-ID, by which mail programs tell that they have it. Once it is
+done with, its text is forgotten: it may hold a link that signs somebody in.
+"""
+
+import datetime as dt
+import ipaddress
+import re
+import smtplib
+import ssl
+from dataclasses import dataclass, field
+from email import policy
+from email.message import EmailMessage
+from email.utils import format_datetime
+from enum import StrEnum
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection, Row
+
+from wallet.db import Database
+from wallet.ids import new_id
+from wallet.page_models import DeliveryState, mails
+
+# After the first try, the second, …; after the try that follows the last of these, a letter has failed.
+_WAITS = tuple(dt.timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720))
+TRIES = len(_WAITS) + 1
+# How long a claim keeps other schedulers away: longer than it takes to send one batch.
+_CLAIM = dt.timedelta(minutes=15)
+_BATCH = 20
+_SECONDS = 20
+_LONGEST_SUBJECT = 200
+_LONGEST_FAILURE = 200
+# One addr-spec as RFC 5322 has it, without what could add a second address, a comment or a header.
+_ADDRESS = re.compile(r"[^\x00-\x20\x7f-\xa0@,;:<>()\[\]\\\"]+@[^\x00-\x20\x7f-\xa0@,;:<>()\[\]\\\"]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Security(StrEnum):
+    """How the connection is protected; ``none`` only to this machine."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpAccount:
+    """Where mail is handed in, as whom, and the address it comes from."""
+
+    host: str
+    port: int
+    security: Security
+    sender: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def smtp_account(url: str, sender: str) -> SmtpAccount:
+    """The account that ``smtp://user:password@host:587`` or ``smtps://…`` names; percent-encoding is undone.
+
+    Raises ValueError with what is wanted.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(_URL_WANTED) from None
+    if parts.scheme not in ("smtp", "smtps") or not host or parts.path or parts.query or parts.fragment or port == 0:
+        raise ValueError(_URL_WANTED)
+    if (parts.username is None) != (parts.password is None):
+        raise ValueError(_URL_WANTED)
+    security = Security.TLS if parts.scheme == "smtps" else Security.NONE if _is_loopback(host) else Security.STARTTLS
+    return SmtpAccount(
+        host=host,
+        port=port or {"smtp": 587, "smtps": 465}[parts.scheme],
+        security=security,
+        sender=sender,
+        user=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+    )
+
+
+_URL_WANTED = "is an address such as smtp://user:password@host:587 or smtps://user:password@host"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` is one mail address and nothing else."""
+    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
+
+
+def put(conn: Connection, *, recipient: str, subject: str, body: str, at: dt.datetime) -> None:
+    """Queue a plain-text letter in this transaction.
+
+    The subject becomes one line (nothing in it begins another header) that fits its column. Raises ValueError for
+    a recipient that is not one address.
+    """
+    if not is_address(recipient):
+        raise ValueError("a recipient is one mail address")
+    conn.execute(
+        mails.insert().values(
+            id=new_id(),
+            recipient=recipient,
+            subject=_CONTROL.sub(" ", subject)[:_LONGEST_SUBJECT],
+            body=body,
+            state=DeliveryState.PENDING.value,
+            next_at=at,
+            created_at=at,
+        )
+    )
+
+
+def deliver(database: Database, post: SmtpAccount, *, at: dt.datetime) -> int:
+    """Send what is due, one batch over one connection; answers how many letters were sent.
+
+    A server that cannot be reached counts as a try of one letter; the others wait for the next call.
+    """
+    sent = 0
+    server: smtplib.SMTP | None = None
+    try:
+        for mail_id, attempts in _due(database, at):
+            letter = _claim(database, mail_id, attempts, at)
+            if letter is None:
+                continue
+            try:
+                server = server or _connect(post)
+                server.send_message(_message(letter, post.sender, at))
+            except (OSError, ValueError) as error:
+                _note_failure(database, letter, error, at)
+                if server is None or _is_disconnected(error):
+                    break
+                continue
+            _note(database, letter, state=DeliveryState.DELIVERED, failure=None)
+            sent += 1
+    finally:
+        if server is not None:
+            server.close()
+    return sent
+
+
+# --- private -----------------------------------------------------------------------------------------------
+
+
+def _due(database: Database, at: dt.datetime) -> list[tuple[object, int]]:
+    waiting = mails.c.state == DeliveryState.PENDING.value
+    with database.read() as conn:
+        rows = conn.execute(
+            select(mails.c.id, mails.c.attempts)
+            .where(waiting, mails.c.next_at <= at)
+            .order_by(mails.c.next_at)
+            .limit(_BATCH)
+        )
+        return [(row.id, row.attempts) for row in rows]
+
+
+def _claim(database: Database, mail_id: object, attempts: int, at: dt.datetime) -> Row[tuple[object, ...]] | None:
+    """The letter with this try counted, or None when somebody else has it."""
+    with database.write() as conn:
+        return conn.execute(
+            mails.update()
+            .where(
+                mails.c.id == mail_id,
+                mails.c.state == DeliveryState.PENDING.value,
+                mails.c.attempts == attempts,
+                mails.c.next_at <= at,
+            )
+            .values(attempts=attempts + 1, next_at=at + _CLAIM)
+            .returning(*mails.c)
+        ).one_or_none()
+
+
+def _connect(post: SmtpAccount) -> smtplib.SMTP:
+    context = ssl.create_default_context()
+    server: smtplib.SMTP
+    if post.security is Security.TLS:
+        server = smtplib.SMTP_SSL(post.host, post.port, timeout=_SECONDS, context=context)
+    else:
+        server = smtplib.SMTP(post.host, post.port, timeout=_SECONDS)
+    try:
+        if post.security is Security.STARTTLS:
+            server.starttls(context=context)  # raises where the server does not offer it
+        if post.user is not None:
+            server.login(post.user, post.password or "")
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _message(letter: Row[tuple[object, ...]], sender: str, at: dt.datetime) -> EmailMessage:
+    message = EmailMessage(policy.SMTP)
+    message["Message-ID"] = f"<{letter.id}@{sender.rpartition('@')[2]}>"
+    message["Date"] = format_datetime(at)
+    message["From"] = sender
+    message["To"] = letter.recipient
+    message["Subject"] = letter.subject
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday greeting comes back
+    message.set_content(letter.body)
+    return message
+
+
+def _note_failure(database: Database, letter: Row[tuple[object, ...]], error: Exception, at: dt.datetime) -> None:
+    if letter.attempts >= TRIES or _is_final(error):
+        _note(database, letter, state=DeliveryState.FAILED, failure=_reason(error))
+    else:
+        next_at = at + _WAITS[letter.attempts - 1]
+        _note(database, letter, state=DeliveryState.PENDING, failure=_reason(error), next_at=next_at)
+
+
+def _is_disconnected(error: Exception) -> bool:
+    lost = isinstance(error, smtplib.SMTPServerDisconnected)
+    return lost or not isinstance(error, smtplib.SMTPException | ValueError)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether no try can help: a letter that cannot be written as mail, or a 5xx (RFC 5321 section 4.2.1)."""
+    if isinstance(error, ValueError):
+        return True
+    if not isinstance(error, smtplib.SMTPRecipientsRefused):
+        return False
+    return all(500 <= code < 600 for code, _ in error.recipients.values())
+
+
+def _reason(error: Exception) -> str:
+    """One line for the operator. What servers answer may quote the recipient, never our password."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        text = "; ".join(f"{code} {_text(said)}" for code, said in error.recipients.values())
+    elif isinstance(error, smtplib.SMTPResponseException):
+        text = f"{error.smtp_code} {_text(error.smtp_error)}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return _CONTROL.sub(" ", text)[:_LONGEST_FAILURE]
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+
+
+def _note(
+    database: Database,
+    letter: Row[tuple[object, ...]],
+    *,
+    state: DeliveryState,
+    failure: str | None,
+    next_at: dt.datetime | None = None,
+) -> None:
+    values: dict[str, object] = {"state": state.value, "failure": failure}
+    values |= {"body": ""} if next_at is None else {"next_at": next_at}
+    with database.write() as conn:
+        conn.execute(mails.update().where(mails.c.id == letter.id, mails.c.attempts == letter.attempts).values(values))

@@ -1,0 +1,91 @@
+"""A merchant's people: who may sign in for it, invited by a colleague, and gone when a colleague says so.
+
+Invariant: everything here names the merchant, so that nobody reaches into another's team; whoever is invited chooses
+their own passphrase by a link in their own mail; and nobody ends their own access, so that somebody is always left.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection, Row
+
+from wallet import identities as identity_room
+from wallet import letters, mail
+from wallet.errors import AlreadyExists, IdentityNotFound, ValidationFailed
+from wallet.page_models import IdentityKind, LinkPurpose, identities, passkeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """Who is invited, and the wallet's origin and name for the letter."""
+
+    email: str
+    name: str
+    locale: str
+    origin: str
+    wallet_name: str
+
+
+def listing(conn: Connection, merchant_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
+    """Who may sign in for the merchant, or is invited to, in the order they came."""
+    mine = (identities.c.merchant_id == merchant_id) & identities.c.ended_at.is_(None)
+    return conn.execute(select(identities).where(mine).order_by(identities.c.id)).all()
+
+
+def invite(conn: Connection, merchant_id: UUID, invitation: Invitation, *, at: dt.datetime) -> UUID:
+    """Write to somebody with a link by which they choose a passphrase and are in; answers their id.
+
+    Inviting again sends a new link. Raises `AlreadyExists` for who is in already, or signs in for another merchant.
+    """
+    known = identity_room.find_by_identifier(conn, IdentityKind.MERCHANT, invitation.email)
+    if known is None:
+        identity_id = identity_room.add(
+            conn,
+            IdentityKind.MERCHANT,
+            identifier=invitation.email,
+            name=invitation.name,
+            locale=invitation.locale,
+            at=at,
+            merchant_id=merchant_id,
+        )
+    else:
+        identity_id = known.id
+        _let_back(conn, merchant_id, identity_id, at)
+    token = identity_room.new_link(conn, identity_id, LinkPurpose.ACTIVATE, at=at)
+    letter = letters.link(
+        identity_room.find(conn, identity_id),
+        LinkPurpose.ACTIVATE,
+        token,
+        origin=invitation.origin,
+        wallet_name=invitation.wallet_name,
+    )
+    mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+    return identity_id
+
+
+def end(conn: Connection, merchant_id: UUID, identity_id: UUID, *, by: UUID, at: dt.datetime) -> None:
+    """Let a colleague sign in no more, at once. Raises `IdentityNotFound`, or `ValidationFailed` for oneself."""
+    mine = (identities.c.id == identity_id) & (identities.c.merchant_id == merchant_id)
+    if conn.execute(select(identities.c.id).where(mine)).one_or_none() is None:
+        raise IdentityNotFound
+    if identity_id == by:
+        raise ValidationFailed("Nobody ends their own access; a colleague can.")
+    identity_room.end(conn, identity_id, at=at)
+
+
+def _let_back(conn: Connection, merchant_id: UUID, identity_id: UUID, at: dt.datetime) -> None:
+    """Somebody who never came or was ended may be invited anew, and then begins without what they had."""
+    waiting = identities.c.activated_at.is_(None) | identities.c.ended_at.is_not(None)
+    back = conn.execute(
+        identities.update()
+        .where(identities.c.id == identity_id, identities.c.merchant_id == merchant_id, waiting)
+        .values(ended_at=None, activated_at=None, pin_hash=None, failures=0, locked_until=None, totp_number=None)
+        .returning(identities.c.id)
+    ).one_or_none()
+    if back is None:
+        raise AlreadyExists("Somebody signs in with this identifier already.")
+    theirs = (passkeys.c.identity_id == identity_id) & passkeys.c.revoked_at.is_(None)
+    conn.execute(passkeys.update().where(theirs).values(revoked_at=at))

@@ -1,0 +1,104 @@
+"""Ways to top up: which this wallet offers, which of them can fetch the money by themselves, and how.
+
+Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses`). Fetching the same one again is
+the same act, so whoever was killed before it could note that it fetched may do it again.
+"""
+
+import json
+import os
+from pathlib import Path
+from uuid import UUID
+
+import segno
+from sqlalchemy import select
+from sqlalchemy.engine import Connection, Row
+
+from wallet.errors import NotFound, TopUpMethodUnavailable
+from wallet.ids import new_id
+from wallet.models import TopUpMethod, top_ups
+from wallet.money import Money
+from wallet.settings import Settings
+
+# The largest amount of a SEPA credit transfer, and so of its QR code (EPC069-12 section 2).
+_LARGEST_EPC_MICROS = 999_999_999_990_000
+
+
+def offered(method: TopUpMethod, settings: Settings) -> None:
+    """Raise `TopUpMethodUnavailable` unless this wallet is set up for ``method``."""
+    available = {
+        TopUpMethod.BANK_TRANSFER: settings.bank_iban is not None,
+        TopUpMethod.SANDBOX: settings.sandbox_folder is not None,
+        TopUpMethod.CARD: False,
+    }
+    if not available[method]:
+        raise TopUpMethodUnavailable
+
+
+def find(conn: Connection, purse_id: UUID, top_up_id: UUID) -> Row[tuple[object, ...]]:
+    """One announced top-up of the purse, or `NotFound`."""
+    row = conn.execute(select(top_ups).where(top_ups.c.id == top_up_id, top_ups.c.purse_id == purse_id)).one_or_none()
+    if row is None:
+        raise NotFound("No such top-up.")
+    return row
+
+
+def pulls(method: TopUpMethod, settings: Settings) -> bool:
+    """Whether this wallet can fetch money by ``method`` while its shopper sleeps; a bank transfer has to be sent."""
+    return method is TopUpMethod.SANDBOX and settings.sandbox_folder is not None
+
+
+def pull(method: TopUpMethod, settings: Settings, *, top_up_id: UUID, amount: Money, reference: str) -> None:
+    """Fetch the money of an announced top-up; a second time changes nothing.
+
+    Raises `TopUpMethodUnavailable` unless `pulls`.
+    """
+    if method is not TopUpMethod.SANDBOX or settings.sandbox_folder is None:
+        raise TopUpMethodUnavailable
+    drop_pay_in_order(settings.sandbox_folder, top_up_id=top_up_id, amount=amount, reference=reference)
+
+
+def epc_of(amount: Money, reference: str, settings: Settings) -> str | None:
+    """The text of the QR code that fills in the transfer to this wallet, or None where there is no such code."""
+    if settings.bank_iban is None or amount.currency != "EUR" or amount.micros > _LARGEST_EPC_MICROS:
+        return None
+    return epc_text(amount, reference, name=settings.operator_name, iban=settings.bank_iban, bic=settings.bank_bic)
+
+
+def epc_text(amount: Money, reference: str, *, name: str, iban: str, bic: str | None) -> str:
+    """The text of a QR code that fills in a SEPA transfer form (EPC069-12 version 002): UTF-8, eleven lines."""
+    lines = ["BCD", "002", "1", "SCT", bic or "", name, iban, f"EUR{amount}", "", reference]
+    return "\n".join(lines)
+
+
+def epc_qr(text: str) -> segno.QRCode:
+    """The QR code of `epc_text` (EPC069-12 section 3): error correction M, at most version 13, byte mode."""
+    return segno.make_qr(text, error="m", boost_error=False, encoding="utf-8", mode="byte")
+
+
+def drop_pay_in_order(folder: Path, *, top_up_id: UUID, amount: Money, reference: str) -> None:
+    """Ask the sandbox bank to send the money of a top-up; it books an order's id once."""
+    order = {
+        "id": str(top_up_id),
+        "amount": str(amount),
+        "currency": amount.currency,
+        "name": "Sandbox shopper",
+        "reference": reference,
+    }
+    _put(folder / "orders", f"{top_up_id}.json", json.dumps(order).encode())
+
+
+def _put(directory: Path, name: str, body: bytes) -> None:
+    """A whole file or none, on the disk when this returns; written twice it is the same file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    # A name of its own, because two replays may write at once; hidden, because the bank reads what it can see.
+    beside = directory / f".{name}.{new_id()}"
+    with beside.open("xb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(directory / name)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,583 @@
+"""Webhooks: merchants' servers are told what happened, signed, until they have heard it (standardwebhooks.com).
+
+Invariant: an event is written in the transaction that did the deed, and its bytes never change: every try, and every
+replay, sends the same payload under the same ``webhook-id``. A delivery is claimed before it is sent, so two
+schedulers send it once; a crash between sending and noting sends it again, which the id lets the merchant see.
+What a merchant names as its address never makes this wallet talk to a machine of its own network.
+"""
+
+import base64
+import datetime as dt
+import hmac
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Row
+
+from wallet.clock import rfc3339
+from wallet.db import Database
+from wallet.errors import AlreadyExists, ValidationFailed, WebhookNotFound
+from wallet.ids import new_id
+from wallet.keys import Keyring
+from wallet.models import merchants
+from wallet.page_models import (
+    DeliveryState,
+    webhook_attempts,
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_events,
+)
+
+MAX_ENDPOINTS = 10
+MAX_URL_CHARS = 2_000
+TIMEOUT_SECONDS = 10
+# After the first try, the second, …: the schedule that standardwebhooks.com proposes. Then the delivery has failed.
+_WAITS = tuple(
+    dt.timedelta(seconds=seconds) for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+)
+TRIES = len(_WAITS) + 1
+# How long a claim keeps other schedulers away: longer than all that one of them sends at once can take.
+_CLAIM = dt.timedelta(minutes=5)
+_AT_ONCE = 8
+_PER_ENDPOINT = 10
+_LONGEST_FAILURE = 200
+_SECRET_PREFIX = "whsec_"
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+# IPv6 addresses through which a gateway may reach any IPv4 address (RFC 6052, RFC 8215).
+_TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+
+
+class EventType(StrEnum):
+    """What merchants are told. The names are promises and never change."""
+
+    CHECKOUT_PAID = "checkout.paid"
+    CHECKOUT_CANCELLED = "checkout.cancelled"
+    CHECKOUT_EXPIRED = "checkout.expired"
+    VOUCHER_UNDONE = "voucher.undone"
+    PAYOUT_BOOKED = "payout.booked"
+    PAYOUT_RETURNED = "payout.returned"
+    PAYOUT_REJECTED = "payout.rejected"
+    PING = "ping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How one endpoint heard, or did not hear, of an event. ``attempts`` are rows of `webhook_attempts`."""
+
+    endpoint_id: UUID
+    url: str
+    state: DeliveryState
+    next_at: dt.datetime | None
+    attempts: Sequence[Row[tuple[object, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened, and who was told."""
+
+    id: UUID
+    type: str
+    payload: bytes
+    occurred_at: dt.datetime
+    deliveries: Sequence[Delivery]
+
+
+# --- endpoints ---------------------------------------------------------------------------------------------
+
+
+def register(
+    conn: Connection, merchant_id: UUID, url: str, at: dt.datetime, *, allow_loopback: bool = False
+) -> Row[tuple[object, ...]]:
+    """Tell this address of the merchant's events from now on; answers its row.
+
+    Raises `ValidationFailed` for what is not an https address (with ``allow_loopback`` also http to this machine)
+    or for too many, and `AlreadyExists`.
+    """
+    if (wrong := _wrong_with(url, allow_loopback=allow_loopback)) is not None:
+        raise ValidationFailed(errors={"url": [wrong]})
+    # One at a time for each merchant, so that two at once are counted; purchases do not wait for it.
+    conn.execute(select(merchants.c.id).where(merchants.c.id == merchant_id).with_for_update(key_share=True))
+    existing = listing(conn, merchant_id)
+    if any(endpoint.url == url for endpoint in existing):
+        raise AlreadyExists("There is an endpoint with this address already.")
+    if len(existing) >= MAX_ENDPOINTS:
+        raise ValidationFailed(errors={"url": [f"A merchant has at most {MAX_ENDPOINTS} endpoints."]})
+    return conn.execute(
+        webhook_endpoints.insert()
+        .values(id=new_id(), merchant_id=merchant_id, url=url, secret_number=1, created_at=at)
+        .returning(*webhook_endpoints.c)
+    ).one()
+
+
+def listing(conn: Connection, merchant_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
+    """The merchant's endpoints, oldest first."""
+    mine = (webhook_endpoints.c.merchant_id == merchant_id) & webhook_endpoints.c.removed_at.is_(None)
+    return conn.execute(select(webhook_endpoints).where(mine).order_by(webhook_endpoints.c.id)).all()
+
+
+def remove(conn: Connection, merchant_id: UUID, endpoint_id: UUID, at: dt.datetime) -> None:
+    """Send nothing more there, not even what waits to be sent again. Raises `WebhookNotFound`."""
+    _change(conn, merchant_id, endpoint_id, removed_at=at)
+    _give_up(conn, endpoint_id)
+
+
+def rotate_secret(conn: Connection, merchant_id: UUID, endpoint_id: UUID) -> Row[tuple[object, ...]]:
+    """A new secret. Until the next rotation what is sent is signed with both. Raises `WebhookNotFound`."""
+    return _change(conn, merchant_id, endpoint_id, secret_number=webhook_endpoints.c.secret_number + 1)
+
+
+def secret(keyring: Keyring, endpoint: Row[tuple[object, ...]]) -> str:
+    """The endpoint's secret, as merchants configure it: ``whsec_`` and 32 bytes in base64."""
+    return _SECRET_PREFIX + base64.b64encode(_key(keyring, endpoint.id, endpoint.secret_number)).decode("ascii")
+
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+def emit(
+    conn: Connection, merchant_id: UUID, event_type: str, data: Mapping[str, object], *, at: dt.datetime
+) -> UUID | None:
+    """Queue an event for each of the merchant's endpoints, in this transaction; answers its id.
+
+    ``data`` is what JSON can say without numbers that are not whole. A merchant without endpoints has no events.
+    """
+    return _emit(conn, merchant_id, EventType(event_type), data, listing(conn, merchant_id), at)
+
+
+def ping(conn: Connection, merchant_id: UUID, endpoint_id: UUID, *, at: dt.datetime) -> UUID:
+    """Queue an event that says nothing but that it arrived, for one endpoint. Raises `WebhookNotFound`."""
+    endpoint = [each for each in listing(conn, merchant_id) if each.id == endpoint_id]
+    event_id = _emit(conn, merchant_id, EventType.PING, {"endpoint_id": str(endpoint_id)}, endpoint, at)
+    if event_id is None:
+        raise WebhookNotFound
+    return event_id
+
+
+def replay(conn: Connection, merchant_id: UUID, event_id: UUID, at: dt.datetime) -> None:
+    """Queue an event again, under its id, for every endpoint there is now. Raises `WebhookNotFound`."""
+    find(conn, merchant_id, event_id)
+    for endpoint in listing(conn, merchant_id):
+        insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+        anew = {"state": DeliveryState.PENDING.value, "attempts": 0, "next_at": at}
+        conn.execute(
+            insert(webhook_deliveries)
+            .values(id=new_id(), event_id=event_id, endpoint_id=endpoint.id, **anew)
+            .on_conflict_do_update(index_elements=["event_id", "endpoint_id"], set_=anew)
+        )
+
+
+def find(conn: Connection, merchant_id: UUID, event_id: UUID) -> Event:
+    """One of the merchant's events. Raises `WebhookNotFound`."""
+    mine = (webhook_events.c.id == event_id) & (webhook_events.c.merchant_id == merchant_id)
+    found = _told(conn, conn.execute(select(webhook_events).where(mine)).all())
+    if not found:
+        raise WebhookNotFound
+    return found[0]
+
+
+def history(conn: Connection, merchant_id: UUID, before: UUID | None, limit: int) -> Sequence[Event]:
+    """The merchant's events with every try to deliver them, newest first, from below event ``before``."""
+    query = select(webhook_events).where(webhook_events.c.merchant_id == merchant_id)
+    if before is not None:
+        query = query.where(webhook_events.c.id < before)
+    return _told(conn, conn.execute(query.order_by(webhook_events.c.id.desc()).limit(limit)).all())
+
+
+# --- delivering --------------------------------------------------------------------------------------------
+
+
+def deliver(database: Database, keyring: Keyring, *, at: dt.datetime, allow_loopback: bool) -> int:
+    """Send what is due, to several endpoints at once and to each one after the other; answers how many arrived.
+
+    An endpoint that fails is left in peace until the next call, so that it holds nobody else up.
+    """
+    due: defaultdict[UUID, list[tuple[UUID, int]]] = defaultdict(list)
+    with database.read() as conn:
+        for row in conn.execute(_due(at)):
+            due[row.endpoint_id].append((row.id, row.attempts))
+
+    def to_one_endpoint(deliveries: list[tuple[UUID, int]]) -> int:
+        arrived = 0
+        for delivery_id, attempts in deliveries:
+            claimed = _claim(database, delivery_id, attempts, at)
+            if claimed is None:
+                continue
+            if not _attempt(database, keyring, claimed, at, allow_loopback=allow_loopback):
+                break
+            arrived += 1
+        return arrived
+
+    if not due:
+        return 0
+    with ThreadPoolExecutor(min(_AT_ONCE, len(due))) as senders:
+        return sum(senders.map(to_one_endpoint, due.values()))
+
+
+# --- private -----------------------------------------------------------------------------------------------
+
+
+def _wrong_with(url: str, *, allow_loopback: bool) -> str | None:
+    """Why this is not an address to deliver to, for people; None for one that is."""
+    wanted = "An address such as https://shop.example/webhooks: https, without user name and fragment."
+    if not url.isascii() or not url.isprintable() or " " in url or len(url) > MAX_URL_CHARS:
+        return wanted
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return wanted
+    if not host or port == 0 or parts.username is not None or "#" in url:
+        return wanted
+    if parts.scheme == "http" and host in _LOOPBACK_NAMES and allow_loopback:
+        return None
+    return None if parts.scheme == "https" else wanted
+
+
+def _change(conn: Connection, merchant_id: UUID, endpoint_id: UUID, **columns: object) -> Row[tuple[object, ...]]:
+    changed = conn.execute(
+        webhook_endpoints.update()
+        .where(
+            webhook_endpoints.c.id == endpoint_id,
+            webhook_endpoints.c.merchant_id == merchant_id,
+            webhook_endpoints.c.removed_at.is_(None),
+        )
+        .values(columns)
+        .returning(*webhook_endpoints.c)
+    ).one_or_none()
+    if changed is None:
+        raise WebhookNotFound
+    return changed
+
+
+def _give_up(conn: Connection, endpoint_id: UUID) -> None:
+    conn.execute(
+        webhook_deliveries.update()
+        .where(
+            webhook_deliveries.c.endpoint_id == endpoint_id,
+            webhook_deliveries.c.state == DeliveryState.PENDING.value,
+        )
+        .values(state=DeliveryState.FAILED.value)
+    )
+
+
+def _key(keyring: Keyring, endpoint_id: UUID, number: int) -> bytes:
+    return keyring.derive("webhook", endpoint_id, number)
+
+
+def _emit(
+    conn: Connection,
+    merchant_id: UUID,
+    event_type: EventType,
+    data: Mapping[str, object],
+    endpoints: Sequence[Row[tuple[object, ...]]],
+    at: dt.datetime,
+) -> UUID | None:
+    if not endpoints:
+        return None
+    event_id = new_id()
+    said = {"type": event_type.value, "timestamp": rfc3339(at), "data": data}
+    conn.execute(
+        webhook_events.insert().values(
+            id=event_id,
+            merchant_id=merchant_id,
+            type=event_type.value,
+            payload=json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(),
+            occurred_at=at,
+        )
+    )
+    conn.execute(
+        webhook_deliveries.insert(),
+        [
+            {
+                "id": new_id(),
+                "event_id": event_id,
+                "endpoint_id": endpoint.id,
+                "state": DeliveryState.PENDING.value,
+                "next_at": at,
+            }
+            for endpoint in endpoints
+        ],
+    )
+    return event_id
+
+
+def _told(conn: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> Sequence[Event]:
+    attempts: defaultdict[UUID, list[Row[tuple[object, ...]]]] = defaultdict(list)
+    deliveries: defaultdict[UUID, list[Delivery]] = defaultdict(list)
+    these = webhook_deliveries.c.event_id.in_([row.id for row in rows])
+    for row in conn.execute(
+        select(webhook_attempts)
+        .join(webhook_deliveries, webhook_deliveries.c.id == webhook_attempts.c.delivery_id)
+        .where(these)
+        .order_by(webhook_attempts.c.id)
+    ):
+        attempts[row.delivery_id].append(row)
+    for row in conn.execute(
+        select(webhook_deliveries, webhook_endpoints.c.url)
+        .join(webhook_endpoints, webhook_endpoints.c.id == webhook_deliveries.c.endpoint_id)
+        .where(these)
+        .order_by(webhook_deliveries.c.id)
+    ):
+        state = DeliveryState(row.state)
+        deliveries[row.event_id].append(
+            Delivery(
+                endpoint_id=row.endpoint_id,
+                url=row.url,
+                state=state,
+                next_at=row.next_at if state is DeliveryState.PENDING else None,
+                attempts=attempts[row.id],
+            )
+        )
+    return [
+        Event(
+            id=row.id,
+            type=row.type,
+            payload=row.payload,
+            occurred_at=row.occurred_at,
+            deliveries=deliveries[row.id],
+        )
+        for row in rows
+    ]
+
+
+# --- private: one try --------------------------------------------------------------------------------------
+
+
+def _due(at: dt.datetime) -> Select[tuple[UUID, UUID, int]]:
+    """What is due, oldest first, and not so much for any endpoint that the others would wait for it."""
+    place = func.row_number().over(
+        partition_by=webhook_deliveries.c.endpoint_id,
+        order_by=(webhook_deliveries.c.next_at, webhook_deliveries.c.id),
+    )
+    waiting = (
+        select(
+            webhook_deliveries.c.id,
+            webhook_deliveries.c.endpoint_id,
+            webhook_deliveries.c.attempts,
+            place.label("place"),
+        )
+        .where(webhook_deliveries.c.state == DeliveryState.PENDING.value, webhook_deliveries.c.next_at <= at)
+        .subquery()
+    )
+    return (
+        select(waiting.c.id, waiting.c.endpoint_id, waiting.c.attempts)
+        .where(waiting.c.place <= _PER_ENDPOINT)
+        .order_by(waiting.c.place, waiting.c.id)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claimed:
+    """A delivery that is this scheduler's for a while."""
+
+    id: UUID
+    attempts: int
+    endpoint_id: UUID
+    url: str
+    secret_number: int
+    event_id: UUID
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What the merchant's server answered, or why there was no answer."""
+
+    status: int | None
+    failure: str | None
+    milliseconds: int
+
+    @property
+    def arrived(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def _claim(database: Database, delivery_id: UUID, attempts: int, at: dt.datetime) -> _Claimed | None:
+    """The delivery with this try counted, or None when somebody else has it or its endpoint is gone."""
+    with database.write() as conn:
+        claimed = conn.execute(
+            webhook_deliveries.update()
+            .where(
+                webhook_deliveries.c.id == delivery_id,
+                webhook_deliveries.c.state == DeliveryState.PENDING.value,
+                webhook_deliveries.c.attempts == attempts,
+                webhook_deliveries.c.next_at <= at,
+            )
+            .values(attempts=attempts + 1, next_at=at + _CLAIM)
+            .returning(webhook_deliveries.c.event_id, webhook_deliveries.c.endpoint_id)
+        ).one_or_none()
+        if claimed is None:
+            return None
+        endpoint = conn.execute(select(webhook_endpoints).where(webhook_endpoints.c.id == claimed.endpoint_id)).one()
+        if endpoint.removed_at is not None:  # removed while the event was written
+            _give_up(conn, endpoint.id)
+            return None
+        payload = conn.execute(
+            select(webhook_events.c.payload).where(webhook_events.c.id == claimed.event_id)
+        ).scalar_one()
+    return _Claimed(
+        id=delivery_id,
+        attempts=attempts + 1,
+        endpoint_id=endpoint.id,
+        url=endpoint.url,
+        secret_number=endpoint.secret_number,
+        event_id=claimed.event_id,
+        payload=payload,
+    )
+
+
+def _attempt(
+    database: Database, keyring: Keyring, delivery: _Claimed, at: dt.datetime, *, allow_loopback: bool
+) -> bool:
+    """Send once and note what came of it; answers whether it arrived."""
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "Obole-Webhooks/1",
+        **_signed(keyring, delivery, at),
+    }
+    outcome = _post(delivery.url, delivery.payload, headers, allow_loopback=allow_loopback)
+    if outcome.arrived:
+        values: dict[str, object] = {"state": DeliveryState.DELIVERED.value}
+    elif delivery.attempts >= TRIES:
+        values = {"state": DeliveryState.FAILED.value}
+    else:
+        values = {"next_at": at + _WAITS[delivery.attempts - 1]}
+    with database.write() as conn:
+        conn.execute(
+            webhook_attempts.insert().values(
+                id=new_id(),
+                delivery_id=delivery.id,
+                attempted_at=at,
+                status=outcome.status,
+                failure=outcome.failure,
+                milliseconds=outcome.milliseconds,
+            )
+        )
+        conn.execute(
+            webhook_deliveries.update()
+            .where(
+                webhook_deliveries.c.id == delivery.id,
+                webhook_deliveries.c.attempts == delivery.attempts,
+                webhook_deliveries.c.state == DeliveryState.PENDING.value,
+            )
+            .values(values)
+        )
+        if outcome.status == http.HTTPStatus.GONE:
+            # The merchant's way to say: no more (standardwebhooks.com, "Event delivery").
+            gone = (webhook_endpoints.c.id == delivery.endpoint_id) & webhook_endpoints.c.removed_at.is_(None)
+            conn.execute(webhook_endpoints.update().where(gone).values(removed_at=at))
+            _give_up(conn, delivery.endpoint_id)
+    return outcome.arrived
+
+
+def _signed(keyring: Keyring, delivery: _Claimed, at: dt.datetime) -> dict[str, str]:
+    """The three headers of Standard Webhooks; after a rotation there are two signatures."""
+    event_id, timestamp = str(delivery.event_id), str(int(at.timestamp()))
+    said = f"{event_id}.{timestamp}.".encode() + delivery.payload
+    signatures = [
+        base64.b64encode(hmac.digest(_key(keyring, delivery.endpoint_id, number), said, "sha256")).decode("ascii")
+        for number in range(delivery.secret_number, max(0, delivery.secret_number - 2), -1)
+    ]
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def _post(url: str, payload: bytes, headers: Mapping[str, str], *, allow_loopback: bool) -> _Outcome:
+    """POST once; a redirect is an answer like any other and is not followed."""
+    began = time.monotonic_ns()
+    status, failure = None, None
+    try:
+        if (wrong := _wrong_with(url, allow_loopback=allow_loopback)) is not None:
+            raise _Unreachable(wrong)
+        with _connected(urlsplit(url), allow_loopback=allow_loopback) as connection:
+            target = urlsplit(url)._replace(scheme="", netloc="").geturl() or "/"
+            connection.request("POST", target, payload, dict(headers))
+            status = connection.getresponse().status
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        text = str(error) if isinstance(error, _Unreachable) else f"{type(error).__name__}: {error}"
+        failure = "".join(char if char.isprintable() else " " for char in text)[:_LONGEST_FAILURE]
+    return _Outcome(status=status, failure=failure, milliseconds=(time.monotonic_ns() - began) // 1_000_000)
+
+
+class _Unreachable(OSError):
+    """We will not connect there; the text says why."""
+
+
+@contextmanager
+def _connected(parts: SplitResult, *, allow_loopback: bool) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the address that was checked: the name is resolved once, so it cannot mean another later.
+
+    However slowly the other side answers, byte by byte, it is cut off after `TIMEOUT_SECONDS`.
+    """
+    host = parts.hostname or ""
+    is_tls = parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    address = _address(host, port, allow_loopback=allow_loopback)
+    sock = socket.create_connection((address, port), timeout=TIMEOUT_SECONDS)
+    if is_tls:
+        context = ssl.create_default_context()
+        sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    cut_off = threading.Timer(TIMEOUT_SECONDS, _shut, (sock,))
+    cut_off.daemon = True
+    cut_off.start()
+    try:
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
+        kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
+        connection = kind(host, port, timeout=TIMEOUT_SECONDS)
+        connection.sock = sock
+        yield connection
+    finally:
+        cut_off.cancel()
+        sock.close()
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        # Not the TLS socket's own method: that one is not for another thread to call.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        return  # it is over already
+
+
+def _address(host: str, port: int, *, allow_loopback: bool) -> str:
+    """The first address of ``host``, when every address of it may be connected to. Raises `_Unreachable`."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise _Unreachable("The host's name has no address.") from None
+    addresses = [str(info[4][0]) for info in found]
+    if not addresses or not all(_may_reach(address, allow_loopback=allow_loopback) for address in addresses):
+        raise _Unreachable("The host's address is not a public one.")
+    return addresses[0]
+
+
+def _may_reach(text: str, *, allow_loopback: bool) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if any(address in network for network in _TRANSLATED):
+            return False
+        embedded = address.ipv4_mapped or address.sixtofour
+        if embedded is not None:
+            return _may_reach(str(embedded), allow_loopback=False)
+    if address.is_loopback:
+        return allow_loopback
+    return address.is_global and not address.is_multicast and not address.is_reserved
