@@ -11,6 +11,7 @@
 #   make demo     a day of the demo shop in one go: purchases, redemptions, the nightly run, the bank's answer
 #   make audit    recompute the books of `make run` from their rows and compare
 #   make bench    measure, against a baseline taken in the same run
+#   make screenshots   the pictures of the pages in docs/screenshots
 #   make clean    remove what these made, the demo's books included
 #
 # No activation is needed. Whatever pip reads (PIP_INDEX_URL, PIP_CERT, pip.conf, …) is respected. Arguments for
@@ -28,7 +29,7 @@ SETTINGS = var/settings.env
 
 # One recipe at a time, so that two goals do not install into one environment at once; pytest is parallel by itself.
 .NOTPARALLEL:
-.PHONY: help run test check lint format demo audit bench clean chromium
+.PHONY: help run test check lint format demo audit bench screenshots clean chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -50,6 +51,9 @@ audit: $(VENV)/run.stamp
 
 bench: $(VENV)/test.stamp
 	@$(PYTHON) -m benchmarks
+
+screenshots: $(VENV)/test.stamp chromium
+	@$(PYTHON) -m tests.browser.screenshots
 
 test: $(VENV)/test.stamp chromium
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(TESTS)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from obole_demo.client import Client, Http, Merchant, Refused, Shopper
 _PURCHASES = 300
 _TOP_UP = "50.00"
 _LOOK_SECONDS = "2"
+_OPERATOR, _EDITOR = "operator@obole.example", "odile@courrier.example"
 
 
 def serve(folder: Path, *, host: str, port: int) -> None:
@@ -184,7 +186,11 @@ def _make_town(console: Console, settings: dict[str, str], folder: Path, transpo
         buyers = town.shoppers(operator, transport, 6, origin=settings["OBOLE_ORIGIN"])
         for buyer in buyers:
             buyer.top_up(_TOP_UP, town.CURRENCY)
-    with console.status("the bank books the top-ups"):
+    with console.status("the bank books the top-ups, and letters of invitation are written"):
+        with ThreadPoolExecutor() as at_once:
+            to_operator = ("operator", "invite", _OPERATOR, "--name", "Ada")
+            to_editor = ("merchant", "invite", sellers[0].id, _EDITOR, "--name", "Odile Marchetti")
+            list(at_once.map(lambda command: _flask(settings, *command), (to_operator, to_editor)))
         town.wait_for(lambda: all(_has_money(buyer) for buyer in buyers), seconds=120, what="No top-up was booked.")
     with console.status(f"{_PURCHASES} purchases"):
         for buyer, seller, price, what in town.go_shopping(random.Random(2000), buyers, sellers, _PURCHASES):
@@ -238,6 +244,9 @@ Click:
   {origin}         the wallet: sign up, top up (the sandbox bank pays at once), pay
   http://localhost:{ports.mailbox}         the mailbox: every letter the wallet sends, with its links
   {origin}/docs    every call, to try in the browser (paste a key under "Authorize")
+
+Two letters wait in the mailbox: to {_OPERATOR}, the way into the operators' console, and to
+{_EDITOR}, the way into the newspaper's office.
 
   {_keys(folder)}   the keys of the operator, the purses and the merchants
   {folder / "logs"}         what server, scheduler, bank, shops and mailbox say

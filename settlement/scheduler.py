@@ -50,7 +50,9 @@ def build(
     jobs.add_job(settle, nightly_at, (database, bank), id="settle")
     jobs.add_job(collect, often, (database, bank), id="collect")
     jobs.add_job(lapse, often, (database,), id="lapse")
-    jobs.add_job(look_after_purses, often, (database, settings), id="purses")
+    jobs.add_job(send_alerts, often, (database,), id="alerts")
+    jobs.add_job(request_top_ups, often, (database, settings), id="top-ups")
+    jobs.add_job(advance_closings, often, (database,), id="closings")
     jobs.add_job(expire, often, (database,), id="expire")
     soon = IntervalTrigger(seconds=1, timezone=dt.UTC)
     # A merchant's server that is slow to answer keeps one of these busy, and the others hear at once all the same.
@@ -115,15 +117,19 @@ def lapse(database: Database) -> int:
             return lapsed
 
 
-def look_after_purses(database: Database, settings: Settings) -> None:
-    """Alerts of low balances, automatic top-ups, and what is to be sent out of purses that are being closed."""
-    done = {
-        "alerts": alerts.send_due(database, at=clock.now()),
-        "top_ups": automatic_top_ups.request_due(database, settings, at=clock.now()),
-        "closing": closing.advance_due(database, at=clock.now()),
-    }
-    if any(done.values()):
-        log.info("looked after purses", **done)
+def send_alerts(database: Database) -> int:
+    """Write to shoppers whose purse runs low; answers how many letters."""
+    return alerts.send_due(database, at=clock.now())
+
+
+def request_top_ups(database: Database, settings: Settings) -> int:
+    """Ask for the automatic top-ups that are due; answers how many."""
+    return automatic_top_ups.request_due(database, settings, at=clock.now())
+
+
+def advance_closings(database: Database) -> int:
+    """Send home what came back to purses that are being closed; answers how many moved."""
+    return closing.advance_due(database, at=clock.now())
 
 
 def expire(database: Database) -> int:

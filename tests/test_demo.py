@@ -1,11 +1,17 @@
 """The demo: one business day through the public interface, in little, ends with every cent where it belongs."""
 
+import socket
 from pathlib import Path
 
+from aiosmtpd.controller import Controller
 from click.testing import CliRunner
 
 from obole_demo import setup
 from obole_demo.__main__ import main
+from obole_demo.mailbox import Box, create_mailbox
+from wallet import clock, mail
+from wallet.db import Database
+from wallet.mail import smtp_account
 
 
 def test_a_small_day_reconciles_and_says_what_it_saved(tmp_path: Path) -> None:
@@ -24,3 +30,33 @@ def test_secrets_are_generated_once_and_are_the_owners_alone(tmp_path: Path) -> 
     other = setup.prepare(tmp_path / "other", origin="http://localhost:8000")
     for secret in ("OBOLE_SECRET_KEY", "OBOLE_KEY_PASSPHRASE"):
         assert other[secret] != first[secret]
+
+
+def test_the_mailbox_takes_what_the_wallet_sends_and_its_links_can_be_clicked(
+    tmp_path: Path, sqlite_database: str
+) -> None:
+    box = Box(tmp_path / "mail")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    office = Controller(box, "127.0.0.1", port)
+    office.start()
+    database = Database(sqlite_database)
+    try:
+        with database.write() as conn:
+            for subject in ("Votre porte-monnaie est prêt", "<b>Hello</b>"):
+                text = "Bonjour Zoé :\n\nhttp://localhost:8000/link/abc\n"
+                mail.put(conn, recipient="zoe@shoppers.example", subject=subject, body=text, at=clock.now())
+        post = smtp_account(f"smtp://127.0.0.1:{port}", "purse@obole.example")
+        assert mail.deliver(database, post, at=clock.now()) == 2
+    finally:
+        office.stop()
+        database.dispose()
+    pages = create_mailbox(box).test_client()
+    listed = pages.get("/").text
+    assert "Votre porte-monnaie est prêt" in listed
+    assert "&lt;b&gt;Hello&lt;/b&gt;" in listed
+    letter = pages.get(f"/letters/{box.letters()[0].name}").text
+    assert "Bonjour Zoé" in letter
+    assert '<a href="http://localhost:8000/link/abc">' in letter
+    assert pages.get("/letters/..%2Fsettings").status_code == 404

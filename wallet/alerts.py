@@ -11,7 +11,7 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
-from wallet import languages, mail
+from wallet import letters, mail
 from wallet.db import Database
 from wallet.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.models import purses, shoppers
@@ -89,24 +89,6 @@ _DUE = _alerts_where(
 _RECOVERED = _alerts_where(
     low_balance_alerts.c.sent_at.is_not(None), purses.c.balance_micros >= low_balance_alerts.c.below_micros
 )
-_SUBJECT = {
-    "en": "Your purse is running low: {balance}",
-    "fr": "Votre porte-monnaie se vide\u00a0: {balance}",
-}
-_BODY = {
-    "en": """Hello {name},
-
-there are {balance} left in your purse. You asked to be told below {below}.
-
-Sign in to your wallet to top it up, or to change this alert.
-""",
-    "fr": """Bonjour {name},
-
-il reste {balance} dans votre porte-monnaie. Vous avez demandé à être averti en dessous de {below}.
-
-Connectez-vous à votre porte-monnaie pour le recharger, ou pour changer cette alerte.
-""",
-}
 
 
 def _send(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime) -> int:
@@ -121,11 +103,10 @@ def _send(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime) -> in
         .values(sent_at=at)
     ).rowcount
     if noted and mail.is_address(row.email):  # what an operator entered is not one for certain
-        subject, body = _SUBJECT[row.locale], _BODY[row.locale]
-        said = {
-            "name": row.name,
-            "balance": languages.money(Money(row.balance_micros, row.currency), row.locale),
-            "below": languages.money(Money(row.below_micros, row.currency), row.locale),
-        }
-        mail.put(conn, recipient=row.email, subject=subject.format(**said), body=body.format(**said), at=at)
+        letter = letters.low_balance(
+            row,
+            balance=Money(row.balance_micros, row.currency),
+            below=Money(row.below_micros, row.currency),
+        )
+        mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
     return noted

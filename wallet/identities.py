@@ -98,6 +98,18 @@ def rename(conn: Connection, identity_id: UUID, *, name: str, locale: str) -> No
     conn.execute(shoppers.update().where(shoppers.c.id == mine).values(name=name, locale=locale))
 
 
+def wants_receipts(conn: Connection, identity_id: UUID) -> bool:
+    """Whether a shopper gets a letter for every checkout."""
+    query = select(shoppers.c.receipts_by_mail).join(identities, identities.c.shopper_id == shoppers.c.id)
+    return bool(conn.execute(query.where(identities.c.id == identity_id)).scalar_one_or_none())
+
+
+def want_receipts(conn: Connection, identity_id: UUID, *, wanted: bool) -> None:
+    """Write to a shopper about every checkout, or about none."""
+    mine = select(identities.c.shopper_id).where(identities.c.id == identity_id).scalar_subquery()
+    conn.execute(shoppers.update().where(shoppers.c.id == mine).values(receipts_by_mail=wanted))
+
+
 def end(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
     """Let somebody sign in no more, and end every session of theirs."""
     conn.execute(

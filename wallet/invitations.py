@@ -20,10 +20,14 @@ def send(
     origin: str,
     wallet_name: str,
     at: dt.datetime,
+    then: str = "",
 ) -> str:
-    """Write to somebody with a link for ``purpose``; answers its token. Raises `IdentityNotFound`."""
+    """Write to somebody with a link for ``purpose``; answers its token. Raises `IdentityNotFound`.
+
+    ``then`` is the path of ours they wanted when they asked: the letter may be opened in another browser.
+    """
     identity = identities.find(conn, identity_id)
     token = identities.new_link(conn, identity_id, purpose, at=at)
-    letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name)
+    letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name, then=then)
     mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
     return token

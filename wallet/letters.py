@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from wallet import languages
 from wallet.money import Money
@@ -22,10 +23,14 @@ class Letter:
     body: str
 
 
-def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet_name: str) -> Letter:
+def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet_name: str, then: str = "") -> Letter:
     """The letter with a link that activates an identity, or lets it choose a new secret."""
     say = _speaker(identity.locale)
-    values = {"name": identity.name, "wallet": wallet_name, "link": f"{origin}/link/{token}"}
+    values = {
+        "name": identity.name,
+        "wallet": wallet_name,
+        "link": f"{origin}/link/{token}{f'?next={quote(then)}' if then else ''}",
+    }
     if purpose is LinkPurpose.RESET:
         subject = say("Choose a new PIN or passphrase")
         body = say(
@@ -115,6 +120,23 @@ def checkout_unpaid(row: Any, shopper: Any, *, state: CheckoutState) -> Iterator
     else:
         said = "Order %(order)s (%(description)s) over %(amount)s was not paid in time. Nothing was taken."
     yield from _to_merchant(row, "Not paid: %(amount)s, order %(order)s", said)
+
+
+def low_balance(shopper: Any, *, balance: Money, below: Money) -> Letter:
+    """To a shopper whose purse has fallen below what they asked to be told of."""
+    say = _speaker(shopper.locale)
+    left = languages.money(balance, shopper.locale)
+    return Letter(
+        recipient=shopper.email,
+        subject=say("Your purse is running low: %(balance)s", balance=left),
+        body=say(
+            "Hello %(name)s,\n\nthere are %(balance)s left in your purse. You asked to be told below %(below)s.\n\n"
+            "Sign in to your wallet to top it up, or to change this alert.",
+            name=shopper.name,
+            balance=left,
+            below=languages.money(below, shopper.locale),
+        ),
+    )
 
 
 def _to_merchant(row: Any, subject: str, body: str) -> Iterator[Letter]:

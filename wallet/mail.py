@@ -172,7 +172,6 @@ def _claim(database: Database, mail_id: object, attempts: int, at: dt.datetime) 
                 mails.c.id == mail_id,
                 mails.c.state == DeliveryState.PENDING.value,
                 mails.c.attempts == attempts,
-                mails.c.next_at <= at,
             )
             .values(attempts=attempts + 1, next_at=at + _CLAIM)
             .returning(*mails.c)

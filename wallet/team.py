@@ -13,9 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
-from wallet import letters, mail
+from wallet import invitations
 from wallet.errors import AlreadyExists, IdentityNotFound, ValidationFailed
-from wallet.page_models import IdentityKind, LinkPurpose, identities, passkeys
+from wallet.page_models import IdentityKind, identities, passkeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +54,7 @@ def invite(conn: Connection, merchant_id: UUID, invitation: Invitation, *, at: d
     else:
         identity_id = known.id
         _let_back(conn, merchant_id, identity_id, at)
-    token = identity_room.new_link(conn, identity_id, LinkPurpose.ACTIVATE, at=at)
-    letter = letters.link(
-        identity_room.find(conn, identity_id),
-        LinkPurpose.ACTIVATE,
-        token,
-        origin=invitation.origin,
-        wallet_name=invitation.wallet_name,
-    )
-    mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+    invitations.send(conn, identity_id, origin=invitation.origin, wallet_name=invitation.wallet_name, at=at)
     return identity_id
 
 

@@ -58,8 +58,6 @@ _PER_ENDPOINT = 10
 _LONGEST_FAILURE = 200
 _SECRET_PREFIX = "whsec_"
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-# IPv6 addresses through which a gateway may reach any IPv4 address (RFC 6052, RFC 8215).
-_TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
 class EventType(StrEnum):
@@ -416,7 +414,6 @@ def _claim(database: Database, delivery_id: UUID, attempts: int, at: dt.datetime
                 webhook_deliveries.c.id == delivery_id,
                 webhook_deliveries.c.state == DeliveryState.PENDING.value,
                 webhook_deliveries.c.attempts == attempts,
-                webhook_deliveries.c.next_at <= at,
             )
             .values(attempts=attempts + 1, next_at=at + _CLAIM)
             .returning(webhook_deliveries.c.event_id, webhook_deliveries.c.endpoint_id)
@@ -573,11 +570,10 @@ def _address(host: str, port: int, *, allow_loopback: bool) -> str:
 def _may_reach(text: str, *, allow_loopback: bool) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        if any(address in network for network in _TRANSLATED):
-            return False
         embedded = address.ipv4_mapped or address.sixtofour
         if embedded is not None:
             return _may_reach(str(embedded), allow_loopback=False)
     if address.is_loopback:
         return allow_loopback
+    # Reserved takes in 64:ff9b::/96, through which a gateway may reach any IPv4 address (RFC 6052).
     return address.is_global and not address.is_multicast and not address.is_reserved

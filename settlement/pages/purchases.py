@@ -87,7 +87,7 @@ def _page(purse_id: UUID, voucher_id: UUID, refusal: OboleError | None = None) -
             payout=statements.payout_of(conn, voucher_id),
             undo_until=_undo_until(row),
             token=token,
-            qr=Markup(segno.make(token, error="l").svg_inline(scale=3)),  # noqa: S704  (segno's own SVG of our text)
+            qr=Markup(segno.make(token, error="l").svg_inline(omitsize=True)),  # noqa: S704  (segno's own SVG of our text)
             evidence=_evidence(conn, row),
             is_shop=row["resource"] is not None and row["resource"].startswith(("https://", "http://")),
             tab="history",

@@ -10,6 +10,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from sqlalchemy import select
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from tests.support import Merchant, Purse, Shop, make_settings
-from wallet import clock, identities, mail, merchants, purses
+from wallet import clock, identities, ledger, mail, merchants, purses
 from wallet.api_keys import issue
+from wallet.ledger import Posting
 from wallet.mail import smtp_account
 from wallet.merchants import Terms
-from wallet.models import KeyKind
+from wallet.models import KeyKind, Reason, top_ups, transfers
 from wallet.page_models import IdentityKind
 from wallet.purses import Limits
 
@@ -201,6 +204,20 @@ class Town:
         assert answer.status_code == 201, answer.text
         return dict(answer.json or {})
 
+    def pay_in(self) -> None:
+        """The bank books every top-up that was asked for and is not in its purse yet."""
+        with self.shop.database.write() as conn:
+            booked = select(transfers.c.reference).where(transfers.c.reason == Reason.CARD_TOP_UP.value)
+            for row in conn.execute(select(top_ups).where(top_ups.c.id.not_in(booked))).all():
+                posting = Posting(
+                    reason=Reason.CARD_TOP_UP,
+                    currency=row.currency,
+                    amount_micros=row.amount_micros,
+                    reference=row.id,
+                    purse_id=row.purse_id,
+                )
+                ledger.post(conn, posting, recorded_at=clock.now())
+
     def look_up(self, checkout: dict[str, Any], merchant: Merchant) -> dict[str, Any]:
         """The checkout as the merchant's program sees it now."""
         return dict(self.shop.get(f"/v1/checkouts/{checkout['id']}", token=merchant.token).json or {})
@@ -255,9 +272,17 @@ def database_kind() -> str:
 
 @pytest.fixture
 def town(sqlite_database: str, tmp_path: Path, chrome: Browser) -> Iterator[Town]:
+    with open_town(sqlite_database, tmp_path, chrome) as made:
+        yield made
+    assert not made.wrong, "\n".join(made.wrong)
+
+
+@contextmanager
+def open_town(database_url: str, folder: Path, chrome: Browser) -> Iterator[Town]:
+    """A wallet on a migrated database, with its servers, until the end of the block."""
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as beside:
         origin, merchant_origin = (f"http://localhost:{each.getsockname()[1]}" for each in (listening, beside))
-        settings = make_settings(tmp_path, sqlite_database, origin=origin)
+        settings = make_settings(folder, database_url, origin=origin)
         mailbox = Mailbox()
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -265,15 +290,13 @@ def town(sqlite_database: str, tmp_path: Path, chrome: Browser) -> Iterator[Town
         post.start()
         with Shop(settings) as shop:
             servers = [_serve(shop.app, listening), _serve(_merchants_site, beside)]
-            smtp = f"smtp://127.0.0.1:{port}"
-            made = Town(shop, origin, merchant_origin, mailbox, smtp, chrome)
+            made = Town(shop, origin, merchant_origin, mailbox, f"smtp://127.0.0.1:{port}", chrome)
             yield made
             for context in made.contexts:
                 context.close()
             for server in servers:
                 server.shutdown()
         post.stop()
-    assert not made.wrong, "\n".join(made.wrong)
 
 
 def _serve(app: Callable[..., Any], listening: socket.socket) -> BaseWSGIServer:

@@ -14,8 +14,8 @@ from wallet import closing
 ADA = "ada@shoppers.example"
 
 
-def signed_in(town: Town, identifier: str = ADA, **options: Any) -> Page:
-    page = town.visit("/sign-in", **options)
+def signed_in(town: Town, identifier: str = ADA, *, language: str = "en", **options: Any) -> Page:
+    page = town.visit(f"/sign-in?lang={language}", language=language, **options)
     page.locator("#identifier").fill(identifier)
     page.locator("#pin").fill(PIN)
     page.locator("#pin").press("Enter")
@@ -155,7 +155,7 @@ def test_a_closed_purse_sends_everything_home_through_the_bank(town: Town) -> No
     page.get_by_role("button", name="Close the purse for good").click()
     page.get_by_role("heading", name="is being closed").wait_for()
     created(town.shop.post(f"/v1/vouchers/{held['id']}/release", token=merchant.token, key="k"), status=200)
-    scheduler.look_after_purses(town.shop.database, town.shop.settings)
+    scheduler.advance_closings(town.shop.database)
     page.reload()
     page.get_by_role("heading", name="This purse is closed").wait_for()
     scheduler.settle(town.shop.database, nightly.bank_of(town.shop.settings))
@@ -192,8 +192,8 @@ PATHS = ("", "/history", "/top-up", "/settings", "/limits", "/members", "/device
 
 @pytest.mark.parametrize(
     ("viewport", "scheme", "language"),
-    [(PHONE, "light", "fr"), (PHONE, "dark", "en"), (DESKTOP, "dark", "fr"), (DESKTOP, "light", "en")],
-    ids=["phone-fr", "phone-dark-en", "desktop-dark-fr", "desktop-en"],
+    [(PHONE, "dark", "fr"), (DESKTOP, "light", "en")],
+    ids=["phone-dark-fr", "desktop-light-en"],
 )
 def test_everybody_can_use_every_page(town: Town, viewport: Any, scheme: str, language: str) -> None:
     purse, merchant = town.shopper("10.00"), town.merchant()

@@ -40,6 +40,13 @@ class Street:
     reader: FlaskClient
     jukebox: Flask
     passer_by: FlaskClient
+    jukebox_wallet: Wallet
+
+    @property
+    def back_to_jukebox(self) -> dict[str, str]:
+        """What a checkout of the jukebox says besides."""
+        url = f"{self.jukebox_wallet.shop}/fr/"
+        return {"mode": "on_delivery", "success_url": url, "cancel_url": url, "locale": "fr"}
 
     def pay(self, page: str) -> str:
         """Pay on the wallet's page; answers path and query of where the shopper comes back to."""
@@ -106,10 +113,11 @@ def street(tmp_path: Path, sqlite_database: str) -> Iterator[Street]:
     settings = make_settings(tmp_path, sqlite_database, origin=f"http://localhost:{port}")
     with Shop(settings) as shop, ExitStack() as servers:
         newspaper = create_newspaper(merchant(shop, paper_port, hears=False))
-        jukebox = create_jukebox(merchant(shop, jukebox_port, hears=True))
+        jukebox_wallet = merchant(shop, jukebox_port, hears=True)
+        jukebox = create_jukebox(jukebox_wallet)
         servers.enter_context(serving(shop.app, port))
         servers.enter_context(serving(jukebox, jukebox_port))
-        yield Street(shop, newspaper, newspaper.test_client(), jukebox, jukebox.test_client())
+        yield Street(shop, newspaper, newspaper.test_client(), jukebox, jukebox.test_client(), jukebox_wallet)
 
 
 def test_an_article_is_paid_delivered_and_stays_the_readers(street: Street) -> None:
@@ -134,11 +142,16 @@ def test_the_newspaper_believes_no_voucher_but_its_own_for_this_order(street: St
     back = street.pay(reader.post("/fr/articles/fontaine").location)
     song = street.pay(street.passer_by.post("/fr/songs/ode").location)
     voucher, of_the_jukebox = (each.rpartition("voucher=")[2] for each in (back, song))
+    with reader.session_transaction() as session:
+        order_id = session["orders"][-1]
+    elsewhere = street.jukebox_wallet.checkout(order_id, "0.20", "Same order, other shop", **street.back_to_jukebox)
+    of_another_shop = street.pay(elsewhere).rpartition("voucher=")[2]
     reader.post("/fr/articles/meteo")
     header, payload, signature = voucher.split(".")
     for path in (
         f"/fr/articles/meteo/paid?voucher={voucher}",
         f"/fr/articles/fontaine/paid?voucher={of_the_jukebox}",
+        f"/fr/articles/fontaine/paid?voucher={of_another_shop}",
         f"/fr/articles/fontaine/paid?voucher={header}.{payload}.{signature[::-1]}",
         "/fr/articles/fontaine/paid?voucher=nonsense",
         "/fr/articles/fontaine/paid",
@@ -192,8 +205,10 @@ def test_a_song_plays_when_the_wallet_says_so_and_once(street: Street) -> None:
     street.pay(visitor.post("/fr/songs/greensleeves").location)
     street.deliver_webhooks()
     assert visitor.get("/now.json").json == {**playing, "following": ["Greensleeves"]}
-    forged = visitor.post("/webhook", data=event.payload, headers={"webhook-id": str(event.id)})
-    assert forged.status_code == 401
+    now = str(int(clock.now().timestamp()))
+    forged = {"webhook-id": str(event.id), "webhook-timestamp": now, "webhook-signature": "v1,AAAA"}
+    assert visitor.post("/webhook", data=event.payload, headers=forged).status_code == 401
+    assert visitor.post("/webhook", data=event.payload).status_code == 401
 
 
 def test_every_song_is_a_sound(street: Street) -> None:

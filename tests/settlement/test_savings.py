@@ -13,6 +13,7 @@ def test_each_payout_is_compared_with_the_bank(books: Books) -> None:
         buy      alice bakery 3.00
         buy      alice press 9.00
         night
+        statement -bakery +bakery/MS03
         buy      alice bakery 4.00
         night
         buy      alice bakery 1.00

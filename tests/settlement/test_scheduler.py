@@ -67,7 +67,9 @@ def test_each_job_runs_once_at_a_time_and_late_rather_than_never(shop: Shop, ban
         "collect",
         "lapse",
         "catch-up",
-        "purses",
+        "alerts",
+        "top-ups",
+        "closings",
         "expire",
         "deliver webhooks",
         "deliver mail",
@@ -167,8 +169,10 @@ def test_purses_are_looked_after_alerted_topped_up_and_closed(shop: Shop) -> Non
         )  # fmt: skip
         closing.begin(conn, closed.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
     created(shop.post(f"/v1/vouchers/{held['id']}/release", token=merchant.token, key="k"), status=200)
-    for _ in range(2):
-        scheduler.look_after_purses(shop.database, shop.settings)
+    for expected in (1, 0):
+        assert scheduler.send_alerts(shop.database) == expected
+        assert scheduler.request_top_ups(shop.database, shop.settings) == expected
+        assert scheduler.advance_closings(shop.database) == expected
     with shop.database.read() as conn:
         sent = conn.execute(sa.select(withdrawals.c.amount_micros).order_by(withdrawals.c.id)).scalars().all()
         asked = conn.execute(sa.select(top_ups.c.purse_id)).scalars().all()

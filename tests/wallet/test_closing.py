@@ -38,7 +38,8 @@ def sent(scene):
 
 def is_closed(scene, purse):
     with scene.database.read() as conn:
-        return closing.find(conn, purse.id).closed_at is not None
+        found = closing.find(conn, purse.id)
+    return found is not None and found.closed_at is not None
 
 
 def test_an_untouched_purse_is_emptied_and_closed_at_once_but_for_the_part_of_a_cent(scene):

@@ -61,7 +61,7 @@ def _in_templates() -> set[str]:
             method_map=[("**.html", "jinja2"), ("**.txt", "jinja2")],
             options_map={"**.html": {"trimmed": "true"}},
         ):
-            found |= set(message) if isinstance(message, tuple) else {message}
+            found.add(message[0] if isinstance(message, tuple) else message)  # its plural stands beside it
     return found
 
 

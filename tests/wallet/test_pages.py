@@ -1,5 +1,6 @@
 """What every page keeps: its policy, its token, its language, and what it does not tell."""
 
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,10 @@ def test_files_are_kept_for_ever_under_an_address_that_changes_with_them(shop: S
     for address, kept in ((path, "immutable"), (path.replace(path.split("/")[2], "0" * 12), "no-cache")):
         with get(shop, address) as answer:
             assert (answer.status_code, kept in answer.headers["Cache-Control"]) == (200, True)
+    with get(shop, path) as whole, get(shop, path, **{"Accept-Encoding": "gzip"}) as shrunk:
+        assert shrunk.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(shrunk.data) == whole.data
+        assert len(shrunk.data) < len(whole.data)
     assert get(shop, "/static/x/../../../app.py").status_code == 404
 
 
@@ -143,7 +148,7 @@ def test_an_operator_without_a_second_factor_sees_only_how_to_get_one(shop: Shop
         identities.set_secret(conn, identity, "a passphrase of many letters", at=clock.now())
     form = {"identifier": "o@o.example", "pin": "a passphrase of many letters"}
     assert post(shop, "/console/sign-in", form).headers["Location"] == "/console"
-    assert get(shop, "/prove?next=/console").headers["Location"] == "/second-factor"
+    assert get(shop, "/console").headers["Location"] == "/second-factor"
     assert get(shop, "/second-factor").status_code == 200
 
 

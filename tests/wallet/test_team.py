@@ -7,9 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from tests.wallet.scene import Merchant, Scene
-from wallet import identities, sessions, team
+from wallet import identities, passkeys, sessions, team
 from wallet.errors import AlreadyExists, IdentityNotFound, SignInRefused, ValidationFailed
+from wallet.ids import new_id
 from wallet.page_models import IdentityKind, mails
+from wallet.page_models import passkeys as passkeys_table
 from wallet.team import Invitation
 
 PASSPHRASE = "bread before sunrise"
@@ -73,6 +75,8 @@ def test_who_is_ended_is_out_at_once_and_may_be_invited_anew(scene: Scene, baker
     come_in(scene)
     with scene.database.write() as conn:
         token = sessions.begin(conn, bea, IdentityKind.MERCHANT, label="test", at=scene.at)
+        stolen = {"credential_id": b"1", "public_key": b"2", "sign_count": 0, "label": "phone", "added_at": scene.at}
+        conn.execute(passkeys_table.insert().values(id=new_id(), identity_id=bea, **stolen))
         team.end(conn, bakery.id, bea, by=boss, at=scene.at)
         assert sessions.resume(conn, token, at=scene.at) is None
         assert [row.id for row in team.listing(conn, bakery.id)] == [boss]
@@ -80,6 +84,8 @@ def test_who_is_ended_is_out_at_once_and_may_be_invited_anew(scene: Scene, baker
         sign_in(scene)
     with scene.database.write() as conn:
         assert team.invite(conn, bakery.id, invitation(), at=scene.at) == bea
+        # What they had may be why they were ended.
+        assert passkeys.listing(conn, bea) == []
     with pytest.raises(SignInRefused):
         sign_in(scene)
     come_in(scene)

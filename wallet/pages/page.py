@@ -5,6 +5,7 @@ Invariant: nothing is loaded from elsewhere, no script or style stands in the pa
 """
 
 import functools
+import gzip
 import hashlib
 import re
 from collections.abc import Callable
@@ -41,6 +42,7 @@ AREAS = {
 }
 _TOKEN = "visit"
 _LANGUAGE = "language"
+_SHRINKS = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json"})
 _A_YEAR = 365 * 24 * 60 * 60
 
 # Counts by address and process; what guards money and PINs is counted in the database (`wallet.identities`).
@@ -178,7 +180,9 @@ def signed_in(*kinds: IdentityKind, proved: bool = False) -> Callable[[View], Vi
             found = visitor()
             if found is None or found.kind not in kinds:
                 return go(f"{AREAS[kinds[0]][0]}?{urlencode({'next': _here()})}")
-            if found.kind is IdentityKind.OPERATOR and not found.has_second_factor:
+            # What sets a second factor up is there without one.
+            lacks_one = found.kind is IdentityKind.OPERATOR and not found.has_second_factor
+            if lacks_one and request.blueprint != "sign_in":
                 return go("/second-factor")
             if proved and not found.proved_lately(clock.now()):
                 return go(f"/prove?{urlencode({'next': _here()})}")
@@ -277,6 +281,14 @@ def _file(version: str, name: str) -> Response:
     response = send_from_directory(STATIC, name, max_age=_A_YEAR)
     forever = f"public, max-age={_A_YEAR}, immutable" if version == _version(name) else "no-cache"
     response.headers["Cache-Control"] = forever
+    if response.status_code == 200 and response.mimetype in _SHRINKS:
+        # Files only, never pages: what is secret in a page could be guessed from how well it shrinks (BREACH).
+        response.headers["Vary"] = "Accept-Encoding"
+        if request.accept_encodings.quality("gzip") > 0:
+            response.close()  # the file that would have been sent as it is
+            response.direct_passthrough = False
+            response.set_data(_shrunk(name, _version(name)))
+            response.headers["Content-Encoding"] = "gzip"
     return response
 
 
@@ -319,6 +331,11 @@ def _field_errors(refusal: OboleError | None) -> dict[str, str]:
 
 def _csrf_field() -> markupsafe.Markup:
     return markupsafe.Markup('<input type="hidden" name="csrf_token" value="{}">').format(generate_csrf())
+
+
+@functools.lru_cache(maxsize=100)
+def _shrunk(name: str, _: str) -> bytes:
+    return gzip.compress((STATIC / name).read_bytes(), mtime=0)
 
 
 @functools.cache

@@ -172,7 +172,7 @@ def state_names() -> dict[str, str]:
         VoucherState.HELD.value: say("Held"),
         VoucherState.REDEEMED.value: say("Paid"),
         VoucherState.RELEASED.value: say("Given back"),
-        VoucherState.LAPSED.value: say("Lapsed"),
+        VoucherState.LAPSED.value: say("Never collected"),
     }
 
 

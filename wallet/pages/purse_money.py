@@ -16,10 +16,11 @@ from sqlalchemy.engine import Connection
 from wallet import alerts, automatic_top_ups, clock, closing, identities, purses, top_ups
 from wallet.api import top_ups as offers
 from wallet.api.context import current
-from wallet.errors import OboleError, TopUpMethodUnavailable, ValidationFailed
+from wallet.errors import OboleError, PurseClosing, TopUpMethodUnavailable, ValidationFailed
 from wallet.models import TopUpMethod
 from wallet.money import Money
 from wallet.pages import forms
+from wallet.pages.checkout import offered
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, Once, do_once, mine, show
@@ -92,7 +93,7 @@ def top_up(purse_id: UUID) -> ResponseReturnValue:
             mine(conn, purse_id),
             conn=conn,
             refusal=refusal,
-            offered=_offered(),
+            offered=offered(),
             typed=request.form,
             tab="top-up",
         )
@@ -113,7 +114,7 @@ def announced(purse_id: UUID, top_up_id: UUID) -> ResponseReturnValue:
             conn=conn,
             top_up=row,
             settings=settings,
-            qr=None if epc is None else markupsafe.Markup(top_ups.epc_qr(epc).svg_inline(scale=4)),  # noqa: S704
+            qr=None if epc is None else markupsafe.Markup(top_ups.epc_qr(epc).svg_inline(omitsize=True)),  # noqa: S704
             tab="top-up",
         )
 
@@ -228,6 +229,8 @@ def close(purse_id: UUID) -> ResponseReturnValue:
 def _announce(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
     view, method = mine(conn, purse_id), _method(typed["method"])
     top_ups.offered(method, current().settings)
+    if closing.find(conn, purse_id) is not None:
+        raise PurseClosing
     row = purses.request_top_up(conn, purse_id, Money(typed["amount"], view.currency), method, at=clock.now())
     return str(row.id)
 
@@ -252,17 +255,6 @@ def _alerts_page(purse_id: UUID, refusal: OboleError | None = None, form: str = 
             pulling=[method.value for method in TopUpMethod if top_ups.pulls(method, settings)],
             typed=request.form,
         )
-
-
-def _offered() -> list[str]:
-    found = []
-    for method in TopUpMethod:
-        try:
-            top_ups.offered(method, current().settings)
-        except TopUpMethodUnavailable:
-            continue
-        found.append(method.value)
-    return found
 
 
 def _method(word: str) -> TopUpMethod:

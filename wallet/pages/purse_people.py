@@ -59,10 +59,11 @@ class Called(Strict):
 
 
 class Profile(Strict):
-    """How somebody is called, and in which language."""
+    """How somebody is called, in which language, and whether they want a letter for every checkout."""
 
     name = Text(140, required=True)
     locale = fields.String(required=True, validate=validate.OneOf(LOCALES))
+    receipts = fields.Boolean(load_default=False)
 
 
 # --- limits ------------------------------------------------------------------------------------------------
@@ -249,6 +250,7 @@ def rename() -> ResponseReturnValue:
         typed = forms.read(Profile)
         with current().database.write() as conn:
             identities.rename(conn, who().identity_id, name=typed["name"], locale=typed["locale"])
+            identities.want_receipts(conn, who().identity_id, wanted=typed["receipts"])
     except OboleError as refusal:
         return _account_page(refusal)
     tell("That is noted.")
@@ -338,6 +340,7 @@ def _account_page(refusal: OboleError | None = None) -> ResponseReturnValue:
             "purse/account.html",
             refusal=refusal,
             found=found,
+            receipts=identities.wants_receipts(conn, found.identity_id),
             passkeys=passkeys.listing(conn, found.identity_id),
             sessions=sessions.listing(conn, found.identity_id, at=at),
         )

@@ -6,7 +6,7 @@ Invariant: no answer tells whether an address has a purse here; nobody is activa
 from typing import Any
 
 import segno
-from flask import Response, jsonify, request, session
+from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from marshmallow import fields
@@ -147,11 +147,11 @@ def link(token: str) -> ResponseReturnValue:
                 return go(AREAS[IdentityKind(identity.kind)][0])
             welcome(identity)
             tell("Welcome, %(name)s.", name=identity.name)
-            return go(session.pop("after_link", None) or AREAS[IdentityKind(identity.kind)][1])
+            return go(next_path(AREAS[IdentityKind(identity.kind)][1]))
         except OboleError as error:
             refusal = error
     is_pin = identity.kind in (IdentityKind.SHOPPER.value, IdentityKind.MEMBER.value)
-    return page("link.html", refusal=refusal, identity=identity, is_pin=is_pin)
+    return page("link.html", refusal=refusal, identity=identity, is_pin=is_pin, next=next_path(""))
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"], defaults={"area": "shopper"})
@@ -348,10 +348,7 @@ def _ask_for_purse(email: str, name: str) -> None:
                 if identity is None
                 else identity.id
             )
-            invitations.send(conn, identity_id, origin=origin, wallet_name=wallet_name, at=at)
-    wanted = next_path("")
-    if wanted:
-        session["after_link"] = wanted
+            invitations.send(conn, identity_id, origin=origin, wallet_name=wallet_name, at=at, then=next_path(""))
 
 
 def _open_first_purse(conn: Any, identity: Any) -> None:

@@ -74,4 +74,4 @@ def one_page(found: Sequence[_Item]) -> tuple[Sequence[_Item], _Item | None]:
 
 
 def _percent(basis_points: int) -> str:
-    return str(format_percent(Decimal(basis_points) / 10_000, format="#,##0.##%", locale=language()))
+    return str(format_percent(Decimal(basis_points).scaleb(-4), format="#,##0.##%", locale=language()))

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -101,7 +102,7 @@ def test_nobody_else_sees_it_and_a_member_sees_their_own(shop, alice, bakery, re
     assert reader.get(f"{path}/{theirs['id']}").status_code == 200
 
 
-def _verified(token: str, keys: list) -> dict:
+def _verified(token: str, keys: list[dict[str, str]]) -> dict[str, Any]:
     """The claims of a JWS, its signature checked without the wallet's own code."""
     header, claims, signature = token.split(".")
     kid = json.loads(_bytes(header))["kid"]

@@ -16,7 +16,7 @@ _ONCE = re.compile(r'name="once" value="([^"]+)"')
 
 
 class Reader:
-    """One browser. ``get`` and ``post`` answer what came, unless told to follow."""
+    """One browser, and the page that it got last."""
 
     def __init__(self, shop: Shop) -> None:
         self.client = shop.app.test_client()
@@ -29,11 +29,24 @@ class Reader:
         self._remember(answer)
         return answer
 
-    def post(self, path: str, *, follow: bool = True, **fields: Any) -> TestResponse:
-        """Send a form of the page that was got last."""
+    def post(self, path: str, **fields: Any) -> TestResponse:
+        """Send a form of the page that was got last, and follow to where it leads."""
+        return self._post(path, fields, follow=True)
+
+    def send(self, path: str, **fields: Any) -> TestResponse:
+        """Send a form of the page that was got last; answers the redirect itself."""
+        return self._post(path, fields, follow=False)
+
+    def ask(self, path: str) -> TestResponse:
+        """What a script of the page that was got last asks for."""
         token = _TOKEN.search(self.last)
         assert token, self.last
-        fields = {name: value for name, value in fields.items() if value is not None}
+        headers = {"X-CSRFToken": token.group(1), "Accept": "application/json", "Referer": f"{self.origin}/"}
+        return self.client.post(path, json={}, headers=headers, base_url=self.origin)
+
+    def _post(self, path: str, fields: dict[str, Any], *, follow: bool) -> TestResponse:
+        token = _TOKEN.search(self.last)
+        assert token, self.last
         answer = self.client.post(
             path,
             data={"csrf_token": token.group(1), **fields},
@@ -59,7 +72,7 @@ class Reader:
     def sign_in(self, identifier: str, pin: str = PIN) -> "Reader":
         """Sign in by typing."""
         self.get("/sign-in?lang=en")
-        answer = self.post("/sign-in", follow=False, identifier=identifier, pin=pin)
+        answer = self.send("/sign-in", identifier=identifier, pin=pin)
         assert answer.status_code == 303, self.last
         return self
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import clock, identities, members, passkeys
 from wallet.ids import new_id
 from wallet.models import shoppers
-from wallet.page_models import IdentityKind
+from wallet.page_models import IdentityKind, sessions
 from wallet.page_models import passkeys as passkey_table
+from wallet.sessions import PROOF_LASTS
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_devices_and_keys_are_removed(shop: Shop, alice: Purse, reader: Reader) 
 def test_name_language_passkeys_and_sessions_are_the_shoppers_own(shop: Shop, alice: Purse, reader: Reader) -> None:
     elsewhere, stranger = shopper_of(shop, alice), shopper_of(shop, shop.purse("1.00"))
     with shop.database.write() as conn:
-        me = identities.find_by_identifier(conn, IdentityKind.SHOPPER, "shopper1@shoppers.example")
+        me: Any = identities.find_by_identifier(conn, IdentityKind.SHOPPER, "shopper1@shoppers.example")
         passkey_id = new_id()
         conn.execute(
             passkey_table.insert().values(
@@ -120,7 +122,10 @@ def test_name_language_passkeys_and_sessions_are_the_shoppers_own(shop: Shop, al
     assert reader.last.startswith('<!doctype html>\n<html lang="fr">')
     with shop.database.read() as conn:
         letters_to = conn.execute(shoppers.select().where(shoppers.c.id == me.shopper_id)).one()
-    assert (letters_to.name, letters_to.locale) == ("Ada", "fr")
+    assert (letters_to.name, letters_to.locale, letters_to.receipts_by_mail) == ("Ada", "fr", False)
+    reader.post(path, name="Ada", locale="fr", receipts="true")
+    with shop.database.read() as conn:
+        assert identities.wants_receipts(conn, me.id)
     assert elsewhere.get(path, follow=False).status_code == 200
     reader.post(f"{path}/sessions/end-others")
     assert elsewhere.get(path, follow=False).location.startswith("/sign-in")
@@ -137,3 +142,12 @@ def test_one_session_is_ended_by_its_owner_only(shop: Shop, alice: Purse, reader
     assert stranger.post(f"{path}/sessions/{theirs.group(1)}/end").status_code == 404
     reader.post(f"{path}/sessions/{theirs.group(1)}/end")
     assert elsewhere.get(path, follow=False).location.startswith("/sign-in")
+
+
+def test_a_new_passkey_asks_for_a_proof_first(shop: Shop, alice: Purse, reader: Reader) -> None:
+    with shop.database.write() as conn:
+        conn.execute(sessions.update().values(proved_at=clock.now() - 2 * PROOF_LASTS))
+    reader.get("/purse")
+    answer = reader.ask("/passkeys/options")
+    assert (answer.status_code, answer.get_json()["code"]) == (401, "proof_needed")
+    assert reader.get("/purse/account", follow=False).location.startswith("/prove?next=")

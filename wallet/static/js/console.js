@@ -11,14 +11,15 @@ function draw(box) {
   const [day, purchases, transactions] = JSON.parse(box.dataset.labels);
   const seconds = days.dates.map((date) => Date.parse(`${date}T12:00:00Z`) / 1000);
   const bars = uPlot.paths.bars({ size: [0.7, 40] });
+  const written = new Intl.DateTimeFormat(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
   const options = {
     width: box.clientWidth,
     height: 240,
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     cursor: { drag: { x: false, y: false } },
-    scales: { y: { range: (_, __, most) => [0, Math.max(most, 4) * 1.1] } },
-    axes: [axis, axis],
+    scales: { x: { range: (_, least, most) => [least - 43_200, most + 43_200] }, y: { range: (_, __, most) => [0, Math.max(most, 4) * 1.1] } },
+    axes: [{ ...axis, values: (_, ticks) => ticks.map((at) => written.format(new Date(at * 1000))) }, axis],
     series: [
       { label: day, value: (_, at) => (at === null ? "" : new Date(at * 1000).toISOString().slice(0, 10)) },
       { label: purchases, paths: bars, fill: colour("--green"), stroke: colour("--green"), points: { show: false } },

@@ -21,7 +21,7 @@ def test_the_overview_shows_who_owns_the_money_and_what_became_of_the_purchases(
     console.settle()
     page = console.get("")
     assert "In transit €1.00" in page
-    assert "3 purchases became 1 payouts: €0.76 of bank fees saved." in page
+    assert "Bank fees saved: €0.76 (purchases: 3, payouts: 1)." in page
     raw = console.client.get("/console").get_data(as_text=True)
     found = re.search(r'data-days="([^"]+)"', raw)
     assert found

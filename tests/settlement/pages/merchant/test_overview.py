@@ -1,11 +1,14 @@
 """The first page and why something is not paid yet: what is said is what the books say."""
 
+import datetime as dt
 import json
 import re
 from html import unescape
+from typing import Any
 
 from tests.settlement.pages.merchant.conftest import Seat, sell, settle
 from tests.support import Purse, Shop
+from wallet import clock
 
 
 def test_what_is_owed_sold_and_saved(shop: Shop, bakery: Seat, press: Seat, alice: Purse) -> None:
@@ -20,12 +23,26 @@ def test_what_is_owed_sold_and_saved(shop: Shop, bakery: Seat, press: Seat, alic
     assert re.search(r"Next payout: €2\.43 on \d+ \w+ \d{4}\.", text)
     assert "Sold today €2.50 1 purchase" in text
     assert "croissants" in text
+    # What was paid out and taken as commission that day was no refund.
+    assert f"{clock.today().day} {clock.today():%B %Y} 2 €2.00 €0.00" in text
     # Two single payments at 0.38 would have been 0.76; the commission was 0.05.
     assert "saved you €0.71" in text
-    charts = [json.loads(unescape(each)) for each in re.findall(r'data-values="([^"]*)"', answer)]
-    assert charts[0]["series"][0][-2:] == ["2.00", "2.50"]
-    assert (len(charts[0]["x"]), charts[1]["series"]) == (30, [["0.76"], ["0.05"]])
+    (chart,) = charts(answer)  # one payout alone is no line
+    assert (len(chart["x"]), chart["series"][0][-2:]) == (30, ["2.00", "2.50"])
     assert "Nobody has bought anything yet." in press.text("/merchant")
+
+
+def charts(page: str) -> list[Any]:
+    """What the charts of a page show."""
+    return [json.loads(unescape(each)) for each in re.findall(r'data-values="([^"]*)"', page)]
+
+
+def test_savings_are_drawn_payout_by_payout(shop: Shop, bakery: Seat, alice: Purse) -> None:
+    for days, amounts in enumerate((["1.00", "1.00"], ["4.00"])):
+        sell(shop, alice, bakery.merchant, *amounts)
+        settle(shop, clock.today() + dt.timedelta(days=days))
+    _, saved = charts(bakery.get("/merchant").get_data(as_text=True))
+    assert saved["series"] == [["0.76", "0.38"], ["0.05", "0.10"]]
 
 
 def test_every_reason_to_wait_is_told_with_what_helps(shop: Shop, bakery: Seat, alice: Purse) -> None:

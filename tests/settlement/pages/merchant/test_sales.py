@@ -66,7 +66,12 @@ def test_a_part_is_confirmed_first_and_given_back_once(shop: Shop, bakery: Seat,
         answer = bakery.post(f"{path}/refund", amount=amount, refunded="0")
         assert "Part of this sale was refunded meanwhile." in words(answer, status=409)
     assert refunded(shop, bakery, sold) == "0.50"
-    gone_to(bakery.post(f"{path}/refund", amount="1.50", refunded="500000"))
+    # Nor to what the shop's own program refunded.
+    body = {"amount": "0.10", "currency": "EUR"}
+    created(shop.post(f"/v1/vouchers/{sold['id']}/refunds", body, token=bakery.merchant.token, key="r"))
+    answer = bakery.post(f"{path}/refund", amount="0.20", refunded="500000")
+    assert "Part of this sale was refunded meanwhile." in words(answer, status=409)
+    gone_to(bakery.post(f"{path}/refund", amount="1.40", refunded="600000"))
     assert refunded(shop, bakery, sold) == "2.00"
 
 

@@ -1,0 +1,137 @@
+"""Coming in, in a real browser: by the link in the mail, by PIN, passkey and one-time code; and being kept out."""
+
+import re
+
+import pyotp
+import pytest
+
+from tests.browser.conftest import (
+    DESKTOP,
+    PASSPHRASE,
+    PHONE,
+    PIN,
+    Town,
+    add_passkey,
+    check_accessible,
+    check_fits,
+    sign_in,
+    text_of,
+)
+
+
+def test_a_stranger_opens_a_purse_by_mail_and_pays_with_it_where_they_began(town: Town) -> None:
+    merchant = town.merchant()
+    checkout = town.checkout(merchant)
+    page = town.visit(checkout["url"], language="fr", viewport=PHONE)
+    page.get_by_role("link", name="Ouvrir un porte-monnaie").click()
+    page.get_by_label("Votre nom").fill("Zoé")
+    page.get_by_label("Adresse électronique").fill("zoe@shoppers.example")
+    page.get_by_role("button", name="Envoyez-moi le lien").click()
+    assert page.get_by_role("heading", name="Regardez votre boîte aux lettres").is_visible()
+    page.goto(town.link_in("zoe@shoppers.example"))
+    check_accessible(page)
+    check_fits(page)
+    for label, typed in (("Code secret", PIN), ("Le même code encore une fois", "111222")):
+        page.get_by_label(label, exact=True).fill(typed)
+    page.get_by_role("button", name="Enregistrer et continuer").click()
+    assert page.get_by_text("Ce n’est pas la même chose.").is_visible()
+    for label in ("Code secret", "Le même code encore une fois"):
+        page.get_by_label(label, exact=True).fill(PIN)
+    page.get_by_role("button", name="Enregistrer et continuer").click()
+    page.wait_for_url(checkout["url"])  # back where they began, with an empty purse
+    assert page.get_by_text("Votre porte-monnaie ne contient pas assez").is_visible()
+    page.get_by_role("button", name="banque d’essai").click()
+    town.pay_in()
+    page.get_by_label("Code secret", exact=True).fill(PIN)
+    page.get_by_role("button", name="Payer 0,20").click()
+    page.wait_for_url(f"{town.merchant_origin}/read?*")
+
+
+def test_a_link_works_once_and_a_letter_to_who_has_a_purse_says_so(town: Town) -> None:
+    town.shopper(email="ada@shoppers.example")
+    page = town.visit("/sign-up")
+    page.get_by_label("Your name").fill("Ada again")
+    page.get_by_label("E-mail address").fill("ada@shoppers.example")
+    page.get_by_role("button", name="Send me the link").click()
+    assert page.get_by_role("heading", name="Look into your mailbox").is_visible()
+    town.deliver()
+    assert "You have one already" in text_of(town.mailbox.to("ada@shoppers.example")[-1])
+    page.goto("/link/not-a-link-of-ours")
+    assert page.get_by_text("This link was used before, or is too old.").is_visible()
+
+
+def test_a_passkey_signs_in_without_typing_anything(town: Town) -> None:
+    town.shopper()
+    page = town.visit("/sign-in")
+    town.authenticator(page)
+    sign_in(page, "ada@shoppers.example")
+    page.wait_for_url("**/purse/**")
+    add_passkey(page)
+    page.context.clear_cookies()
+    page.goto("/sign-in")
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url("**/purse/**")
+
+
+def test_a_forgotten_pin_is_chosen_anew_by_mail_and_ends_what_was_open(town: Town) -> None:
+    town.shopper()
+    thief = town.visit("/sign-in")
+    sign_in(thief, "ada@shoppers.example")
+    thief.wait_for_url("**/purse/**")
+    page = town.visit("/forgot")
+    page.get_by_label("E-mail address").fill("ada@shoppers.example")
+    page.get_by_role("button", name="Send me a link").click()
+    page.goto(town.link_in("ada@shoppers.example"))
+    for label in ("PIN", "The same PIN again"):
+        page.get_by_label(label, exact=True).fill("385062")
+    page.get_by_role("button", name="Save and continue").click()
+    sign_in(page, "ada@shoppers.example", "385062")
+    page.wait_for_url("**/purse/**")
+    thief.goto("/purse")
+    assert "/sign-in" in thief.url
+
+
+def test_an_operator_comes_in_with_a_passphrase_and_a_code(town: Town) -> None:
+    town.operator()
+    page = town.visit("/console/sign-in")
+    sign_in(page, "ops@obole.example", PASSPHRASE, path="/console/sign-in")
+    page.wait_for_url("**/second-factor")
+    check_accessible(page)
+    codes = pyotp.TOTP(page.locator("code").inner_text())
+    page.get_by_label("The code it shows").fill(codes.now())
+    page.get_by_role("button", name="Use codes").click()
+    page.wait_for_url("**/console")
+    page.context.clear_cookies()
+    page.goto("/console/sign-in")
+    page.get_by_label("E-mail address").fill("ops@obole.example")
+    page.locator("#pin").fill(PASSPHRASE)
+    page.get_by_role("button", name=re.compile("^Sign in$")).click()  # without the code
+    assert page.get_by_role("alert").is_visible()
+    assert "/console/sign-in" in page.url
+
+
+def test_an_operator_with_a_passkey_is_not_let_in_by_the_passphrase(town: Town) -> None:
+    town.operator()
+    page = town.visit("/console/sign-in")
+    town.authenticator(page)
+    sign_in(page, "ops@obole.example", PASSPHRASE, path="/console/sign-in")
+    page.wait_for_url("**/second-factor")
+    page.get_by_role("button", name="Add a passkey").click()
+    page.wait_for_url("**/console")
+    page.context.clear_cookies()
+    sign_in(page, "ops@obole.example", PASSPHRASE, path="/console/sign-in")
+    assert page.get_by_role("alert").is_visible()
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url("**/console")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_everybody_can_use_these_pages(town: Town, language: str, scheme: str, viewport: dict[str, int]) -> None:
+    page = town.visit("/", language=language, viewport=viewport, color_scheme=scheme)
+    for path in ("/", "/sign-up", "/sign-in", "/merchant/sign-in", "/console/sign-in", "/forgot", "/nowhere"):
+        page.goto(path)
+        assert page.locator("html").get_attribute("lang") == language
+        check_accessible(page)
+        check_fits(page)
