@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from settlement.models import RunState, approvals, settlement_runs
+from wallet.db import insert_into
 from wallet.errors import IdentityNotFound, RunNotFound, RunNotWaiting
 from wallet.page_models import IdentityKind, identities
 
@@ -30,9 +30,8 @@ def approve(conn: Connection, run_id: UUID, identity_id: UUID, *, at: dt.datetim
         raise IdentityNotFound
     if state != RunState.RENDERED.value:
         raise RunNotWaiting
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     approved = conn.execute(
-        insert(approvals)
+        insert_into(conn, approvals)
         .values(run_id=run_id, identity_id=identity_id, approved_at=at)
         .on_conflict_do_nothing(index_elements=["run_id", "identity_id"])
         .returning(approvals.c.run_id)

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row, RowMapping
 
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import BusinessDateInvalid
 from wallet.models import DayState, business_days, closing_balances, transfers
 
@@ -108,10 +107,9 @@ def _balance_day(database: Database, day: Row[tuple[object, ...]]) -> int:
 
 
 def _store(conn: Connection, business_date: dt.date, batch: Sequence[RowMapping]) -> None:
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     # A run that was killed here left some rows behind; they are the same rows. RETURNING sends many in one statement.
     conn.execute(
-        insert(closing_balances)
+        insert_into(conn, closing_balances)
         .on_conflict_do_nothing(index_elements=["account_id", "business_date"])
         .returning(closing_balances.c.account_id),
         [

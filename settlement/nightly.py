@@ -12,7 +12,6 @@ from uuid import UUID
 import holidays
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from settlement import approvals, bank_files, business_day, payouts
@@ -28,7 +27,7 @@ from settlement.models import (
     statements,
 )
 from settlement.models import bank_files as bank_files_table
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ids import new_id
 from wallet.models import DayState, business_days
@@ -122,7 +121,6 @@ def run(
 
 def start(database: Database, business_date: dt.date, *, at: dt.datetime) -> Row[tuple[object, ...]]:
     """The run of a closed business day, begun if it was not. Raises `BusinessDateInvalid` for any other day."""
-    insert = sqlite.insert if database.is_sqlite else postgresql.insert
     with database.settle() as conn:
         state = conn.execute(
             select(business_days.c.state).where(business_days.c.business_date == business_date)
@@ -130,7 +128,7 @@ def start(database: Database, business_date: dt.date, *, at: dt.datetime) -> Row
         if state in (None, DayState.OPEN.value):
             raise BusinessDateInvalid("Only a closed business day can be settled.")
         conn.execute(
-            insert(settlement_runs)
+            insert_into(conn, settlement_runs)
             .values(
                 id=new_id(),
                 business_date=business_date,

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from settlement import reconciliation
 from settlement.models import refused_messages
 from settlement.reconciliation import Imported
 from settlement.xml import MAX_BYTES
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import NotFound
 from wallet.ids import new_id
 
@@ -29,9 +28,8 @@ def put(conn: Connection, *, name: str, content: bytes, reason: str, at: dt.date
 
     Of one that is longer than any message, only the beginning is kept; the file itself stays in the bank's folder.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     kept = conn.execute(
-        insert(refused_messages)
+        insert_into(conn, refused_messages)
         .values(
             id=new_id(),
             # A file's name may be any bytes; a database takes text.

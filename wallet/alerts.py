@@ -8,11 +8,10 @@ import datetime as dt
 from uuid import UUID
 
 from sqlalchemy import Select, exists, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from wallet import letters, mail
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.models import purses, shoppers
 from wallet.money import Money
@@ -33,9 +32,8 @@ def put(conn: Connection, purse_id: UUID, *, below: Money) -> None:
         raise CurrencyMismatch(f"This purse is in {currency}.")
     if below.micros <= 0:
         raise AmountInvalid("An alert is for an amount above zero.")
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     conn.execute(
-        insert(low_balance_alerts)
+        insert_into(conn, low_balance_alerts)
         .values(purse_id=purse_id, below_micros=below.micros)
         .on_conflict_do_update(index_elements=["purse_id"], set_={"below_micros": below.micros, "sent_at": None})
     )

@@ -9,12 +9,11 @@ import datetime as dt
 from uuid import UUID
 
 from sqlalchemy import Select, case, exists, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from wallet import purses as purse_room
 from wallet import top_ups as top_up_room
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import AmountInvalid, AmountNotWholeMinor, CurrencyMismatch, PurseNotFound, TopUpMethodUnavailable
 from wallet.models import PurseState, TopUpMethod, purses, top_ups
 from wallet.money import Money, is_whole_minor
@@ -59,10 +58,9 @@ def put(
         "per_month_micros": per_month.micros,
         "method": method.value,
     }
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     asked = automatic_top_ups.c.this_month_micros
     conn.execute(
-        insert(automatic_top_ups)
+        insert_into(conn, automatic_top_ups)
         .values(purse_id=purse_id, month=_month(at), this_month_micros=0, **said)
         .on_conflict_do_update(
             index_elements=["purse_id"],

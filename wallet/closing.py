@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import Select, exists, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from wallet import alerts, automatic_top_ups, ledger, purses
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
 from wallet.ids import new_id
 from wallet.ledger import Posting
@@ -36,9 +35,8 @@ def begin(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.date
     """
     view = purses.view(conn, purse_id)
     creditor_iban, name = valid_iban(iban, currency=view.currency), _name(name)
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     begun = conn.execute(
-        insert(purse_closings)
+        insert_into(conn, purse_closings)
         .values(purse_id=purse_id, creditor_name=name, creditor_iban=creditor_iban, requested_at=at)
         .on_conflict_do_nothing(index_elements=["purse_id"])
         .returning(purse_closings.c.purse_id)

@@ -22,6 +22,7 @@ import alembic.runtime.migration
 import alembic.script
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
 
 from wallet.errors import SettingsInvalid, Unavailable
@@ -115,6 +116,11 @@ class Database:
 
 _LOCK_SHARED = sa.text("SELECT pg_advisory_xact_lock_shared(:key)")
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(:key)")
+
+
+def insert_into(conn: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT in the connection's own dialect, which knows ON CONFLICT; SQLAlchemy's general one does not."""
+    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def migrate(database: Database, revision: str = "head") -> None:

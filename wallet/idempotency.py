@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import IdempotencyConflict
 from wallet.models import idempotency_keys
 
@@ -52,9 +51,8 @@ def once(
     """
     print_of_facts = fingerprint(facts)
     with database.write() as conn:
-        insert = sqlite.insert if database.is_sqlite else postgresql.insert
         claimed = conn.execute(
-            insert(idempotency_keys)
+            insert_into(conn, idempotency_keys)
             .values(owner_id=owner_id, key=key, fingerprint=print_of_facts, status=0, body=b"", recorded_at=at)
             .on_conflict_do_nothing(index_elements=["owner_id", "key"])
             .returning(idempotency_keys.c.key)

@@ -14,10 +14,9 @@ from uuid import UUID
 import nacl.exceptions
 import nacl.pwhash
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused, ValidationFailed
 from wallet.ids import new_id
 from wallet.models import shoppers
@@ -47,17 +46,16 @@ def add(
 
     A shopper with this address is the one whom an operator entered, or a new one.
     """
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     identifier, shopper_id = identifier.strip().lower(), None
     if kind is IdentityKind.SHOPPER:
         conn.execute(
-            insert(shoppers)
+            insert_into(conn, shoppers)
             .values(id=new_id(), email=identifier, name=name, locale=locale, created_at=at)
             .on_conflict_do_nothing(index_elements=["email"])
         )
         shopper_id = conn.execute(select(shoppers.c.id).where(shoppers.c.email == identifier)).scalar_one()
     added = conn.execute(
-        insert(identities)
+        insert_into(conn, identities)
         .values(
             id=new_id(),
             kind=kind.value,

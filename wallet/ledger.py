@@ -17,9 +17,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from wallet.db import insert_into
 from wallet.errors import InsufficientFunds, PurseFrozen, PurseNotFound
 from wallet.models import (
     AccountKind,
@@ -113,9 +113,8 @@ def post_all(conn: Connection, postings: Sequence[Posting], *, recorded_at: dt.d
 
 def open_account(conn: Connection, kind: AccountKind, currency: str, owner: UUID = NOBODY) -> None:
     """Make sure the account exists."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     conn.execute(
-        insert(accounts)
+        insert_into(conn, accounts)
         .values(kind=kind.value, currency=currency, owner_id=owner)
         .on_conflict_do_nothing(index_elements=["owner_id", "kind", "currency"])
     )

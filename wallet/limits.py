@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
+from wallet.db import insert_into
 from wallet.errors import CapExceeded, MerchantNotFound, PurseNotFound
 from wallet.models import merchants, purses
 from wallet.page_models import merchant_limits
@@ -49,9 +49,8 @@ def put_merchant(conn: Connection, purse_id: UUID, merchant_id: UUID, *, per_day
     known = select(merchants.c.id).where(merchants.c.id == merchant_id, merchants.c.currency == currency)
     if conn.execute(known).one_or_none() is None:
         raise MerchantNotFound
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     conn.execute(
-        insert(merchant_limits)
+        insert_into(conn, merchant_limits)
         .values(purse_id=purse_id, merchant_id=merchant_id, per_day_micros=per_day_micros)
         .on_conflict_do_update(index_elements=["purse_id", "merchant_id"], set_={"per_day_micros": per_day_micros})
     )

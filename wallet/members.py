@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
+from wallet.db import insert_into
 from wallet.errors import MemberNotFound, PurseNotFound, ValidationFailed
 from wallet.models import VoucherState, purses, shoppers, vouchers
 from wallet.page_models import IdentityKind, identities, member_caps
@@ -132,10 +132,9 @@ def _check(conn: Connection, purse_id: UUID, member_id: UUID) -> None:
 
 
 def _write_caps(conn: Connection, member_id: UUID, caps: MemberCaps) -> None:
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     values = {"per_purchase_micros": caps.per_purchase_micros, "per_day_micros": caps.per_day_micros}
     conn.execute(
-        insert(member_caps)
+        insert_into(conn, member_caps)
         .values(identity_id=member_id, **values)
         .on_conflict_do_update(index_elements=["identity_id"], set_=values)
     )

@@ -12,10 +12,10 @@ from uuid import UUID
 import schwifty
 from schwifty.exceptions import SchwiftyException
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from wallet import ledger
+from wallet.db import insert_into
 from wallet.errors import AlreadyExists, IbanInvalid, MerchantNotFound
 from wallet.ids import new_id
 from wallet.models import AccountKind, BankFeeBearer, MerchantState, merchants
@@ -65,9 +65,8 @@ def register(
 ) -> UUID:
     """Take on a merchant; answers its id. Raises `IbanInvalid`, or `AlreadyExists` for an origin and currency."""
     merchant_id = new_id()
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     registered = conn.execute(
-        insert(merchants)
+        insert_into(conn, merchants)
         .values(
             id=merchant_id,
             legal_name=legal_name,

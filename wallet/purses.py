@@ -11,10 +11,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import case, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from wallet import ledger
+from wallet.db import insert_into
 from wallet.errors import (
     AlreadyExists,
     AmountNotWholeMinor,
@@ -80,9 +80,8 @@ def open_purse(
 ) -> UUID:
     """Open a purse for the shopper with this e-mail address, who is entered if new; answers the purse's id."""
     purse_id = new_id()
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     conn.execute(
-        insert(shoppers)
+        insert_into(conn, shoppers)
         .values(id=new_id(), email=email.lower(), name=name, locale=locale, created_at=at)
         .on_conflict_do_nothing(index_elements=["email"])
     )
@@ -254,9 +253,8 @@ def add_device(
     conn: Connection, purse_id: UUID, *, public_key: bytes, label: str, at: dt.datetime
 ) -> Row[tuple[object, ...]]:
     """Let the holder of an Ed25519 key (32 bytes) sign orders for this purse; `AlreadyExists` if it may already."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     row = conn.execute(
-        insert(devices)
+        insert_into(conn, devices)
         .values(id=new_id(), purse_id=purse_id, public_key=public_key, label=label, added_at=at)
         .on_conflict_do_nothing(index_elements=["purse_id", "public_key"])
         .returning(devices)

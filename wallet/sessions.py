@@ -121,9 +121,8 @@ def end(conn: Connection, session_id: UUID, *, identity_id: UUID, at: dt.datetim
 
 def end_all(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
     """End every session of somebody's, as when they chose a new secret: another may know the old one."""
-    conn.execute(
-        sessions.update().where(sessions.c.identity_id == identity_id, sessions.c.ended_at.is_(None)).values(ended_at=at)
-    )
+    open_ones = (sessions.c.identity_id == identity_id) & sessions.c.ended_at.is_(None)
+    conn.execute(sessions.update().where(open_ones).values(ended_at=at))
 
 
 _HAS_PASSKEY = (

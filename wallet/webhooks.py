@@ -26,11 +26,10 @@ from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from wallet.clock import rfc3339
-from wallet.db import Database
+from wallet.db import Database, insert_into
 from wallet.errors import AlreadyExists, ValidationFailed, WebhookNotFound
 from wallet.ids import new_id
 from wallet.keys import Keyring
@@ -170,10 +169,9 @@ def replay(conn: Connection, merchant_id: UUID, event_id: UUID, at: dt.datetime)
     """Queue an event again, under its id, for every endpoint there is now. Raises `WebhookNotFound`."""
     find(conn, merchant_id, event_id)
     for endpoint in listing(conn, merchant_id):
-        insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
         anew = {"state": DeliveryState.PENDING.value, "attempts": 0, "next_at": at}
         conn.execute(
-            insert(webhook_deliveries)
+            insert_into(conn, webhook_deliveries)
             .values(id=new_id(), event_id=event_id, endpoint_id=endpoint.id, **anew)
             .on_conflict_do_update(index_elements=["event_id", "endpoint_id"], set_=anew)
         )

@@ -6,6 +6,7 @@ only after the wallet's key was rotated).
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from flask import Response
 from sqlalchemy.engine import Row
@@ -44,6 +45,25 @@ def signed_file(obole: Obole, payout: Row[Any]) -> Response:
     with obole.database.read() as conn:
         claims = statements.claims(conn, payout, origin=obole.issuer.origin)
     return _file(obole.keyring.sign(statements.STATEMENT_TYPE, claims), JOSE, payout, "jws")
+
+
+def proof(obole: Obole, payout: Row[Any], voucher_id: UUID) -> dict[str, Any]:
+    """The lines about a voucher with their proofs, and the root that they lead to, signed; or `VoucherNotFound`."""
+    with obole.database.read() as conn:
+        proven = statements.proofs(conn, payout, voucher_id)
+        claims = statements.root_claims(conn, payout, origin=obole.issuer.origin)
+    return {
+        "root": obole.keyring.sign(statements.ROOT_TYPE, claims),
+        "lines": [
+            {
+                "leaf": each.leaf.decode(),
+                "index": each.proof.index,
+                "size": each.proof.size,
+                "path": [beside.hex() for beside in each.proof.path],
+            }
+            for each in proven
+        ],
+    }
 
 
 def _streamed(database: Database, payout: Row[Any], bank_fee_micros: int) -> Iterator[str]:

@@ -137,20 +137,7 @@ def get_proof(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[st
     with obole.database.read() as conn:
         voucher = vouchers.find(conn, query["voucher"], owner_id=caller.owner_id)
         payout = statements.find(conn, payout_id, merchant_id=voucher["merchant_id"])
-        proven = statements.proofs(conn, payout, voucher["id"])
-        claims = statements.root_claims(conn, payout, origin=obole.issuer.origin)
-    return {
-        "root": obole.keyring.sign(statements.ROOT_TYPE, claims),
-        "lines": [
-            {
-                "leaf": each.leaf.decode(),
-                "index": each.proof.index,
-                "size": each.proof.size,
-                "path": [beside.hex() for beside in each.proof.path],
-            }
-            for each in proven
-        ],
-    }
+    return documents.proof(obole, payout, voucher["id"])
 
 
 @operation(

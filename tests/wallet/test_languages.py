@@ -95,7 +95,11 @@ def test_what_is_filled_in_is_the_same_in_both_languages() -> None:
 
 
 _PLACES = re.compile(r"%\(\w+\)s|\{\w+\}")
-SAME_IN_FRENCH = {"PIN", "IBAN", "Notifications", "QR code", "Date", "Passkey", "CSV", "PDF"}
+SAME_IN_FRENCH = {"PIN", "IBAN", "Notifications", "QR code", "Date", "Passkey", "CSV", "PDF"} | {
+    "Commission",
+    "Pages",
+    "Webhooks",
+}
 
 
 def _all(text: object) -> list[str]:

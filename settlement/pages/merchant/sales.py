@@ -8,16 +8,17 @@ import datetime as dt
 from typing import Any
 from uuid import UUID
 
-from flask import request
+from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection, Row
 
 from settlement import statements
+from settlement.api import documents
 from settlement.pages.merchant.seat import PAGE, beyond, blueprint, merchant, one_page, ours, show
 from wallet import clock, redemptions, sales, vouchers
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.errors import IdempotencyConflict, OboleError, RefundExceedsCaptured, ValidationFailed
+from wallet.errors import IdempotencyConflict, OboleError, PayoutNotFound, RefundExceedsCaptured, ValidationFailed
 from wallet.idempotency import once
 from wallet.money import Money
 from wallet.pages import forms
@@ -70,6 +71,21 @@ def listing() -> ResponseReturnValue:
 def sale(voucher_id: UUID) -> ResponseReturnValue:
     """One sale: what became of it, what went back, and the payout that paid it."""
     return _shown(voucher_id)
+
+
+@blueprint.get("/merchant/sales/<uuid:voucher_id>/proof")
+@ours
+def proof(voucher_id: UUID) -> Response:
+    """The proof that the sale is in its payout, to keep (docs/api.md says how to check it)."""
+    obole, row = current(), merchant()
+    with obole.database.read() as conn:
+        sales.find(conn, obole.keyring, row.id, voucher_id)
+        payout = statements.payout_of(conn, voucher_id)
+    if payout is None:
+        raise PayoutNotFound("This sale is in no payout yet.")
+    response = jsonify(documents.proof(obole, payout, voucher_id))
+    response.headers["Content-Disposition"] = f'attachment; filename="proof-{voucher_id}.json"'
+    return response
 
 
 @blueprint.get("/merchant/sales/<uuid:voucher_id>/refund")

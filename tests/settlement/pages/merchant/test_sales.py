@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.settlement.pages.merchant.conftest import Seat, gone_to, sell, words
+from tests.settlement.pages.merchant.conftest import Seat, gone_to, sell, settle, words
 from tests.support import Purse, Shop, created
 
 
@@ -97,6 +97,20 @@ def test_a_hold_is_taken_or_given_back(shop: Shop, bakery: Seat, alice: Purse) -
     assert "released €0.00" in bakery.text(paths[1])
     assert "back in the purse" in words(bakery.post(f"{paths[1]}/redeem"), status=409)
     assert "refund it instead" in words(bakery.post(f"{paths[0]}/release"), status=409)
+
+
+def test_a_sale_comes_with_the_proof_that_it_was_paid_out(
+    shop: Shop, bakery: Seat, press: Seat, sold: dict[str, Any]
+) -> None:
+    path = f"/merchant/sales/{sold['id']}/proof"
+    assert bakery.get(path).status_code == 404
+    settle(shop)
+    payout = created(shop.get("/v1/payouts", token=bakery.merchant.token), status=200)["items"][0]["id"]
+    query = {"voucher": sold["id"]}
+    proof = created(shop.get(f"/v1/payouts/{payout}/proof", token=bakery.merchant.token, **query), status=200)
+    assert bakery.get(path).get_json() == proof
+    assert press.get(path).status_code == 404
+    assert path in bakery.get(f"/merchant/sales/{sold['id']}").get_data(as_text=True)
 
 
 def test_another_merchants_sale_is_not_there(
