@@ -100,16 +100,7 @@ def purchase_count(conn: Connection, payout: Row[tuple[object, ...]]) -> int:
 
 def payout_of(conn: Connection, voucher_id: UUID) -> Row[tuple[object, ...]] | None:
     """The payout that a redeemed voucher is in now: if one came back, the one that paid it again. None before."""
-    redeemed = conn.execute(
-        select(accounts.c.owner_id, transfers.c.business_date)
-        .join(accounts, accounts.c.id == transfers.c.credit_account_id)
-        .where(
-            transfers.c.reference == voucher_id,
-            transfers.c.reason == Reason.REDEEM.value,
-            accounts.c.kind == AccountKind.PAYABLE.value,
-        )
-    ).one_or_none()
-    payout = None if redeemed is None else _covering(conn, redeemed.owner_id, redeemed.business_date)
+    payout = _first_payout_of(conn, voucher_id)
     while payout is not None and payout.state in (
         TransactionState.REJECTED.value,
         TransactionState.RETURNED.value,
@@ -201,14 +192,21 @@ def root_claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: st
     }
 
 
-def proofs(conn: Connection, payout: Row[tuple[object, ...]], voucher_id: UUID) -> list[Proven]:
-    """The payout's lines about a voucher (its redemption, its refunds), each with its proof; or `VoucherNotFound`."""
-    listed = list(lines(conn, payout))
-    leaves = [leaf(payout, number, line) for number, line in enumerate(listed, start=1)]
-    about = [index for index, line in enumerate(listed) if line.voucher_id == voucher_id]
-    if not about:
-        raise VoucherNotFound("That voucher is not in this payout.")
-    return [Proven(leaf=leaves[index], proof=merkle.proof(leaves, index)) for index in about]
+def proofs(
+    conn: Connection, payout: Row[tuple[object, ...]], voucher_id: UUID
+) -> tuple[Row[tuple[object, ...]], list[Proven]]:
+    """The payout's lines about a voucher (its redemption, its refunds), each with its proof; and that payout.
+
+    Where the payout pays again what came back from an earlier one, it is the one whose statement lists the voucher.
+    Raises `VoucherNotFound`.
+    """
+    found = _proofs(conn, payout, voucher_id)
+    if not found:
+        paid_by, first = payout_of(conn, voucher_id), _first_payout_of(conn, voucher_id)
+        if paid_by is None or first is None or paid_by.id != payout.id:
+            raise VoucherNotFound("That voucher is not in this payout.")
+        payout, found = first, _proofs(conn, first, voucher_id)
+    return payout, found
 
 
 def leaf(payout: Row[tuple[object, ...]], number: int, line: Row[tuple[object, ...]]) -> bytes:
@@ -247,6 +245,26 @@ def lines(
     # Closed even when whoever reads stops half way: on PostgreSQL it is a cursor of the server.
     with conn.execution_options(yield_per=500).execute(query if limit is None else query.limit(limit)) as rows:
         yield from rows
+
+
+def _proofs(conn: Connection, payout: Row[tuple[object, ...]], voucher_id: UUID) -> list[Proven]:
+    listed = list(lines(conn, payout))
+    leaves = [leaf(payout, number, line) for number, line in enumerate(listed, start=1)]
+    about = [index for index, line in enumerate(listed) if line.voucher_id == voucher_id]
+    return [Proven(leaf=leaves[index], proof=merkle.proof(leaves, index)) for index in about]
+
+
+def _first_payout_of(conn: Connection, voucher_id: UUID) -> Row[tuple[object, ...]] | None:
+    redeemed = conn.execute(
+        select(accounts.c.owner_id, transfers.c.business_date)
+        .join(accounts, accounts.c.id == transfers.c.credit_account_id)
+        .where(
+            transfers.c.reference == voucher_id,
+            transfers.c.reason == Reason.REDEEM.value,
+            accounts.c.kind == AccountKind.PAYABLE.value,
+        )
+    ).one_or_none()
+    return None if redeemed is None else _covering(conn, redeemed.owner_id, redeemed.business_date)
 
 
 def _covering(conn: Connection, merchant_id: UUID, business_date: object) -> Row[tuple[object, ...]] | None:

@@ -45,12 +45,12 @@ CONFIG = Config.from_dict(
 
 
 # The first part of the path, so that no single test takes long.
-GROUPS = ("merchants", "purses", "vouchers", "redemptions", "settlement", "payouts", "webhook")
+GROUPS = ("merchants", "purses", "vouchers", "redemptions", "settlement", "payouts", "webhook", "checkouts")
 # No schema can make up what a bank says.
 NEVER_ACCEPTED = {"POST /v1/settlement/statements"}
 # A point on the curve, a host's numbers, a cursor's signature, a time to come, the operator's own limit; what is an
 # address, and how many a merchant may have.
-BEYOND_SCHEMAS = {"public_key", "cnf.jwk", "origin", "cursor", "valid_until", "hold_seconds", "url"}
+BEYOND_SCHEMAS = {"public_key", "cnf.jwk", "origin", "cursor", "valid_until", "hold_seconds", "url", "success_url", "cancel_url"}
 
 
 class Scene:
@@ -72,6 +72,8 @@ class Scene:
         with shop.database.write() as conn:
             self.endpoint = webhooks.register(conn, self.merchant.id, "https://shop.example/first", clock.now())
             self.event_id = webhooks.ping(conn, self.merchant.id, self.endpoint.id, at=clock.now())
+        asked = {"amount": "1.00", "currency": "EUR", "order_id": "1", "description": "x"}
+        self.checkout = created(shop.post("/v1/checkouts", asked, token=self.merchant.token, key="checkout"))
         self.tokens = {
             "operator": shop.operator,
             "merchant": self.merchant.token,
@@ -90,6 +92,7 @@ class Scene:
             "message_id": self.run["files"][0]["message_id"],
             "endpoint_id": str(self.endpoint.id),
             "event_id": str(self.event_id),
+            "checkout_id": self.checkout["id"],
         }
         if method == "DELETE":
             owner = f"/v1/merchants/{self.merchant.id}" if "merchants" in path else f"/v1/purses/{self.purse.id}"

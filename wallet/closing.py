@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import Select, exists, false, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import alerts, automatic_top_ups, ledger, purses
@@ -101,6 +101,7 @@ _HOLDS = exists().where(vouchers.c.purse_id == purse_table.c.id, vouchers.c.stat
 def _due(currencies: Iterable[str]) -> Select[tuple[object, ...]]:
     """The purses being closed with something to send and somewhere to send it, or with nothing left to wait for."""
     has_some = or_(
+        false(),  # before there is any currency
         *(
             (purse_table.c.currency == currency) & (purse_table.c.balance_micros >= minor_unit_micros(currency))
             for currency in currencies

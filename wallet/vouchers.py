@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, case, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import ledger
+from wallet import ledger, webhooks
 from wallet.api_keys import NO_CAPS, Caps
 from wallet.db import Database
 from wallet.errors import (
@@ -297,6 +297,8 @@ def undo(
     ).one_or_none()
     if undone is not None:
         ledger.post(conn, _back_to_purse(Reason.RELEASE, row), recorded_at=at)
+        # The merchant may hold the token and believe its signature: tell it that the money is gone.
+        webhooks.emit(conn, row["merchant_id"], "voucher.undone", {"voucher_id": str(voucher_id)}, at=at)
     elif row["state"] != VoucherState.RELEASED.value:
         raise UndoTooLate
     return find(conn, voucher_id, owner_id=purse_id)

@@ -50,7 +50,7 @@ def signed_file(obole: Obole, payout: Row[Any]) -> Response:
 def proof(obole: Obole, payout: Row[Any], voucher_id: UUID) -> dict[str, Any]:
     """The lines about a voucher with their proofs, and the root that they lead to, signed; or `VoucherNotFound`."""
     with obole.database.read() as conn:
-        proven = statements.proofs(conn, payout, voucher_id)
+        payout, proven = statements.proofs(conn, payout, voucher_id)
         claims = statements.root_claims(conn, payout, origin=obole.issuer.origin)
     return {
         "root": obole.keyring.sign(statements.ROOT_TYPE, claims),

@@ -2,13 +2,18 @@
 
 import csv
 import io
+import json
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy.engine import Row
 
-from settlement import statements
+from settlement import merkle, statements
 from tests.books import Books
-from wallet.errors import PayoutNotFound
+from tests.support import ORIGIN
+from wallet.errors import PayoutNotFound, VoucherNotFound
 from wallet.ids import new_id
 
 PAID = """
@@ -71,6 +76,40 @@ def test_the_payout_of_a_voucher_is_the_one_that_pays_it_in_the_end(books: Books
     assert payout_of(books, "v1") == ("booked", "2026-11-25")
     with books.database.read() as conn:
         assert statements.payout_of(conn, new_id()) is None
+
+
+def test_what_is_proven_is_the_statement_that_lists_the_voucher(books: Books) -> None:
+    books.run("""
+        merchant bakery
+        top_up   alice 9.00
+        buy      alice bakery 1.00 v1
+        night
+        statement -bakery +bakery/MS03
+        buy      alice bakery 2.00 v2
+        refund   bakery v1 0.40
+        night
+    """)
+    with books.database.read() as conn:
+        second, first = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
+
+        def proven(payout: Row[Any], voucher: str) -> tuple[UUID, list[str]]:
+            found, lines = statements.proofs(conn, payout, books.ids[voucher])
+            root = bytes.fromhex(statements.root_claims(conn, found, origin=ORIGIN)["merkle_root"])
+            assert all(merkle.verify(line.leaf, line.proof, root) for line in lines)
+            return found.id, [json.loads(line.leaf)["kind"] for line in lines]
+
+        assert proven(first, "v1") == (first.id, ["redeem"])
+        assert proven(second, "v1") == (second.id, ["refund"])
+        assert proven(second, "v2") == (second.id, ["redeem"])
+        for payout, voucher in ((first, "v2"), (first, "bakery")):
+            with pytest.raises(VoucherNotFound):
+                proven(payout, voucher)
+    books.run("statement -bakery +bakery/MS03\n night")
+    with books.database.read() as conn:
+        third = statements.listing(conn, books.ids["bakery"], before=None, limit=1)[0]
+        # It pays both again, and lists neither: only that their payouts came back.
+        assert proven(third, "v1") == (first.id, ["redeem"])
+        assert proven(third, "v2") == (second.id, ["redeem"])
 
 
 def test_somebody_elses_payout_is_not_there(books: Books) -> None:

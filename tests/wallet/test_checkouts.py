@@ -290,6 +290,7 @@ def test_a_purchase_is_undone_soon_and_before_it_is_redeemed(scene: Scene) -> No
     for _ in range(2):  # undoing it again changes nothing
         undo(first.id)
     assert scene.balance() == "9.60"
+    assert [told for kind, told in scene.events() if kind == "voucher.undone"] == [{"voucher_id": str(first.id)}]
     with pytest.raises(UndoTooLate):
         undo(second.id)
     with pytest.raises(UndoTooLate):

@@ -147,3 +147,7 @@ def test_an_empty_purse_is_closed_at_once_and_one_that_owes_when_it_has_paid(sce
     scene.at += DAY
     assert (advance(scene), is_closed(scene, postpaid)) == (1, True)
     assert sent(scene) == [("0.50", SHOPPER_IBAN)]
+
+
+def test_before_there_is_any_currency_nothing_is_due(db):
+    assert closing.advance_due(db, at=NOON) == 0
