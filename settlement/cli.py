@@ -340,8 +340,10 @@ def _scheduler(every: int) -> None:
 @_says_no
 def _operator_add(label: str) -> None:
     """Make an operator's key and print it: it is shown once."""
+    at = clock.now()
     with current().database.write() as conn:
-        _, token = api_keys.issue(conn, KeyKind.OPERATOR, owner_id=None, label=label, at=clock.now())
+        key_id, token = api_keys.issue(conn, KeyKind.OPERATOR, owner_id=None, label=label, at=at)
+        _note_action(conn, "operator_key_made", key_id, label, at)
     click.echo(token)
 
 
@@ -365,10 +367,7 @@ def _operator_invite(email: str, name: str, locale: str) -> None:
         token = invitations.send(
             conn, operator_id, origin=obole.settings.origin, wallet_name=obole.settings.operator_name, at=at
         )
-        subject = str(operator_id)
-        actions.record(
-            conn, who="command line", identity_id=None, action="operator_invited", subject=subject, detail=email, at=at
-        )
+        _note_action(conn, "operator_invited", operator_id, email, at)
     click.echo(f"{obole.settings.origin}/link/{token}")
 
 
@@ -388,8 +387,10 @@ def _operator_list(as_json: bool) -> None:
 @_says_no
 def _operator_revoke(key_id: UUID) -> None:
     """End an operator's key at once."""
+    at = clock.now()
     with current().database.write() as conn:
-        api_keys.revoke(conn, key_id, owner_id=key_id, at=clock.now())
+        api_keys.revoke(conn, key_id, owner_id=key_id, at=at)
+        _note_action(conn, "operator_key_revoked", key_id, "", at)
 
 
 @keys.command("list")
@@ -406,7 +407,11 @@ def _keys_list(as_json: bool) -> None:
 @_says_no
 def _keys_rotate() -> None:
     """Make a new signing key; vouchers of the old ones stay good for as long as they live."""
-    click.echo(current().keyring.rotate(now=clock.now()))
+    at = clock.now()
+    kid = current().keyring.rotate(now=at)
+    with current().database.write() as conn:
+        _note_action(conn, "key_rotated", kid, "", at)
+    click.echo(kid)
 
 
 @merchant.command("add")
@@ -436,9 +441,11 @@ def _merchant_add(
             "terms": {"minimum_payout": minimum_payout, **terms},
         },
     )
+    at = clock.now()
     with current().database.write() as conn:
-        merchant_id = merchants.register(conn, **body, at=clock.now())
-        _, token = api_keys.issue(conn, KeyKind.MERCHANT, owner_id=merchant_id, label="first", at=clock.now())
+        merchant_id = merchants.register(conn, **body, at=at)
+        _, token = api_keys.issue(conn, KeyKind.MERCHANT, owner_id=merchant_id, label="first", at=at)
+        _note_action(conn, "merchant_registered", merchant_id, legal_name, at)
     _say(False, id=str(merchant_id), key=token)
 
 
@@ -457,6 +464,7 @@ def _merchant_invite(merchant_id: UUID, email: str, name: str, locale: str) -> N
     with obole.database.write() as conn:
         merchants.find(conn, merchant_id)
         team.invite(conn, merchant_id, invitation, at=clock.now())
+        _note_action(conn, "merchant_person_invited", merchant_id, email, clock.now())
 
 
 @merchant.command("list")
@@ -476,6 +484,7 @@ def _merchant_suspend(merchant_id: UUID) -> None:
     """Let nobody buy from a merchant; what it was promised it may still redeem, and is paid."""
     with current().database.write() as conn:
         merchants.set_state(conn, merchant_id, MerchantState.SUSPENDED)
+        _note_action(conn, "merchant_suspended", merchant_id, "", clock.now())
 
 
 @merchant.command("resume")
@@ -485,6 +494,7 @@ def _merchant_resume(merchant_id: UUID) -> None:
     """Let shoppers buy from a suspended merchant again."""
     with current().database.write() as conn:
         merchants.set_state(conn, merchant_id, MerchantState.ACTIVE)
+        _note_action(conn, "merchant_resumed", merchant_id, "", clock.now())
 
 
 @merchant.command("iban")
@@ -495,6 +505,7 @@ def _merchant_iban(merchant_id: UUID, iban: str) -> None:
     """Change where a merchant is paid. Payouts that its old account refused go out with the next run."""
     with current().database.write() as conn:
         merchants.change_iban(conn, merchant_id, iban)
+        _note_action(conn, "merchant_iban_changed", merchant_id, f"to {iban}", clock.now())
 
 
 @purse.command("open")
@@ -539,6 +550,7 @@ def _purse_freeze(purse_id: UUID) -> None:
     """Stop paying from a purse, at once."""
     with current().database.write() as conn:
         purses.freeze(conn, purse_id)
+        _note_action(conn, "purse_frozen", purse_id, "", clock.now())
 
 
 @purse.command("unfreeze")
@@ -548,12 +560,13 @@ def _purse_unfreeze(purse_id: UUID) -> None:
     """Let a purse pay again."""
     with current().database.write() as conn:
         purses.unfreeze(conn, purse_id)
+        _note_action(conn, "purse_unfrozen", purse_id, "", clock.now())
 
 
 # --- saying it, here and in the log -------------------------------------------------------------------------
 
 
-def _note_action(conn: Connection, action: str, subject: UUID, detail: str, at: dt.datetime) -> None:
+def _note_action(conn: Connection, action: str, subject: object, detail: str, at: dt.datetime) -> None:
     actions.record(
         conn, who="command line", identity_id=None, action=action, subject=str(subject), detail=detail, at=at
     )

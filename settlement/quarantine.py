@@ -6,7 +6,7 @@ is said in words. Nothing in here moves money, but a message that can be read af
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from sqlalchemy import select
@@ -73,11 +73,19 @@ def dismiss(conn: Connection, message_id: UUID, resolution: str, *, at: dt.datet
         raise NotFound("No refused message that waits has this id.")
 
 
-def retry(database: Database, message_id: UUID, *, account_iban: str, at: dt.datetime) -> Imported:
-    """Import a message again, after an upgrade perhaps, and let it go when that succeeds.
+def retry(
+    database: Database,
+    message_id: UUID,
+    *,
+    account_iban: str,
+    at: dt.datetime,
+    note: Callable[[Connection, Imported], None] = lambda _conn, _imported: None,
+) -> Imported:
+    """Import a message again, after an upgrade perhaps, and let it go when that succeeds; answers what it did.
 
-    Raises `NotFound` unless it still waits, or `BankMessageInvalid` as before. Killed in between, it is imported
-    and still waits; trying again then changes nothing but that.
+    ``note`` is called in the transaction that lets it go. Raises `NotFound` unless it still waits, or
+    `BankMessageInvalid` as before. Killed in between, it is imported and still waits; trying again then changes
+    nothing but that.
     """
     with database.read() as conn:
         message = find(conn, message_id)
@@ -86,4 +94,5 @@ def retry(database: Database, message_id: UUID, *, account_iban: str, at: dt.dat
     imported = reconciliation.import_message(database, message.content, account_iban=account_iban, at=at)
     with database.write() as conn:
         dismiss(conn, message_id, "imported", at=at)
+        note(conn, imported)
     return imported

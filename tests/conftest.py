@@ -6,6 +6,7 @@ port, and is stopped with that process, however it ends: a shell that holds the 
 server and removes its folder when the pipe closes. Where the server cannot run, tests fail; none is skipped.
 
     pytest --database sqlite        one database only; also postgresql, both (the default)
+    pytest --every-case             every case of a parametrized test on both, instead of on one of them in turn
     pytest --postgresql-setting fsync=on --postgresql-setting synchronous_commit=remote_apply
 """
 
@@ -20,6 +21,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests that need a database on this one only (default: both)",
     )
     parser.addoption(
+        "--every-case",
+        action="store_true",
+        help="run every case of a test on both databases; otherwise each case runs on one of them, in turn",
+    )
+    parser.addoption(
         "--postgresql-setting",
         action="append",
         default=[],
@@ -238,9 +245,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{item.nodeid}: only_on is for tests that use the database fixtures")
         wanted = database is None or (chosen in (database, "both") and database in (only_on or DATABASES))
         (kept if wanted else left_out).append(item)
+    if chosen == "both" and not config.getoption("--every-case"):
+        spared = _cases_of_the_other_database(kept)
+        left_out += [item for item in kept if item in spared]
+        kept = [item for item in kept if item not in spared]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def _cases_of_the_other_database(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Every test runs on both databases; of a test with many cases, each case runs on one of them, in turn."""
+    tests: defaultdict[str, defaultdict[str, dict[str, pytest.Item]]] = defaultdict(lambda: defaultdict(dict))
+    for item in items:
+        params = dict(item.callspec.params) if getattr(item, "callspec", None) else {}  # type: ignore[attr-defined]
+        database = params.pop("database_kind", None)
+        if database is not None and params and item.get_closest_marker("every_case") is None:
+            case = item.callspec.id.replace(database, "")  # type: ignore[attr-defined]
+            tests[item.nodeid.split("[")[0]][case][database] = item
+    return {
+        cases[case][database]
+        for cases in tests.values()
+        for number, case in enumerate(cases)
+        for database in cases[case]
+        # One that runs on this database only anyway is not spared.
+        if len(cases) > 1 and len(cases[case]) > 1 and database != DATABASES[number % len(DATABASES)]
+    }
 
 
 def _only_on(item: pytest.Item) -> tuple[str, ...]:

@@ -288,7 +288,8 @@ class Wallet(RuleBasedStateMachine):
         self.database = database
         with database.write() as conn:
             for table in reversed(metadata.sorted_tables):
-                conn.execute(table.delete())
+                if table.name != "actions":  # nothing is noted here, and the database lets nobody take a line out
+                    conn.execute(table.delete())
             ledger.open_first_day(conn, START.date(), opened_at=START)
         folder = folder / str(len(list(folder.iterdir())))
         folder.mkdir()
@@ -320,6 +321,7 @@ class Wallet(RuleBasedStateMachine):
         self.runs: set[UUID] = set()
         self.pending: list[Entry] = []
         self.strangers: list[tuple[str, str, int]] = []
+        self.charges: list[tuple[str, str, int]] = []
         self.early_returns: list[Transaction] = []
         self.closing: defaultdict[str, int] = defaultdict(int)
         self.in_bank: defaultdict[str, int] = defaultdict(int)
@@ -950,8 +952,8 @@ class Wallet(RuleBasedStateMachine):
         elif line.reference in self.top_ups:
             self.top_ups[line.reference].balance += line.micros
         else:
-            if line.micros > 0:
-                self.strangers.append((entry.reference, entry.currency, line.micros))
+            strangers = self.strangers if line.micros > 0 else self.charges
+            strangers.append((entry.reference, entry.currency, line.micros))
             return ["unknown_entry"]
         self.in_bank[entry.currency] += line.micros
         return []
@@ -1054,6 +1056,22 @@ class Wallet(RuleBasedStateMachine):
             self.strangers.remove((reference, currency, amount))
             purse.balance += amount
             self.in_bank[currency] += amount
+
+    @precondition(lambda self: self.charges)
+    @rule(data=st.data())
+    def bear(self, data: st.DataObject) -> None:
+        """What the bank took for no reason that the books know is the operator's expense."""
+        reference, currency, micros = data.draw(st.sampled_from(self.charges))
+        with self.database.settle() as conn:
+            entry_id = conn.execute(
+                select(metadata.tables["statement_entries"].c.id).filter_by(bank_reference=reference)
+            ).scalar_one()
+            table = metadata.tables["breaks"]
+            found = conn.execute(select(table.c.id).where(table.c.entry_id == entry_id)).scalar_one()
+            breaks.expense(conn, found, why="asked", at=self.at)
+        self.charges.remove((reference, currency, micros))
+        self.bank_fees[currency] -= micros
+        self.in_bank[currency] += micros
 
     # --- what always holds -------------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ def checkout_unpaid(row: Any, shopper: Any, *, state: CheckoutState) -> Iterator
             ),
         )
     if cancelled:
-        said = "Order %(order)s (%(description)s) over %(amount)s was cancelled by the shopper. Nothing was taken."
+        said = "Order %(order)s (%(description)s) over %(amount)s was cancelled. Nothing was taken."
     else:
         said = "Order %(order)s (%(description)s) over %(amount)s was not paid in time. Nothing was taken."
     yield from _to_merchant(row, "Not paid: %(amount)s, order %(order)s", said)

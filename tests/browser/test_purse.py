@@ -187,6 +187,28 @@ def test_without_a_network_the_last_balance_is_shown_with_its_time_until_somebod
     page.context.set_offline(False)
 
 
+def test_a_passkey_is_added_renamed_used_and_removed(town: Town) -> None:
+    town.shopper("10.00")
+    page = signed_in(town)
+    town.authenticator(page)
+    page.goto("/purse/account")
+    page.get_by_label("Name of the new passkey").fill("My phone")
+    page.get_by_role("button", name="Add a passkey").click()
+    keys = page.locator("#passkeys")
+    keys.get_by_text("My phone").wait_for()
+    keys.get_by_text("Rename").click()
+    keys.get_by_label("Name", exact=True).fill("Blue phone")
+    keys.get_by_role("button", name="Save").click()
+    keys.get_by_text("Blue phone").wait_for()
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    page.goto("/sign-in")
+    page.get_by_role("button", name="passkey").click()
+    page.wait_for_url("**/purse/**")
+    page.goto("/purse/account")
+    page.locator("#passkeys").get_by_role("button", name="Remove").click()
+    page.locator("#passkeys").get_by_text("None yet").wait_for()
+
+
 PATHS = ("", "/history", "/top-up", "/settings", "/limits", "/members", "/devices", "/alerts", "/withdraw", "/close")
 
 

@@ -236,11 +236,18 @@ class Client:
         self._nursery.ended()
 
 
+_STRIDE = {"before": 3, "after": 1}
+
+
 def each_step(
     ground: Ground, when: str, perish: Callable[[Point, int], bool], afterwards: Callable[[Point], None]
 ) -> list[str]:
-    """Kill at step 1, 2, … of what ``perish`` starts until it is not killed; answers the verbs of all steps."""
-    for step in range(1, MOST_STEPS):
+    """Kill at step 1, 2, … of what ``perish`` starts until it is not killed; answers the verbs of all steps.
+
+    Right before a step there is nothing yet to be seen that was not there right after the step before it. Dying after
+    each is tried; dying before, at every third.
+    """
+    for step in range(1, MOST_STEPS, _STRIDE[when]):
         with ground.copy() as point:
             killed = perish(point, step)
             try:

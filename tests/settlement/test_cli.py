@@ -175,6 +175,50 @@ def test_rotating_the_keys_keeps_the_old_one_listed(shop: Shop) -> None:
     assert listed[0]["retired_at"] is not None
 
 
+def test_what_is_done_at_a_terminal_is_in_the_log(shop: Shop) -> None:
+    merchant, purse = str(shop.merchant().id), str(shop.purse("0").id)
+    flask(shop, "merchant", "suspend", merchant)
+    flask(shop, "merchant", "resume", merchant)
+    flask(shop, "merchant", "iban", merchant, SHOPPER_IBAN)
+    flask(shop, "purse", "freeze", purse)
+    flask(shop, "purse", "unfreeze", purse)
+    kid = flask(shop, "keys", "rotate").strip()
+    flask(shop, "operator", "add", "Ada")
+    key = said(shop, "operator", "list")["id"]
+    flask(shop, "operator", "revoke", key)
+    with shop.database.read() as conn:
+        lines = actions.listing(conn, before=None, limit=99)
+        assert actions.verify(conn) is None
+    assert {line.who for line in lines} == {"command line"}
+    assert [(line.action, line.subject) for line in reversed(lines)] == [
+        ("merchant_suspended", merchant),
+        ("merchant_resumed", merchant),
+        ("merchant_iban_changed", merchant),
+        ("purse_frozen", purse),
+        ("purse_unfrozen", purse),
+        ("key_rotated", kid),
+        ("operator_key_made", key),
+        ("operator_key_revoked", key),
+    ]
+
+
+def test_a_break_is_resolved_at_a_terminal(shop: Shop, tmp_path: Path) -> None:
+    statement = tmp_path / "statement.xml"
+    statement.write_text(statement_with_a_stranger(shop).replace("CRDT</CdtDbtInd><Sts>", "DBIT</CdtDbtInd><Sts>"))
+    said(shop, "settlement", "import", str(statement))
+    found = [json.loads(line) for line in flask(shop, "settlement", "breaks", "--json", status=1).splitlines()]
+    resolve = ["settlement", "resolve", found[0]["id"], "--why", "a charge"]
+    flask(shop, *resolve, "--offset", "--expense", status=2)
+    assert "break_unexplained" in flask(shop, *resolve, "--offset", status=1)
+    assert "payout_not_found" in flask(shop, *resolve, "--book-file", "NOWHERE", status=1)
+    flask(shop, *resolve)
+    assert said(shop, "settlement", "breaks", status=1)["noted"] == "a charge"
+    flask(shop, *resolve, "--expense")
+    assert "not_found" in flask(shop, *resolve, "--expense", status=1)
+    with shop.database.read() as conn:
+        assert [line.action for line in actions.listing(conn, before=None, limit=9)] == ["break_resolved"] * 2
+
+
 def test_migrating_again_changes_nothing(shop: Shop) -> None:
     flask(shop, "migrate")
     with shop.database.read() as conn:

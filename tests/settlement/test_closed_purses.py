@@ -40,6 +40,9 @@ def test_an_account_that_the_bank_refuses_is_tried_once_and_another_one_gets_it_
         found = closing.find(conn, books.ids["alice"])
         assert found is not None
         assert found.refused
+        closing.redirect(conn, books.ids["alice"], iban=SHOPPER_IBAN, name="Alice A.", at=books.at)
+    books.run("purse alice -> 10.00")
+    with books.database.write() as conn:
         closing.redirect(conn, books.ids["alice"], iban=MERCHANT_IBAN, name="Alice", at=books.at)
     name_the_last_withdrawal(books, "w2")
     books.run("""

@@ -56,6 +56,14 @@ def test_a_balance_that_was_above_between_two_looks_counts_as_recovered_only_if_
     assert send(scene) == 1
 
 
+def test_two_schedulers_that_saw_the_same_purse_send_one_letter(scene):
+    put(scene, scene.purse("1.00"), "5.00")
+    with scene.database.write() as conn:
+        (row,) = conn.execute(alerts._DUE).all()
+        assert [alerts._send(conn, row, scene.at) for _ in range(2)] == [1, 0]
+    assert len(letters(scene)) == 1
+
+
 def test_every_shopper_is_written_to_in_their_own_language(scene):
     alice, bob = scene.purse("1.00"), scene.purse("1.00")
     with scene.database.write() as conn:

@@ -7,7 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from wallet import api_keys, clock, errors, purses, schemas
+from wallet import api_keys, clock, errors, limits, purses, schemas
 from wallet.api import cursors
 from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown, limit, when
@@ -265,11 +265,27 @@ def freeze(purse_id: UUID) -> dict[str, Any]:
     body=schemas.Empty,
     body_required=False,
     answer=schemas.PurseView,
+    refuses=[errors.PurseClosing],
 )
 def unfreeze(purse_id: UUID) -> dict[str, Any]:
     """Let this purse pay again."""
     with current().database.write() as conn:
         purses.unfreeze(conn, purse_id)
+        return _purse(purses.view(conn, purse_id))
+
+
+@operation(
+    blueprint,
+    "PUT",
+    "/v1/purses/<uuid:purse_id>/limits",
+    callers=[KeyKind.PURSE],
+    body=schemas.PurseLimits,
+    answer=schemas.PurseView,
+)
+def change_limits(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+    """Set what this purse may spend at once and in a UTC day; what is left out is unlimited."""
+    with current().database.write() as conn:
+        limits.change(conn, purse_id, per_purchase_micros=body["per_purchase"], per_day_micros=body["per_day"])
         return _purse(purses.view(conn, purse_id))
 
 

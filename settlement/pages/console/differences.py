@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from settlement import breaks, nightly, payouts, quarantine, reconciliation
 from settlement.breaks import Way
 from settlement.pages.console.desk import PAGE, Why, beyond, blueprint, decided, note, one_page, seen, show
+from settlement.reconciliation import Imported
 from wallet import clock
 from wallet.api.context import current
 from wallet.api.operations import load
@@ -124,12 +125,14 @@ def message(message_id: UUID) -> Response:
 def retry(message_id: UUID) -> ResponseReturnValue:
     """Import a refused message again."""
     obole, at = current(), clock.now()
+
+    def noted(conn: Connection, imported: Imported) -> None:
+        detail = f"{imported.kind.value}: {imported.matched} matched, {len(imported.breaks)} breaks"
+        note(conn, "message_imported", message_id, detail, at=at)
+
     try:
         bank = nightly.bank_of(obole.settings)
-        imported = quarantine.retry(obole.database, message_id, account_iban=bank.iban, at=at)
-        with obole.database.write() as conn:
-            detail = f"{imported.kind.value}: {imported.matched} matched, {len(imported.breaks)} breaks"
-            note(conn, "message_imported", message_id, detail, at=at)
+        quarantine.retry(obole.database, message_id, account_iban=bank.iban, at=at, note=noted)
     except OboleError as refusal:
         return _quarantine(refusal=refusal)
     tell("The message was imported.")

@@ -1,5 +1,6 @@
 """Operators: who they are, inviting another by mail, and ending one at once."""
 
+import datetime as dt
 from uuid import UUID
 
 from flask import Response
@@ -9,11 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
-from wallet import clock, identities, letters, mail
+from wallet import clock, identities, invitations
 from wallet.api.context import current
 from wallet.errors import IdentityNotFound, OboleError, ValidationFailed
 from wallet.languages import LOCALES
-from wallet.page_models import IdentityKind, LinkPurpose
+from wallet.page_models import IdentityKind
 from wallet.page_models import identities as identities_table
 from wallet.pages import forms
 from wallet.pages.page import go, tell, who
@@ -51,7 +52,7 @@ def invite() -> ResponseReturnValue:
                 locale=wanted["locale"],
                 at=at,
             )
-            send_invitation(conn, identity_id)
+            _send(conn, identity_id, at)
             note(conn, "operator_invited", identity_id, wanted["email"], at=at)
     except OboleError as refusal:
         return _operators(refusal=refusal)
@@ -68,7 +69,7 @@ def invite_again(identity_id: UUID) -> ResponseReturnValue:
         row = _operator(conn, identity_id)
         if row.activated_at is not None:
             raise IdentityNotFound
-        send_invitation(conn, identity_id)
+        _send(conn, identity_id, at)
         note(conn, "operator_invited", identity_id, row.identifier, at=at)
     tell("The invitation is on its way to %(email)s.", email=row.identifier)
     return go("/console/operators")
@@ -92,18 +93,9 @@ def end(identity_id: UUID) -> ResponseReturnValue:
     return go("/console/operators")
 
 
-def send_invitation(conn: Connection, identity_id: UUID) -> None:
-    """Put the letter with the link that activates an identity into the mail."""
-    settings, at = current().settings, clock.now()
-    token = identities.new_link(conn, identity_id, LinkPurpose.ACTIVATE, at=at)
-    letter = letters.link(
-        identities.find(conn, identity_id),
-        LinkPurpose.ACTIVATE,
-        token,
-        origin=settings.origin,
-        wallet_name=settings.operator_name,
-    )
-    mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+def _send(conn: Connection, identity_id: UUID, at: dt.datetime) -> None:
+    settings = current().settings
+    invitations.send(conn, identity_id, origin=settings.origin, wallet_name=settings.operator_name, at=at)
 
 
 def _operator(conn: Connection, identity_id: UUID) -> Row[tuple[object, ...]]:

@@ -98,6 +98,7 @@ def test_nobody_else_sees_it_and_a_member_sees_their_own(shop, alice, bakery, re
         assert stranger.get(f"{path}/{mine['id']}{part}").status_code == 404
     member.get(f"{path}/{theirs['id']}")
     assert member.post(f"{path}/{mine['id']}/undo").status_code == 404
+    assert "Held" in reader.get(f"{path}/{mine['id']}").get_data(as_text=True)
     assert member.post(f"{path}/{theirs['id']}/undo").status_code == 200
     assert reader.get(f"{path}/{theirs['id']}").status_code == 200
 

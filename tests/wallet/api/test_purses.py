@@ -11,8 +11,8 @@ import pytest
 import time_machine
 from nacl.signing import SigningKey
 
-from tests.support import SHOPPER_IBAN, Purse, Shop, created, public_jwk, refused
-from wallet import clock
+from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, public_jwk, refused
+from wallet import clock, closing
 from wallet.models import KeyKind
 
 ALICE = {"currency": "EUR", "shopper": {"email": "Alice@shoppers.example", "name": "Alice", "locale": "fr"}}
@@ -304,6 +304,28 @@ def test_a_frozen_purse_pays_nobody_until_it_is_unfrozen(shop: Shop, alice):
     assert created(shop.post(f"{path}/unfreeze", token=alice.token), status=200)["frozen"] is False
     created(shop.pay(alice, bakery, "1.00"))
     refused(shop.post(f"{path}/freeze", {"for": "ever"}, token=alice.token), 422, "validation_failed")
+
+
+def test_a_purse_that_is_being_closed_stays_frozen(shop: Shop, alice):
+    with shop.database.write() as conn:
+        closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+    refused(shop.post(f"/v1/purses/{alice.id}/unfreeze", token=alice.token), 409, "purse_closing")
+
+
+def test_a_shoppers_program_sets_the_limits_and_nobody_elses_does(shop: Shop, alice):
+    bakery, path = shop.merchant(), f"/v1/purses/{alice.id}/limits"
+
+    def put(body: dict[str, str], token: str):
+        return shop.client.put(path, json=body, headers=bearer(token))
+
+    set_ = created(put({"per_purchase": "0.50", "per_day": "1.00"}, alice.token), status=200)
+    assert set_["limits"] == {"per_purchase": "0.50", "per_day": "1.00"}
+    refused(shop.pay(alice, bakery, "0.51"), 403, "cap_exceeded")
+    refused(put({}, shop.purse().token), 404, "purse_not_found")
+    refused(put({}, shop.key(KeyKind.PURSE_PAY, alice.id)), 403, "key_scope")
+    refused(put({"per_day": "-1"}, alice.token), 422, "validation_failed")
+    assert created(put({}, alice.token), status=200)["limits"] == {"per_purchase": None, "per_day": None}
+    created(shop.pay(alice, bakery, "0.51"))
 
 
 def test_an_outdated_key_is_no_key(shop: Shop, alice):
