@@ -105,7 +105,7 @@ def _due(currencies: Iterable[str]) -> Select[tuple[object, ...]]:
         *(
             (purse_table.c.currency == currency) & (purse_table.c.balance_micros >= minor_unit_micros(currency))
             for currency in currencies
-        )
+        ),
     )
     is_empty = ~has_some & (purse_table.c.balance_micros >= 0) & ~_HOLDS
     return (

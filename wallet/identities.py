@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 import re
 import secrets
+from collections.abc import Callable
 from uuid import UUID
 
 import nacl.exceptions
@@ -153,25 +154,36 @@ def set_secret(conn: Connection, identity_id: UUID, secret: str, *, at: dt.datet
     )
 
 
-def check_secret(database: Database, identity_id: UUID, secret: str, *, at: dt.datetime) -> None:
+def check_secret(
+    database: Database, identity_id: UUID, secret: str, *, at: dt.datetime, then: Callable[[], None] = lambda: None
+) -> None:
     """Return if this is the identity's PIN or passphrase; else `SignInRefused`, or `SignInLocked` after too many.
 
     The try is counted and, from the fifth on, locks (15 minutes, doubled each time, at most a day) before the
-    secret is looked at; the right one clears the count.
+    secret is looked at. The right one clears the count, unless ``then`` raises: whoever knows the secret must not
+    be able to guess at a second factor for ever.
     """
     stored = _count_try(database, identity_id, at)
     if not _matches(stored, secret):
         raise SignInRefused
+    then()
     with database.write() as conn:
         conn.execute(identities.update().where(identities.c.id == identity_id).values(failures=0, locked_until=None))
 
 
 def sign_in(
-    database: Database, kinds: tuple[IdentityKind, ...], identifier: str, secret: str, *, at: dt.datetime
+    database: Database,
+    kinds: tuple[IdentityKind, ...],
+    identifier: str,
+    secret: str,
+    *,
+    at: dt.datetime,
+    second: Callable[[Row[tuple[object, ...]]], None] = lambda _: None,
 ) -> Row[tuple[object, ...]]:
     """The identity that knows this secret; `SignInRefused` says neither who exists nor what was wrong.
 
-    Raises `SignInLocked` after too many wrong tries.
+    ``second`` raises it, too, unless a second factor holds. After too many tries the right secret gets the same
+    answer, because `SignInLocked` would tell that there is somebody.
     """
     wanted = identities.c.kind.in_([kind.value for kind in kinds])
     with database.read() as conn:
@@ -180,8 +192,14 @@ def sign_in(
         ).one_or_none()
     if row is None or row.activated_at is None or row.ended_at is not None or row.pin_hash is None:
         _matches(_NOBODYS_HASH, secret)  # takes as long as for somebody
-        raise SignInRefused
-    check_secret(database, row.id, secret, at=at)
+        raise SignInRefused(_REFUSED)
+    try:
+        check_secret(database, row.id, secret, at=at, then=lambda: second(row))
+    except SignInLocked:
+        _matches(_NOBODYS_HASH, secret)
+        raise SignInRefused(_REFUSED) from None
+    except SignInRefused:
+        raise SignInRefused(_REFUSED) from None
     return row
 
 
@@ -269,6 +287,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
+_REFUSED = "That did not match. After five wrong tries, another one counts after a quarter of an hour at the earliest."
 _RUNS = "0123456789012345"
 # OWASP's first choice for argon2id, in whole passes and bytes: 2 passes over 19 MiB.
 _COST = (2, 19 * 1024 * 1024)

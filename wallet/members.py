@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
+from wallet import passkeys, sessions
 from wallet.db import insert_into
 from wallet.errors import MemberNotFound, PurseNotFound, ValidationFailed
 from wallet.models import VoucherState, purses, shoppers, vouchers
@@ -64,9 +65,14 @@ def change_caps(conn: Connection, purse_id: UUID, member_id: UUID, caps: MemberC
 
 
 def change_pin(conn: Connection, purse_id: UUID, member_id: UUID, pin: str, *, at: dt.datetime) -> None:
-    """Give the member another PIN; one who was locked out is not any more. Raises `MemberNotFound`."""
+    """Give the member another PIN; one who was locked out is not any more. Raises `MemberNotFound`.
+
+    Whoever got in by the old one is out: sessions end, and so do passkeys, which a member's pages do not list.
+    """
     _check(conn, purse_id, member_id)
     identity_room.set_secret(conn, member_id, pin, at=at)
+    sessions.end_all(conn, member_id, at=at)
+    passkeys.revoke_all(conn, member_id, at=at)
 
 
 def end(conn: Connection, purse_id: UUID, member_id: UUID, *, at: dt.datetime) -> None:

@@ -25,6 +25,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from wallet.db import insert_into
 from wallet.errors import PasskeyNotFound, PasskeyRefused
 from wallet.ids import new_id
 from wallet.page_models import challenges, passkeys
@@ -79,10 +80,10 @@ def register(conn: Connection, identity_id: UUID, answer: object, *, origin: str
         )
     except (WebAuthnException, ValueError, KeyError, TypeError) as error:
         raise PasskeyRefused from error
-    passkey_id = new_id()
-    conn.execute(
-        passkeys.insert().values(
-            id=passkey_id,
+    kept = conn.execute(
+        insert_into(conn, passkeys)
+        .values(
+            id=new_id(),
             identity_id=identity_id,
             credential_id=verified.credential_id,
             public_key=verified.credential_public_key,
@@ -90,8 +91,12 @@ def register(conn: Connection, identity_id: UUID, answer: object, *, origin: str
             label=label[:100],
             added_at=at,
         )
-    )
-    return passkey_id
+        .on_conflict_do_nothing(index_elements=["credential_id"])
+        .returning(passkeys.c.id)
+    ).scalar_one_or_none()
+    if kept is None:
+        raise PasskeyRefused  # somebody has it already
+    return UUID(str(kept))
 
 
 def authentication_options(
@@ -180,6 +185,12 @@ def revoke(conn: Connection, passkey_id: UUID, *, identity_id: UUID, at: dt.date
     conn.execute(passkeys.update().where(mine, passkeys.c.revoked_at.is_(None)).values(revoked_at=at))
 
 
+def revoke_all(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
+    """Let none of somebody's passkeys open anything any more."""
+    theirs = (passkeys.c.identity_id == identity_id) & passkeys.c.revoked_at.is_(None)
+    conn.execute(passkeys.update().where(theirs).values(revoked_at=at))
+
+
 def _new_challenge(conn: Connection, purpose: str, facts: bytes, *, identity_id: UUID | None, at: dt.datetime) -> bytes:
     nonce = secrets.token_bytes(_NONCE_BYTES)
     challenge = nonce + _digest(nonce, facts)
@@ -199,7 +210,7 @@ def _take_challenge(
     try:
         client_data = json.loads(base64url_to_bytes(_credential(answer)["response"]["clientDataJSON"]))
         challenge = base64url_to_bytes(client_data["challenge"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PasskeyRefused from error
     taken = conn.execute(
         challenges.delete()

@@ -180,8 +180,8 @@ def _matching(search: Search) -> list[sa.ColumnElement[bool]]:
         conditions += _IS[search.state]
     if search.since is not None:
         conditions.append(vouchers.c.issued_at >= _midnight(search.since))
-    if search.until is not None:
-        conditions.append(vouchers.c.issued_at < _midnight(search.until) + dt.timedelta(days=1))
+    if search.until is not None and search.until < dt.date.max:
+        conditions.append(vouchers.c.issued_at < _midnight(search.until + dt.timedelta(days=1)))
     return conditions
 
 

@@ -9,11 +9,11 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import forecast, schemas, statements
 from settlement.api import documents
-from settlement.api.paging import page
 from settlement.forecast import Part
 from wallet import vouchers
 from wallet.api.context import current
 from wallet.api.operations import operation
+from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
 from wallet.errors import BusinessDateInvalid, PayoutNotFound, VoucherNotFound

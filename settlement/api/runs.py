@@ -10,12 +10,12 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from settlement import audit, bank_files, business_day, forecast, nightly, reconciliation, schemas, xml
-from settlement.api.paging import page
 from settlement.forecast import Preview
 from wallet import clock
 from wallet.api.context import current
 from wallet.api.keys import when
 from wallet.api.operations import operation
+from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
 from wallet.errors import (

@@ -1,6 +1,7 @@
 """Approvals: nothing leaves before enough operators have looked, and a run that waits holds up nothing else."""
 
 import datetime as dt
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -131,6 +132,31 @@ def test_an_approved_run_killed_as_it_is_handed_over_goes_on(
             patch.setattr(where, name, killed)
             with pytest.raises(Killed):
                 run(books)
+    assert run(books).state == "submitted"
+    assert len(outbox(tmp_path)) == 1
+    assert books.audit() == "sound"
+
+
+def test_two_who_approve_at_once_send_the_files_once(books: Books, tmp_path: Path) -> None:
+    both = [somebody(books, "ada"), somebody(books, "bob")]
+    books.run(SALES)
+    waiting = run(books)
+    start, failures = threading.Barrier(2), []
+
+    def approve_and_run(who: UUID) -> None:
+        try:
+            start.wait()
+            assert approve(books, waiting.id, who)
+            run(books)
+        except BaseException as error:  # noqa: BLE001  # told by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=approve_and_run, args=(who,)) for who in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
     assert run(books).state == "submitted"
     assert len(outbox(tmp_path)) == 1
     assert books.audit() == "sound"

@@ -8,10 +8,10 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from wallet import api_keys, clock, errors, limits, purses, schemas
-from wallet.api import cursors
 from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown, limit, when
 from wallet.api.operations import operation, respond_once
+from wallet.api.paging import page
 from wallet.api.top_ups import drop_pay_in_order, top_up_body
 from wallet.api_keys import Caller, Caps
 from wallet.clock import rfc3339
@@ -74,17 +74,15 @@ def get_purse(purse_id: UUID) -> dict[str, Any]:
 )
 def list_purse_transfers(purse_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
     """The purse's history, newest first, with the balance after each transfer."""
-    page = f"transfers:{purse_id}"
-    before = cursors.position(page, query["cursor"])
     with current().database.read() as conn:
         currency = purses.view(conn, purse_id).currency
-        # One more than asked for tells whether there is a next page.
-        rows = purses.history(conn, purse_id, before=before, limit=query["limit"] + 1)  # type: ignore[arg-type]
-    shown = rows[: query["limit"]]
-    return {
-        "items": [_transfer(row, currency) for row in shown],
-        "next_cursor": cursors.seal(page, shown[-1].id) if len(rows) > len(shown) else None,
-    }
+        return page(
+            f"transfers:{purse_id}",
+            query,
+            int,
+            lambda before, limit: purses.history(conn, purse_id, before=before, limit=limit),
+            lambda row: _transfer(row, currency),
+        )
 
 
 @operation(

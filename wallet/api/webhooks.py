@@ -8,9 +8,9 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Row
 
 from wallet import clock, schemas, webhooks
-from wallet.api import cursors
 from wallet.api.context import current
 from wallet.api.operations import operation
+from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
 from wallet.errors import AlreadyExists, WebhookNotFound
@@ -111,17 +111,14 @@ def ping_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
 )
 def list_webhook_events(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """What happened, newest first, with every try to tell of it."""
-    page = f"webhook-events:{caller.owner_id}"
-    cursor = cursors.position(page, query["cursor"])
-    before = None if cursor is None else UUID(str(cursor))
     with current().database.read() as conn:
-        # One more than asked for tells whether there is a next page.
-        events = webhooks.history(conn, caller.owner_id, before, query["limit"] + 1)
-    shown = events[: query["limit"]]
-    return {
-        "items": [_event(event) for event in shown],
-        "next_cursor": cursors.seal(page, str(shown[-1].id)) if len(events) > len(shown) else None,
-    }
+        return page(
+            f"webhook-events:{caller.owner_id}",
+            query,
+            UUID,
+            lambda before, limit: webhooks.history(conn, caller.owner_id, before, limit),
+            _event,
+        )
 
 
 @operation(

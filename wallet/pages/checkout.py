@@ -4,6 +4,7 @@ Invariant: what is confirmed is what is shown, because the confirmation names th
 are fixed; a second click, the back button, a reload or another tab finds the checkout ended and says what it became.
 """
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from wallet import checkouts, clock, errors, identities, orders, passkeys, purses, top_ups
 from wallet.api.context import current
 from wallet.api.operations import read_json
-from wallet.api.top_ups import top_up_body
+from wallet.api.top_ups import send, top_up_body
 from wallet.errors import CheckoutEnded, OboleError, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.jws import b64url, parse_public_jwk
 from wallet.models import TopUpMethod
@@ -26,6 +27,7 @@ from wallet.page_models import CheckoutState, IdentityKind
 from wallet.pages import forms
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import browser, go, limiter, page, visitor, welcome
+from wallet.pages.purse import Once, do_once
 from wallet.pages.sign_in import check_typed
 from wallet.schemas import Amount, Strict, Text
 from wallet.sessions import Visitor
@@ -47,7 +49,7 @@ class Payment(Strict):
     device_key = fields.String(load_default=None)
 
 
-class TopUp(Strict):
+class TopUp(Once):
     """How much to top up by, and how."""
 
     amount = Amount(required=True)
@@ -160,17 +162,22 @@ def top_up(checkout_id: UUID) -> ResponseReturnValue:
     obole, at = current(), clock.now()
     try:
         typed = forms.read(TopUp)
-        with obole.database.write() as conn:
+        with obole.database.read() as conn:
             row = checkouts.find(conn, checkout_id)
             payer = _payer(conn, row)
-            if payer is None or payer.visitor.kind is not IdentityKind.SHOPPER:
-                raise PurseNotFound
-            if typed["method"] not in offered():
-                raise errors.TopUpMethodUnavailable
-            method, amount = TopUpMethod(typed["method"]), Money(typed["amount"], row["currency"])
-            asked = purses.request_top_up(conn, payer.purse.id, amount, method, at=at)
-        if top_ups.pulls(method, obole.settings):
-            top_ups.pull(method, obole.settings, top_up_id=asked.id, amount=amount, reference=asked.reference)
+        if payer is None or payer.visitor.kind is not IdentityKind.SHOPPER:
+            raise PurseNotFound
+        if typed["method"] not in offered():
+            raise errors.TopUpMethodUnavailable
+        purse_id = payer.purse.id
+        method, amount = TopUpMethod(typed["method"]), Money(typed["amount"], row["currency"])
+        # A reload sends the form again, and the money is fetched once all the same.
+        top_up_id = UUID(
+            do_once(typed, lambda conn: str(purses.request_top_up(conn, purse_id, amount, method, at=at).id))
+        )
+        with obole.database.read() as conn:
+            asked = top_ups.find(conn, purse_id, top_up_id)
+        send(obole.settings, asked)
         body = top_up_body(asked, obole.settings)
     except OboleError as refusal:
         return _page(checkout_id, refusal=refusal)
@@ -206,7 +213,8 @@ def _pay(checkout_id: UUID) -> RowMapping:
     with obole.database.write() as conn:
         if sent["order"] is not None:
             order = orders.verify(conn, sent["order"], origin=obole.settings.origin, at=at)
-            if order.purse_id != payer.purse.id:
+            # A device pays for the shopper, whom no member's caps bind.
+            if order.purse_id != payer.purse.id or payer.visitor.kind is not IdentityKind.SHOPPER:
                 raise errors.OrderInvalid("The order is not over this checkout.")
             identity_id = payer.visitor.identity_id
             checkouts.pay_by_order(conn, obole.issuer, checkout_id, order, identity_id=identity_id, at=at)
@@ -216,7 +224,8 @@ def _pay(checkout_id: UUID) -> RowMapping:
             checkouts.pay(
                 conn, obole.issuer, checkout_id, purse_id=purse_id, identity_id=identity_id, proof=proof, at=at
             )
-        if sent["device_key"] is not None and payer.visitor.kind is IdentityKind.SHOPPER:
+        # By PIN or passkey only: a device, perhaps a lost one, must not let another one in.
+        if sent["device_key"] is not None and sent["order"] is None and payer.visitor.kind is IdentityKind.SHOPPER:
             _remember_device(conn, payer, sent["device_key"])
         row = checkouts.find(conn, checkout_id)
     session.pop(_SIGNED_IN_FOR, None)
@@ -273,6 +282,7 @@ def _page(checkout_id: UUID, *, refusal: OboleError | None = None, top_up: Any =
         suggestions=_suggestions(payer) if payer and payer.is_short else [],
         offered=offered(),
         top_up=top_up,
+        once=str(uuid.uuid4()),
         order={
             "merchant": str(row["merchant_id"]),
             "resource": checkouts.resource(row),

@@ -11,10 +11,15 @@ from flask import request
 from marshmallow import Schema
 
 from wallet.api.operations import load
+from wallet.pages.page import language
 from wallet.schemas import Amount
 
 _NOT_THE_FORMS = frozenset({"csrf_token", "next", "lang"})
-_SIGNS = re.compile(r"[\s\u00a0\u202f€$£]")
+_SPACES = re.compile(r"\s+")
+# A sign before or behind, thousands by spaces. A sign within is none: 1€50 is one and a half, not 150.
+_AMOUNT = re.compile(r"[€$£]? ?([0-9]{1,3}(?: [0-9]{3})+|[0-9]*)(?:[.,]([0-9]*))? ?[€$£]?")
+# In English a thousand, in French one: only the French mean what the wire would.
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}(?![0-9])")
 
 
 def read(schema: type[Schema]) -> Any:
@@ -24,15 +29,16 @@ def read(schema: type[Schema]) -> Any:
     for name, value in request.form.items():
         if name in _NOT_THE_FORMS or not value.strip():
             continue
-        typed[name] = plain_amount(value) if isinstance(fields.get(name), Amount) else value.strip()
+        typed[name] = plain_amount(value, language()) if isinstance(fields.get(name), Amount) else value.strip()
     return load(schema, typed)
 
 
-def plain_amount(text: str) -> str:
+def plain_amount(text: str, locale: str) -> str:
     """``1 234,50 €`` as the wire has it: ``1234.50``. What is no amount is left for the schema to refuse."""
-    bare = _SIGNS.sub("", text)
-    if bare.count(",") == 1 and "." not in bare:
-        bare = bare.replace(",", ".")
-    whole, point, decimals = bare.partition(".")
+    spaced = _SPACES.sub(" ", text).strip()
+    found = _AMOUNT.fullmatch(spaced)
+    if found is None or not (found[1] or found[2]) or (locale == "en" and _THOUSANDS.search(spaced)):
+        return text
+    whole, decimals = found[1].replace(" ", "").lstrip("0") or "0", found[2]
     # People write 05 and 5. ; programs that do are wrong, and the schema would say so.
-    return f"{whole.lstrip('0') or '0'}.{decimals}" if point and decimals else whole.lstrip("0") or "0"
+    return f"{whole}.{decimals}" if decimals else whole

@@ -338,7 +338,7 @@ def _shrunk(name: str, _: str) -> bytes:
     return gzip.compress((STATIC / name).read_bytes(), mtime=0)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=200)  # one file has many addresses ("js/./till.js"), as many as somebody likes
 def _version(name: str) -> str:
     path = STATIC / name
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "none"

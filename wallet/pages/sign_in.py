@@ -4,6 +4,7 @@ Invariant: no answer tells whether an address has a purse here; nobody is activa
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 import segno
 from flask import Response, jsonify, request
@@ -174,15 +175,17 @@ def sign_in(area: str) -> ResponseReturnValue:
 def check_typed(kinds: tuple[IdentityKind, ...]) -> Any:
     """The identity whose identifier and secret were typed, and code where they have one; or `SignInRefused`."""
     obole, at, typed = current(), clock.now(), forms.read(SignIn)
-    identity = identities.sign_in(obole.database, kinds, typed["identifier"], typed["pin"], at=at)
-    if identity.totp_number is not None:
-        with obole.database.write() as conn:
-            totp.check(conn, obole.keyring, identity, typed["code"], at=at)
-    elif identity.kind == IdentityKind.OPERATOR.value:
-        with obole.database.read() as conn:
-            if passkeys.listing(conn, identity.id):
-                raise SignInRefused  # whoever has a passkey shows it
-    return identity
+
+    def second(identity: Any) -> None:
+        if identity.totp_number is not None:
+            with obole.database.write() as conn:
+                totp.check(conn, obole.keyring, identity, typed["code"], at=at)
+        elif identity.kind == IdentityKind.OPERATOR.value:
+            with obole.database.read() as conn:
+                if passkeys.listing(conn, identity.id):
+                    raise SignInRefused  # whoever has a passkey shows it
+
+    return identities.sign_in(obole.database, kinds, typed["identifier"], typed["pin"], at=at, second=second)
 
 
 @blueprint.post("/sign-in/passkey/options")
@@ -294,7 +297,7 @@ def new_passkey() -> Response:
     require_proof()
     found, at = who(), clock.now()
     answer = json_body()
-    label = str(request.args.get("label", "")).strip()[:100]
+    label = "".join(char for char in request.args.get("label", "") if char.isprintable()).strip()[:100]
     with current().database.write() as conn:
         passkeys.register(
             conn, found.identity_id, answer, origin=current().settings.origin, label=label or "Passkey", at=at
@@ -315,9 +318,11 @@ def second_factor() -> ResponseReturnValue:
         identity = identities.find(conn, found.identity_id)
     if identity.totp_number is not None:
         return go(AREAS[found.kind][1])
+    if not found.proved_lately(at):
+        # The page shows the secret: whoever finds a browser open must not take it along.
+        return go(f"/prove?{urlencode({'next': '/second-factor'})}")
     if request.method == "POST":
         try:
-            require_proof()
             with obole.database.write() as conn:
                 totp.enrol(conn, obole.keyring, identity, forms.read(Code)["code"], at=at)
             tell("From now on you are asked for a code when you sign in.")

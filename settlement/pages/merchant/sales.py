@@ -22,7 +22,7 @@ from wallet.errors import IdempotencyConflict, OboleError, PayoutNotFound, Refun
 from wallet.idempotency import once
 from wallet.money import Money
 from wallet.pages import forms
-from wallet.pages.page import go, tell
+from wallet.pages.page import go, language, tell
 from wallet.redemptions import Claim
 from wallet.sales import SaleState, Search
 from wallet.schemas import Amount, Strict, Text
@@ -94,7 +94,7 @@ def confirm_refund(voucher_id: UUID) -> ResponseReturnValue:
     """How much would go back, before it does."""
     obole, row = current(), merchant()
     try:
-        amount = load(Part, {"amount": forms.plain_amount(request.args.get("amount", ""))})["amount"]
+        amount = load(Part, {"amount": forms.plain_amount(request.args.get("amount", ""), language())})["amount"]
         with obole.database.read() as conn:
             found = sales.find(conn, obole.keyring, row.id, voucher_id)
         if amount > found.refundable_micros:

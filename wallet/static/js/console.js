@@ -11,7 +11,8 @@ function draw(box) {
   const [day, purchases, transactions] = JSON.parse(box.dataset.labels);
   const seconds = days.dates.map((date) => Date.parse(`${date}T12:00:00Z`) / 1000);
   const bars = uPlot.paths.bars({ size: [0.7, 40] });
-  const written = new Intl.DateTimeFormat(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
+  const place = document.documentElement.lang === "fr" ? "fr-FR" : "en-IE";
+  const written = new Intl.DateTimeFormat(place, { day: "numeric", month: "short", timeZone: "UTC" });
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
   const options = {
     width: box.clientWidth,

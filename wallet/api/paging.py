@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy.engine import Row
-
 from wallet.api import cursors
 
 _Id = TypeVar("_Id")
@@ -14,8 +12,8 @@ def page(
     of: str,
     query: Mapping[str, Any],
     read_id: Callable[[str], _Id],
-    fetch: Callable[[_Id | None, int], Sequence[Row[Any]]],
-    show: Callable[[Row[Any]], dict[str, Any]],
+    fetch: Callable[[_Id | None, int], Sequence[Any]],
+    show: Callable[[Any], dict[str, Any]],
 ) -> dict[str, Any]:
     """One page of the list ``of`` (its name and owner), whose rows have an ``id`` that `read_id` reads.
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from settlement.api.paging import page
 from tests.support import make_app, make_settings
+from wallet.api.paging import page
 from wallet.errors import ValidationFailed
 
 ROWS: list[Any] = [SimpleNamespace(id=number) for number in range(1, 8)]
