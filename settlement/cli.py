@@ -549,7 +549,7 @@ def _purse_show(purse_id: UUID, as_json: bool) -> None:
 def _purse_freeze(purse_id: UUID) -> None:
     """Stop paying from a purse, at once."""
     with current().database.write() as conn:
-        purses.freeze(conn, purse_id)
+        purses.freeze(conn, purse_id, by_operator=True)
         _note_action(conn, "purse_frozen", purse_id, "", clock.now())
 
 
@@ -559,7 +559,7 @@ def _purse_freeze(purse_id: UUID) -> None:
 def _purse_unfreeze(purse_id: UUID) -> None:
     """Let a purse pay again."""
     with current().database.write() as conn:
-        purses.unfreeze(conn, purse_id)
+        purses.unfreeze(conn, purse_id, by_operator=True)
         _note_action(conn, "purse_unfrozen", purse_id, "", clock.now())
 
 

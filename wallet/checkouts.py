@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row, RowMapping
 
-from wallet import confirmations, letters, mail, redemptions, vouchers, webhooks
+from wallet import confirmations, letters, redemptions, vouchers, webhooks
 from wallet.api_keys import Caps
 from wallet.clock import rfc3339
 from wallet.db import Database
@@ -150,7 +150,7 @@ def pay(
     ``proof`` is a passkey's answer over `facts`; without one, the identity's PIN was just checked. Raises
     `CheckoutEnded` when somebody was faster, and what `vouchers.issue` raises; then nothing happened.
     """
-    row = _end(conn, checkout_id, CheckoutState.OPEN, at)
+    row = _lock(conn, checkout_id, at)
     who = conn.execute(select(identities).where(identities.c.id == identity_id)).one()
     is_member = who.kind == IdentityKind.MEMBER.value
     purchase = _purchase(
@@ -170,7 +170,7 @@ def pay_by_order(
 
     Raises `OrderInvalid` where it says something else, and otherwise as `pay`.
     """
-    row = _end(conn, checkout_id, CheckoutState.OPEN, at)
+    row = _lock(conn, checkout_id, at)
     if order.order_expired is not None:
         raise order.order_expired
     if order != _purchase(row, order.purse_id, device_id=order.device_id, order_jws=order.order_jws):
@@ -183,8 +183,8 @@ def cancel(conn: Connection, checkout_id: UUID, *, at: dt.datetime, identity_id:
     row = find(conn, checkout_id)
     if row["state"] == CheckoutState.CANCELLED.value:
         return row
-    row = _end(conn, checkout_id, CheckoutState.OPEN, at)
-    _set(conn, row, CheckoutState.CANCELLED, at, identity_id=identity_id)
+    row = _lock(conn, checkout_id, at)
+    _end(conn, row, CheckoutState.CANCELLED, at, identity_id=identity_id)
     _tell_unpaid(conn, row, CheckoutState.CANCELLED, identity_id, at)
     return find(conn, checkout_id)
 
@@ -204,7 +204,7 @@ def expire(database: Database, *, at: dt.datetime) -> int:
                 .all()
             )
             for row in rows:
-                _set(conn, row, CheckoutState.EXPIRED, at)
+                _end(conn, row, CheckoutState.EXPIRED, at)
                 _tell_unpaid(conn, row, CheckoutState.EXPIRED, None, at)
         expired += len(rows)
         if not rows:
@@ -238,8 +238,8 @@ _WITH_MERCHANT = select(
 ).join(merchants, merchants.c.id == checkouts.c.merchant_id)
 
 
-def _end(conn: Connection, checkout_id: UUID, state: CheckoutState, at: dt.datetime) -> RowMapping:
-    """Lock the checkout while it is in ``state`` and within its time; `CheckoutEnded` otherwise."""
+def _lock(conn: Connection, checkout_id: UUID, at: dt.datetime) -> RowMapping:
+    """The checkout, locked, if it is open and within its time; `CheckoutEnded` otherwise."""
     locked = (
         conn.execute(_WITH_MERCHANT.where(checkouts.c.id == checkout_id).with_for_update(of=checkouts))
         .mappings()
@@ -247,12 +247,12 @@ def _end(conn: Connection, checkout_id: UUID, state: CheckoutState, at: dt.datet
     )
     if locked is None:
         raise CheckoutNotFound
-    if locked["state"] != state.value or locked["expires_at"] <= at:
+    if locked["state"] != CheckoutState.OPEN.value or locked["expires_at"] <= at:
         raise CheckoutEnded
     return locked
 
 
-def _set(
+def _end(
     conn: Connection,
     row: RowMapping,
     state: CheckoutState,
@@ -299,12 +299,12 @@ def _paid(
         (answer,) = redemptions.redeem(conn, [claim], merchant_id=row["merchant_id"], at=at)
         if isinstance(answer, OboleError):
             raise answer
-    _set(conn, row, CheckoutState.PAID, at, voucher_id=issued.id, identity_id=identity_id)
+    _end(conn, row, CheckoutState.PAID, at, voucher_id=issued.id, identity_id=identity_id)
     sub = issuer.keyring.pseudonym(purchase.purse_id, row["merchant_id"])
     told = {"voucher_id": str(issued.id), "voucher": issued.token, "sub": sub, "paid_at": rfc3339(at)}
     webhooks.emit(conn, row["merchant_id"], "checkout.paid", {**_told(row), "state": "paid", **told}, at=at)
     for letter in letters.checkout_paid(row, _shopper(conn, identity_id), balance=issued.balance):
-        mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+        letters.put(conn, letter, at=at)
     return issued
 
 
@@ -314,7 +314,7 @@ def _tell_unpaid(
     webhooks.emit(conn, row["merchant_id"], f"checkout.{state.value}", {**_told(row), "state": state.value}, at=at)
     shopper = None if identity_id is None else _shopper(conn, identity_id)
     for letter in letters.checkout_unpaid(row, shopper, state=state):
-        mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+        letters.put(conn, letter, at=at)
 
 
 def _told(row: RowMapping) -> Mapping[str, object]:

@@ -234,6 +234,10 @@ class PurseFrozen(Conflict):
     code, title, retryable = "purse_frozen", "The purse is frozen.", True
 
 
+class FrozenByOperator(Conflict):
+    code, title = "frozen_by_operator", "The operator froze this purse; only the operator can free it."
+
+
 class CapExceeded(Conflict):
     code, title = "cap_exceeded", "A limit of the purse or of the key stands against it."
 

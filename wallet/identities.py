@@ -17,11 +17,12 @@ import nacl.pwhash
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
+from wallet import sessions
 from wallet.db import Database, insert_into
 from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused, ValidationFailed
 from wallet.ids import new_id
 from wallet.models import shoppers
-from wallet.page_models import IdentityKind, LinkPurpose, identities, links, sessions
+from wallet.page_models import IdentityKind, LinkPurpose, identities, links
 
 FREE_TRIES = 5
 _FIRST_LOCK = dt.timedelta(minutes=15)
@@ -114,11 +115,7 @@ def end(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
     conn.execute(
         identities.update().where(identities.c.id == identity_id, identities.c.ended_at.is_(None)).values(ended_at=at)
     )
-    conn.execute(
-        sessions.update()
-        .where(sessions.c.identity_id == identity_id, sessions.c.ended_at.is_(None))
-        .values(ended_at=at)
-    )
+    sessions.end_all(conn, identity_id, at=at)
 
 
 # --- secrets -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.engine import Connection
 
-from wallet import identities, letters, mail
+from wallet import identities, letters
 from wallet.page_models import LinkPurpose
 
 
@@ -29,5 +29,5 @@ def send(
     identity = identities.find(conn, identity_id)
     token = identities.new_link(conn, identity_id, purpose, at=at)
     letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name, then=then)
-    mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+    letters.put(conn, letter, at=at)
     return token

@@ -1,15 +1,18 @@
-"""Letters: what mail says, in the reader's language. `wallet.mail` sends it.
+"""Letters: what mail says, in the reader's language. `wallet.mail` sends them.
 
 Invariant: a letter never holds a voucher, a key or bank data; the only secret in one is the link it is about.
 """
 
+import datetime as dt
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from wallet import languages
+from sqlalchemy.engine import Connection
+
+from wallet import languages, mail
 from wallet.money import Money
 from wallet.page_models import CheckoutState, IdentityKind, LinkPurpose
 
@@ -21,6 +24,11 @@ class Letter:
     recipient: str
     subject: str
     body: str
+
+
+def put(conn: Connection, letter: Letter, *, at: dt.datetime) -> None:
+    """Queue a letter in this transaction."""
+    mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
 
 
 def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet_name: str, then: str = "") -> Letter:

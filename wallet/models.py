@@ -140,6 +140,8 @@ purses = Table(
     Column("per_purchase_limit_micros", Micros),
     Column("per_day_limit_micros", Micros),
     Column("opened_at", UtcInstant, nullable=False),
+    # Frozen by an operator, whom alone it obeys then; a shopper's own freezing is the shopper's to undo.
+    Column("frozen_by_operator", sa.Boolean, nullable=False, server_default=sa.false()),
     one_of("state", PurseState),
     CheckConstraint("credit_limit_micros >= 0", name="credit_limit_not_negative"),
     CheckConstraint("balance_micros >= -credit_limit_micros", name="balance_within_limit"),

@@ -20,6 +20,7 @@ from wallet.errors import (
     AmountNotWholeMinor,
     CurrencyMismatch,
     DeviceNotFound,
+    FrozenByOperator,
     PurseClosing,
     PurseNotFound,
 )
@@ -65,6 +66,7 @@ class View:
     available: Money
     limits: Limits
     frozen: bool
+    frozen_by_operator: bool
     opened_at: dt.datetime
 
 
@@ -122,6 +124,7 @@ def view(conn: Connection, purse_id: UUID) -> View:
             per_day_micros=row.per_day_limit_micros,
         ),
         frozen=row.state == PurseState.FROZEN.value,
+        frozen_by_operator=row.frozen_by_operator,
         opened_at=row.opened_at,
     )
 
@@ -233,20 +236,34 @@ def withdraw(
     return row
 
 
-def freeze(conn: Connection, purse_id: UUID) -> None:
-    """Stop paying from the purse, at once. Freezing a frozen purse changes nothing."""
-    frozen = purses.update().where(purses.c.id == purse_id).values(state=PurseState.FROZEN.value)
+def freeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
+    """Stop paying from the purse, at once. Freezing a frozen purse changes nothing but who may free it."""
+    frozen = (
+        purses.update()
+        .where(purses.c.id == purse_id)
+        .values(
+            state=PurseState.FROZEN.value,
+            frozen_by_operator=sa.true() if by_operator else purses.c.frozen_by_operator,
+        )
+    )
     if not conn.execute(frozen).rowcount:
         raise PurseNotFound
 
 
-def unfreeze(conn: Connection, purse_id: UUID) -> None:
-    """Let the purse pay again. Raises `PurseNotFound`, or `PurseClosing`: that one stays frozen for good."""
+def unfreeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
+    """Let the purse pay again.
+
+    Raises `PurseNotFound`; `PurseClosing`: that one stays frozen for good; or `FrozenByOperator` for its shopper.
+    """
     closing = select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists()
-    freed = purses.update().where(purses.c.id == purse_id, ~closing).values(state=PurseState.ACTIVE.value)
+    may_be = sa.true() if by_operator else ~purses.c.frozen_by_operator
+    freed = (
+        purses.update()
+        .where(purses.c.id == purse_id, ~closing, may_be)
+        .values(state=PurseState.ACTIVE.value, frozen_by_operator=False)
+    )
     if not conn.execute(freed).rowcount:
-        view(conn, purse_id)
-        raise PurseClosing
+        raise FrozenByOperator if view(conn, purse_id).frozen_by_operator and not by_operator else PurseClosing
 
 
 def add_device(

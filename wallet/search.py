@@ -34,7 +34,7 @@ def find_merchants(
 
 
 def _fits(text: str, key: ColumnElement[UUID], *columns: ColumnElement[str]) -> ColumnElement[bool]:
-    wanted = text.strip()
+    wanted = text.replace("\0", "").strip()  # PostgreSQL takes no text with a zero in it
     try:
         return key == UUID(wanted)
     except ValueError:

@@ -32,16 +32,12 @@ def secret(keyring: Keyring, identity: Row[tuple[object, ...]]) -> str:
 
 def enrol(conn: Connection, keyring: Keyring, identity: Row[tuple[object, ...]], code: str, *, at: dt.datetime) -> None:
     """Ask for codes from now on, once ``code`` shows that the app has the secret. Raises `SignInRefused`."""
-    _use(conn, keyring, identity, code, at)
+    check(conn, keyring, identity, code, at=at)
     conn.execute(identities.update().where(identities.c.id == identity.id).values(totp_number=_number(identity)))
 
 
 def check(conn: Connection, keyring: Keyring, identity: Row[tuple[object, ...]], code: str, *, at: dt.datetime) -> None:
     """Return if the code is right for now, half a minute before or after, and was not used; else `SignInRefused`."""
-    _use(conn, keyring, identity, code, at)
-
-
-def _use(conn: Connection, keyring: Keyring, identity: Row[tuple[object, ...]], code: str, at: dt.datetime) -> None:
     codes, now = _codes(keyring, identity), int(at.timestamp()) // _STEP_SECONDS
     typed = code.replace(" ", "")
     step = next(

@@ -571,6 +571,8 @@ def _may_reach(text: str, *, allow_loopback: bool) -> bool:
         embedded = address.ipv4_mapped or address.sixtofour
         if embedded is not None:
             return _may_reach(str(embedded), allow_loopback=False)
+        if address.is_site_local:  # what RFC 3879 took out of use may still be somebody's network
+            return False
     if address.is_loopback:
         return allow_loopback
     # Reserved takes in 64:ff9b::/96, through which a gateway may reach any IPv4 address (RFC 6052).

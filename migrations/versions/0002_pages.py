@@ -368,6 +368,7 @@ def upgrade() -> None:
     )
     op.add_column("breaks", sa.Column("resolution", sa.String(length=200), nullable=True))
     op.add_column("merchants", sa.Column("sales_by_mail", sa.Boolean(), server_default=sa.true(), nullable=False))
+    op.add_column("purses", sa.Column("frozen_by_operator", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("shoppers", sa.Column("receipts_by_mail", sa.Boolean(), server_default=sa.true(), nullable=False))
     op.create_index("ix_vouchers_merchant", "vouchers", ["merchant_id", "id"], unique=False)
     _vouchers_may_be_confirmed()
@@ -379,6 +380,7 @@ def downgrade() -> None:
     _vouchers_are_not_confirmed()
     op.drop_index("ix_vouchers_merchant", table_name="vouchers")
     op.drop_column("shoppers", "receipts_by_mail")
+    op.drop_column("purses", "frozen_by_operator")
     op.drop_column("merchants", "sales_by_mail")
     op.drop_column("breaks", "resolution")
     op.drop_index(

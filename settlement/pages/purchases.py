@@ -87,11 +87,19 @@ def _page(purse_id: UUID, voucher_id: UUID, refusal: OboleError | None = None) -
             payout=statements.payout_of(conn, voucher_id),
             undo_until=_undo_until(row),
             token=token,
-            qr=Markup(segno.make(token, error="l").svg_inline(omitsize=True)),  # noqa: S704  (segno's own SVG of our text)
+            qr=_qr(token),
             evidence=_evidence(conn, row),
             is_shop=row["resource"] is not None and row["resource"].startswith(("https://", "http://")),
             tab="history",
         )
+
+
+def _qr(token: str) -> Markup | None:
+    """The voucher as a QR code; None where what was bought is told at such length that no code holds it."""
+    try:
+        return Markup(segno.make(token, error="l").svg_inline(omitsize=True))  # noqa: S704  (segno's own SVG of our text)
+    except segno.DataOverflowError:
+        return None
 
 
 def _find(conn: Connection, purse_id: UUID, voucher_id: UUID) -> RowMapping:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.support import ORIGIN
+from tests.wallet.authenticator import Authenticator
 from tests.wallet.scene import DAY, HOUR, NOON
-from wallet import identities, members, sessions
+from wallet import identities, members, passkeys, sessions
 from wallet.errors import AlreadyExists, MemberNotFound, PurseNotFound, SignInRefused, ValidationFailed
 from wallet.ids import new_id
 from wallet.members import MemberCaps
@@ -57,6 +59,21 @@ def test_caps_and_pin_change_for_the_very_next_time(scene):
     assert sign_in(scene, pin=OTHER_PIN).id == leo
     with pytest.raises(SignInRefused):
         sign_in(scene)
+
+
+def test_whoever_got_in_by_the_old_pin_is_out(scene):
+    alice = scene.purse()
+    leo = add(scene, alice)
+    thief = Authenticator(ORIGIN)
+    with scene.database.write() as conn:
+        token = sessions.begin(conn, leo, IdentityKind.MEMBER, label="stolen", at=NOON)
+        options = passkeys.registration_options(
+            conn, identities.find(conn, leo), origin=ORIGIN, wallet_name="Obole", at=NOON
+        )
+        passkeys.register(conn, leo, thief.register(options), origin=ORIGIN, label="stolen", at=NOON)
+        members.change_pin(conn, alice.id, leo, OTHER_PIN, at=NOON)
+        assert sessions.resume(conn, token, at=NOON) is None
+        assert passkeys.listing(conn, leo) == []
 
 
 def test_no_shopper_reaches_into_another_purse(scene):

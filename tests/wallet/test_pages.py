@@ -207,10 +207,18 @@ def test_passkey_calls_say_what_is_wrong_as_problems(shop: Shop) -> None:
     ],
 )
 def test_an_amount_is_read_as_people_write_it(typed: str, meant: str) -> None:
-    assert forms.plain_amount(typed) == meant
+    assert forms.plain_amount(typed, "en") == forms.plain_amount(typed, "fr") == meant
 
 
-@pytest.mark.parametrize("typed", ["1,234.50", "1.2.3", "-5", "1e3", "five", "", "1,2,3", "\u0665"])
+def test_a_comma_before_three_digits_is_a_thousand_to_the_english_only() -> None:
+    assert forms.plain_amount("1,234", "fr") == "1.234"
+    assert forms.plain_amount("1,234", "en") == "1,234"  # which no schema takes
+    assert forms.plain_amount("0,125", "en") == "0.125"
+
+
+@pytest.mark.parametrize(
+    "typed", ["1,234.50", "1.2.3", "-5", "1e3", "five", "", "1,2,3", "\u0665", "1€50", "1,000", "1 2", "€", "."]
+)
 def test_what_may_mean_two_things_is_no_amount(shop: Shop, typed: str) -> None:
     with (
         shop.app.test_request_context("/", method="POST", data={"amount": typed, "currency": "EUR"}),

@@ -1,5 +1,6 @@
 """Passkeys: an answer holds once, for what it was asked for, by whom it was asked."""
 
+import base64
 import datetime as dt
 import hashlib
 from typing import Any
@@ -96,12 +97,34 @@ def test_a_key_that_did_not_verify_its_user_and_one_that_nobody_knows_are_refuse
         answer(db, Authenticator(ORIGIN).sign(ask(db, "sign-in", b"")), "sign-in", b"")
 
 
-@pytest.mark.parametrize("said", [None, [], {}, {"response": {}}, {"response": {"clientDataJSON": "!"}}, "x"])
+DEEP = base64.urlsafe_b64encode(b"[" * 99_999).decode()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        [],
+        {},
+        {"response": {}},
+        {"response": {"clientDataJSON": "!"}},
+        {"response": {"clientDataJSON": DEEP}},
+        "x",
+    ],
+)
 def test_what_is_no_answer_at_all_is_refused(db: Database, ada: UUID, said: object) -> None:
     with pytest.raises(PasskeyRefused):
         answer(db, said, "sign-in", b"")
     with pytest.raises(PasskeyRefused), db.write() as conn:
         passkeys.register(conn, ada, said, origin=ORIGIN, label="x", at=NOON)
+
+
+def test_a_passkey_that_is_kept_already_is_not_kept_again(db: Database, ada: UUID, key: Authenticator) -> None:
+    with pytest.raises(PasskeyRefused), db.write() as conn:
+        options = passkeys.registration_options(
+            conn, identities.find(conn, ada), origin=ORIGIN, wallet_name="Obole", at=NOON
+        )
+        passkeys.register(conn, ada, key.register(options), origin=ORIGIN, label="again", at=NOON)
 
 
 def test_a_revoked_passkey_opens_nothing_and_only_its_owner_revokes_it(

@@ -11,6 +11,7 @@ from wallet.errors import (
     AmountNotWholeMinor,
     CurrencyMismatch,
     DeviceNotFound,
+    FrozenByOperator,
     IbanInvalid,
     InsufficientFunds,
     PurseFrozen,
@@ -204,6 +205,12 @@ def test_a_frozen_purse_withdraws_nothing_until_it_is_free(scene):
         withdraw(scene, alice.id, "1.00")
     with scene.database.write() as conn:
         purses.unfreeze(conn, alice.id)
+        purses.freeze(conn, alice.id, by_operator=True)
+        purses.freeze(conn, alice.id)
+        with pytest.raises(FrozenByOperator):
+            purses.unfreeze(conn, alice.id)
+        assert purses.view(conn, alice.id).frozen
+        purses.unfreeze(conn, alice.id, by_operator=True)
     withdraw(scene, alice.id, "1.00")
     assert scene.in_purse(alice) == ("9.00", "0.00")
 

@@ -77,6 +77,7 @@ def test_a_sale_is_found_by_what_it_was_for_and_when(scene: Scene, bakery: Merch
         Search(text="pie"): [],
         Search(since=scene.at.date()): [till.id],
         Search(until=(scene.at - DAY).date()): [cake.id, bread.id],
+        Search(text="cake", until=dt.date.max): [till.id, cake.id],
         Search(text="cake", since=scene.at.date(), state=SaleState.HELD): [till.id],
         Search(text="cake", since=scene.at.date(), state=SaleState.LAPSED): [],
     }

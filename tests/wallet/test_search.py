@@ -58,6 +58,7 @@ def test_purses_by_address_name_and_id(db: Database, town: dict[str, Any]) -> No
         first = search.find_purses(conn, "", before=None, limit=2)
         rest = search.find_purses(conn, "", before=first[-1].id, limit=2)
         assert [row.name for row in [*first, *rest]] == FOUND[""]
+        (ada,) = search.find_purses(conn, "Ada\0 Lovelace", before=None, limit=9)
 
 
 def test_merchants_by_name_origin_and_id(db: Database, town: dict[str, Any]) -> None:

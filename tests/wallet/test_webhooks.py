@@ -245,7 +245,7 @@ def test_a_server_that_never_comes_to_an_end_is_cut_off_and_holds_nobody_up(
 
 
 INSIDE = [
-    "127.0.0.1",
+    "[fec0::1]",
     "10.0.0.1",
     "169.254.169.254",
     "[::1]",

@@ -30,6 +30,7 @@ STATUS: Mapping[str, int] = {
     "insufficient_funds": 402,
     "key_scope": 403,
     "purse_frozen": 403,
+    "frozen_by_operator": 403,
     "cap_exceeded": 403,
     "not_your_voucher": 403,
     "form_outdated": 403,

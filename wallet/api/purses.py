@@ -263,7 +263,7 @@ def freeze(purse_id: UUID) -> dict[str, Any]:
     body=schemas.Empty,
     body_required=False,
     answer=schemas.PurseView,
-    refuses=[errors.PurseClosing],
+    refuses=[errors.PurseClosing, errors.FrozenByOperator],
 )
 def unfreeze(purse_id: UUID) -> dict[str, Any]:
     """Let this purse pay again."""

@@ -15,9 +15,6 @@ from wallet.clock import rfc3339
 from wallet.models import TopUpMethod
 from wallet.money import Money
 from wallet.settings import Settings
-from wallet.top_ups import offered
-
-__all__ = ["drop_pay_in_order", "offered", "send", "top_up_body"]
 
 
 def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:
@@ -63,5 +60,5 @@ def _instructions(amount: Money, reference: str, settings: Settings) -> dict[str
         "bic": settings.bank_bic,
         "reference": reference,
         "epc": epc,
-        "qr_svg": None if epc is None else top_ups.epc_qr(epc).svg_inline(scale=4),
+        "qr_svg": None if epc is None else top_ups.epc_qr(epc).svg_inline(omitsize=True),
     }

@@ -10,9 +10,8 @@ import segno
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
-from marshmallow import fields
 
-from wallet import clock, identities, invitations, letters, mail, passkeys, purses, schemas, sessions, totp
+from wallet import clock, identities, invitations, letters, passkeys, purses, schemas, sessions, totp
 from wallet.api.context import current
 from wallet.api.operations import json_body
 from wallet.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
@@ -88,12 +87,6 @@ class Proving(Strict):
     """PIN or passphrase once more."""
 
     pin = Text(200, required=True)
-
-
-class Named(Strict):
-    """What a passkey is called."""
-
-    label = fields.String(load_default="")
 
 
 @blueprint.get("/")
@@ -333,7 +326,7 @@ def second_factor() -> ResponseReturnValue:
     return page(
         "second_factor.html",
         refusal=refusal,
-        qr=Markup(segno.make(uri, error="m").svg_inline(scale=4)),  # noqa: S704  (segno's own SVG of our text)
+        qr=Markup(segno.make(uri, error="m").svg_inline(omitsize=True)),  # noqa: S704  (segno's own SVG of our text)
         secret=totp.secret(obole.keyring, identity),
         next=AREAS[found.kind][1],
     )
@@ -346,7 +339,7 @@ def _ask_for_purse(email: str, name: str) -> None:
         identity = identities.find_by_identifier(conn, IdentityKind.SHOPPER, email)
         if identity is not None and identity.activated_at is not None:
             letter = letters.already_known(identity, origin=origin, wallet_name=wallet_name)
-            mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+            letters.put(conn, letter, at=at)
         else:
             identity_id = (
                 identities.add(conn, IdentityKind.SHOPPER, identifier=email, name=name, locale=language(), at=at)

@@ -233,9 +233,9 @@ def _set_frozen(purse_id: UUID, *, frozen: bool) -> ResponseReturnValue:
     try:
         with current().database.write() as conn:
             if frozen:
-                purses.freeze(conn, purse_id)
+                purses.freeze(conn, purse_id, by_operator=True)
             else:
-                purses.unfreeze(conn, purse_id)
+                purses.unfreeze(conn, purse_id, by_operator=True)
             note(conn, "purse_frozen" if frozen else "purse_unfrozen", purse_id, at=at)
     except OboleError as refusal:
         return _purse(purse_id, refusal=refusal)

@@ -88,6 +88,8 @@ def approve(run_id: UUID) -> ResponseReturnValue:
 @seen
 def bank_file(message_id: str) -> Response:
     """The exact bytes that the bank is sent."""
+    if not message_id.isprintable():
+        raise BankFileNotFound
     with current().database.read() as conn:
         found = bank_files.find(conn, message_id)
     if found.content is None:

@@ -55,6 +55,14 @@ def test_the_page_follows_the_money_to_the_merchant(shop, alice, bakery, reader)
     assert "on its way, payout of" in reader.get(path).get_data(as_text=True)
 
 
+def test_what_no_qr_code_holds_is_shown_without_one(shop, alice, bakery, reader) -> None:
+    bought = shop.voucher(alice, bakery, "2.50", resource="\U0001f600" * 512)
+    text = reader.get(f"/purse/{alice.id}/purchases/{bought['id']}").get_data(as_text=True)
+    assert bought["voucher"] in text
+    assert "Undo this purchase" in text
+    assert "<svg" not in text
+
+
 def test_a_purchase_is_undone_in_time_and_once(shop, alice, bakery, reader) -> None:
     soon, late = (shop.voucher(alice, bakery, "1.00") for _ in range(2))
     with shop.database.write() as conn:

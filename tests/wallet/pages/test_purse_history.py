@@ -7,8 +7,9 @@ import re
 import pytest
 
 from tests.support import SHOPPER_IBAN, Purse, Shop
-from tests.wallet.pages.reader import Reader, shopper_of
-from wallet import clock, purses
+from tests.wallet.pages.reader import PIN, Reader, shopper_of
+from wallet import clock, members, purses
+from wallet.members import MemberCaps
 from wallet.money import Money
 
 
@@ -56,6 +57,15 @@ def test_a_search_that_is_none_says_which_field_is_wrong(reader: Reader, alice: 
     assert answer.status_code == 422
     assert reader.last.count("aria-invalid") == 2
     assert reader.get(f"/purse/{alice.id}/history.csv?since=yesterday").status_code == 422
+
+
+def test_a_member_sees_nothing_of_the_others_whatever_they_ask_for(shop: Shop, alice: Purse) -> None:
+    with shop.database.write() as conn:
+        members.add(conn, alice.id, identifier="leo", name="Léo", pin=PIN, caps=MemberCaps(), at=clock.now())
+    leo, path = Reader(shop).sign_in("leo"), f"/purse/{alice.id}/history"
+    for query in ("", "?text=bakery", "?since=yesterday", "?least=much", "?cursor=nonsense", "?text=%00"):
+        assert amounts(leo.get(path + query).get_data(as_text=True)) == []
+    assert leo.get(f"{path}.csv", follow=False).status_code == 303
 
 
 def test_older_lines_are_a_link_away_and_nobody_forges_it(shop: Shop, reader: Reader, alice: Purse) -> None:
