@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from sandbox_bank.bank import Bank
 from settlement import nightly, scheduler
-from tests.browser.conftest import DESKTOP, PASSPHRASE, PHONE, PIN, Town, chromium, open_town, sign_in
+from tests.browser.conftest import DESKTOP, PASSPHRASE, PHONE, Town, chromium, open_town, sign_in, type_in
 from tests.support import OPERATOR_IBAN, Merchant, Purse
 from wallet import clock, ledger
 from wallet.db import Database, migrate
@@ -41,12 +41,12 @@ def main(folder: Path) -> None:
         arguments = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb", "--font-render-hinting=none"]
         browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
         with open_town(url, Path(place), browser) as town:
-            merchant, purse = _two_weeks(town, Path(place))
-            _pictures(town, merchant, purse, folder)
+            merchant = _two_weeks(town, Path(place))
+            _pictures(town, merchant, folder)
         browser.close()
 
 
-def _two_weeks(town: Town, place: Path) -> tuple[Merchant, Purse]:
+def _two_weeks(town: Town, place: Path) -> Merchant:
     chance, shop = random.Random(2000), town.shop
     Bank.init(place / "bank", iban=OPERATOR_IBAN, name="Obole Test", fees={"EUR": "0.38"}).close()
     now = clock.now()
@@ -72,7 +72,7 @@ def _two_weeks(town: Town, place: Path) -> tuple[Merchant, Purse]:
             if day < _DAYS:
                 nightly.run(shop.database, nightly.bank_of(shop.settings), at=clock.now())
                 _bank_works(town, place)
-    return merchant, purse
+    return merchant
 
 
 def _top_up(town: Town, purse: Purse, amount: str) -> None:
@@ -86,6 +86,7 @@ def _bank_works(town: Town, place: Path) -> None:
     bank = Bank(place / "bank")
     bank.work()
     bank.close()
+    scheduler.lapse(town.shop.database)
     scheduler.collect(town.shop.database, nightly.bank_of(town.shop.settings))
 
 
@@ -98,7 +99,7 @@ def _at(moment: dt.datetime, now: dt.datetime) -> Iterator[None]:
         yield
 
 
-def _pictures(town: Town, merchant: Merchant, purse: Purse, folder: Path) -> None:
+def _pictures(town: Town, merchant: Merchant, folder: Path) -> None:
     def take(page: Page, name: str) -> None:
         page.wait_for_function("() => !document.querySelector('.chart') || document.querySelector('.chart canvas')")
         page.screenshot(path=folder / f"{name}.png")
@@ -106,17 +107,13 @@ def _pictures(town: Town, merchant: Merchant, purse: Purse, folder: Path) -> Non
     checkout = town.checkout(merchant)
     page = _visitor(town, PHONE, language="fr", color_scheme="light")
     page.goto(checkout["url"])
-    page.locator("#identifier").fill("ada@shoppers.example")
-    page.locator("#pin").fill(PIN)
-    page.locator("#pin").press("Enter")
+    type_in(page)
     page.locator("#after").wait_for()
     page.goto(f"{checkout['url']}?lang=fr")
     take(page, "checkout")
     page.goto("/purse?lang=fr")
     page.wait_for_url("**/purse/**")
     take(page, "purse")
-    page.goto(f"/purse/{purse.id}/history")
-    take(page, "history")
 
     page = _visitor(town, PHONE, color_scheme="dark")
     sign_in(page, "till@courrier.example", PASSPHRASE, path="/merchant/sign-in")
@@ -131,21 +128,19 @@ def _pictures(town: Town, merchant: Merchant, purse: Purse, folder: Path) -> Non
     page = _visitor(town, DESKTOP, color_scheme="light")
     sign_in(page, "till@courrier.example", PASSPHRASE, path="/merchant/sign-in")
     page.wait_for_url("**/merchant")
-    take(page, "merchant")
     page.goto("/merchant/payouts")
     page.locator("main a[href*='/merchant/payouts/']").first.click()
     take(page, "payout")
 
     town.operator()
-    page = _visitor(town, DESKTOP, color_scheme="light")
+    page = _visitor(town, {"width": 1280, "height": 1150}, color_scheme="light")
     sign_in(page, "ops@obole.example", PASSPHRASE, path="/console/sign-in")
     page.wait_for_url("**/second-factor")
     page.get_by_label("The code it shows").fill(pyotp.TOTP(page.locator("code").inner_text()).now())
     page.get_by_role("button", name="Use codes").click()
     page.wait_for_url("**/console")
+    page.goto("/console")
     take(page, "console")
-    page.goto("/console/tonight")
-    take(page, "tonight")
 
 
 def _visitor(town: Town, viewport: Any, *, language: str = "en", color_scheme: str) -> Page:
