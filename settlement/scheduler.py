@@ -17,7 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from settlement import business_day, nightly, quarantine, reconciliation
 from settlement.nightly import Bank
-from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, vouchers, webhooks
+from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, pruning, vouchers, webhooks
 from wallet.db import Database
 from wallet.errors import BankMessageInvalid
 from wallet.keys import Keyring
@@ -58,6 +58,7 @@ def build(
     # A merchant's server that is slow to answer keeps one of these busy, and the others hear at once all the same.
     jobs.add_job(deliver_webhooks, soon, (database, settings, keyring), id="deliver webhooks", max_instances=4)
     jobs.add_job(deliver_mail, soon, (database, settings), id="deliver mail")
+    jobs.add_job(prune, IntervalTrigger(hours=6, timezone=dt.UTC), (database,), id="prune")
     # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
     jobs.add_job(catch_up, often, (database, bank), {"cutoff": cutoff}, id="catch-up", next_run_time=clock.now())
     return jobs
@@ -139,13 +140,19 @@ def expire(database: Database) -> int:
 
 def deliver_webhooks(database: Database, settings: Settings, keyring: Keyring) -> int:
     """Tell merchants' servers what is due; answers how many deliveries arrived."""
-    is_local = settings.origin.startswith("http:")
-    return webhooks.deliver(database, keyring, at=clock.now(), allow_loopback=is_local)
+    return webhooks.deliver(database, keyring, at=clock.now(), allow_loopback=settings.is_local)
 
 
 def deliver_mail(database: Database, settings: Settings) -> int:
     """Send the letters that are due; answers how many. Where there is no post they wait."""
     return 0 if settings.post is None else mail.deliver(database, settings.post, at=clock.now())
+
+
+def prune(database: Database) -> None:
+    """Forget what nobody needs any more."""
+    forgotten = pruning.prune(database, at=clock.now())
+    if forgotten:
+        log.info("pruned", rows=forgotten)
 
 
 def _log_error(event: JobExecutionEvent) -> None:
