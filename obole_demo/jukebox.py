@@ -66,7 +66,7 @@ _TEXTS = {
         "silence": "Silence. Choisissez une chanson.",
         "play": "Écouter pour",
         "next": "Ensuite",
-        "waiting": "Merci. Votre chanson part dès que le portefeuille nous l’a dit.",
+        "waiting": "Merci. Votre chanson part dès qu’Obole nous l’a dit.",
         "listen": "Écouter",
     },
     "en": COMMON["en"]

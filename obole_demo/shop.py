@@ -182,9 +182,9 @@ COMMON = {
     "fr": {
         "by": "par",
         "price_note": "payé avec Obole",
-        "untrusted": "Ce bon ne vient pas du portefeuille, ou n’est pas pour cette commande. Rien n’a été livré.",
-        "refused": "Le portefeuille a refusé.",
-        "unreachable": "Le portefeuille ne répond pas. Rien n’a été débité ; réessayez dans un instant.",
+        "untrusted": "Ce bon ne vient pas d’Obole, ou n’est pas pour cette commande. Rien n’a été livré.",
+        "refused": "Obole a refusé.",
+        "unreachable": "Obole ne répond pas. Rien n’a été débité ; réessayez dans un instant.",
         "back": "Retour à l’accueil",
         "sorry": "Cela n’a pas marché",
         "switch": "English",

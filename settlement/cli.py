@@ -512,7 +512,7 @@ def _merchant_iban(merchant_id: UUID, iban: str) -> None:
 @click.option("--currency", required=True)
 @click.option("--email", required=True)
 @click.option("--name", required=True)
-@click.option("--locale", type=click.Choice(["en", "fr"]), default="en", show_default=True)
+@click.option("--locale", type=click.Choice(LOCALES), default="en", show_default=True)
 @_says_no
 def _purse_open(currency: str, email: str, name: str, locale: str) -> None:
     """Open a purse; prints its id and its key, which is shown once."""

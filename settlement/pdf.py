@@ -291,6 +291,6 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.REDEEM: "Achat",
         Reason.REFUND: "Remboursement",
         Reason.PAYOUT_REJECTED: "Versement rejeté",
-        Reason.PAYOUT_RETURNED: "Versement retourné",
+        Reason.PAYOUT_RETURNED: "Versement revenu",
     },
 }

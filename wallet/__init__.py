@@ -8,6 +8,12 @@
 3. `vouchers`: debit, hold and signature in one transaction; release and lapse give the hold back.
 4. `redemptions`: a voucher becomes money owed to its merchant, once; refunds go the other way.
 
+Around these: `checkouts` (a merchant's request for an amount, paid on our page), `limits`, `members`, `alerts`,
+`automatic_top_ups` and `closing` of purses, `history` and `sales` to look back. `identities` is who signs in, with
+`sessions`, `passkeys`, `totp`, `invitations` and `team`; `confirmations` keeps how somebody said yes. `letters` by
+`mail` and events by `webhooks` tell what happened; `actions` is the operators' log.
+
 `keys` and `jws` sign and verify; `idempotency` remembers what was answered; `api_keys` and `merchants` say who is
-who; `schemas` and `api` put HTTP around it. The tour goes on in `settlement`, where money crosses the bank border.
+who; `schemas` and `api` put HTTP around it, `pages` what people see. The tour goes on in `settlement`, where money
+crosses the bank border.
 """

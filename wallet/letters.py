@@ -49,7 +49,8 @@ def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet
     elif identity.kind == IdentityKind.SHOPPER.value:
         subject = say("Activate your purse")
         body = say(
-            "Hello %(name)s,\n\nsomebody, probably you, wants to open a purse at %(wallet)s with this address. To "
+            # Without the name: it was typed by whoever asked, and might be an advertisement or a false link.
+            "Hello,\n\nsomebody, probably you, wants to open a purse at %(wallet)s with this address. To "
             "activate it, open this page within two days:\n\n%(link)s\n\nIf it was not you, do nothing: no purse is "
             "opened.",
             **values,
@@ -139,7 +140,7 @@ def low_balance(shopper: Any, *, balance: Money, below: Money) -> Letter:
         subject=say("Your purse is running low: %(balance)s", balance=left),
         body=say(
             "Hello %(name)s,\n\nthere are %(balance)s left in your purse. You asked to be told below %(below)s.\n\n"
-            "Sign in to your wallet to top it up, or to change this alert.",
+            "Sign in to top it up, or to change this alert.",
             name=shopper.name,
             balance=left,
             below=languages.money(below, shopper.locale),

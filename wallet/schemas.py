@@ -16,6 +16,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, valid
 
 from wallet import jws
 from wallet.jws import BadToken
+from wallet.languages import LOCALES
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
 from wallet.money import EXPONENTS, Money
@@ -287,7 +288,7 @@ class Shopper(Strict):
 
     email = Text(254, required=True, pattern=EMAIL_PATTERN, wanted="An e-mail address.")
     name = Text(140, required=True)
-    locale = fields.String(required=True, validate=validate.OneOf(["en", "fr"]))
+    locale = fields.String(required=True, validate=validate.OneOf(LOCALES))
 
 
 class PurseLimits(Strict):
@@ -384,7 +385,7 @@ class NewCheckout(OfMoney):
     hold_seconds = Whole(1, _LONGEST_HOLD_SECONDS, load_default=None)
     success_url = Text(2000, load_default=None, pattern=_URL_PATTERN, wanted="An http(s) address without spaces.")
     cancel_url = Text(2000, load_default=None, pattern=_URL_PATTERN, wanted="An http(s) address without spaces.")
-    locale = fields.String(validate=validate.OneOf(["en", "fr"]), load_default=None)
+    locale = fields.String(validate=validate.OneOf(LOCALES), load_default=None)
 
 
 class Redemption(Strict):

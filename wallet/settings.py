@@ -144,6 +144,11 @@ class Settings:
         )
 
     @property
+    def is_local(self) -> bool:
+        """Whether the wallet is tried out on this machine: only there its origin may be ``http``."""
+        return self.origin.startswith("http:")
+
+    @property
     def post(self) -> SmtpAccount | None:
         """Where mail is handed in; None when there is no such place and letters wait."""
         if self.smtp_url is None or self.mail_from is None:

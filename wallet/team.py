@@ -13,9 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
-from wallet import invitations
+from wallet import invitations, passkeys
 from wallet.errors import AlreadyExists, IdentityNotFound, ValidationFailed
-from wallet.page_models import IdentityKind, identities, passkeys
+from wallet.page_models import IdentityKind, identities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,5 +79,4 @@ def _let_back(conn: Connection, merchant_id: UUID, identity_id: UUID, at: dt.dat
     ).one_or_none()
     if back is None:
         raise AlreadyExists("Somebody signs in with this identifier already.")
-    theirs = (passkeys.c.identity_id == identity_id) & passkeys.c.revoked_at.is_(None)
-    conn.execute(passkeys.update().where(theirs).values(revoked_at=at))
+    passkeys.revoke_all(conn, identity_id, at=at)

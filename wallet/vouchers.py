@@ -299,9 +299,10 @@ def undo(
         ledger.post(conn, _back_to_purse(Reason.RELEASE, row), recorded_at=at)
         # The merchant may hold the token and believe its signature: tell it that the money is gone.
         webhooks.emit(conn, row["merchant_id"], "voucher.undone", {"voucher_id": str(voucher_id)}, at=at)
-    elif row["state"] != VoucherState.RELEASED.value:
+    now = find(conn, voucher_id, owner_id=purse_id)
+    if now["state"] != VoucherState.RELEASED.value:
         raise UndoTooLate
-    return find(conn, voucher_id, owner_id=purse_id)
+    return now
 
 
 def lapse(conn: Connection, *, at: dt.datetime, limit: int = 500) -> int:

@@ -83,10 +83,7 @@ def list_payout_lines(caller: Caller, payout_id: UUID, query: dict[str, Any]) ->
 )
 def get_payout_statement(caller: Caller, payout_id: UUID) -> Response:
     """The payout's lines and totals for a spreadsheet."""
-    obole = current()
-    with obole.database.read() as conn:
-        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
-    return documents.csv_file(obole, payout)
+    return documents.csv_file(current(), _find(caller, payout_id))
 
 
 @operation(
@@ -100,10 +97,7 @@ def get_payout_statement(caller: Caller, payout_id: UUID) -> Response:
 )
 def get_payout_document(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> Response:
     """The payout's statement for people: the same bytes every time."""
-    obole = current()
-    with obole.database.read() as conn:
-        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
-    return documents.pdf_file(obole, payout, locale=query["language"])
+    return documents.pdf_file(current(), _find(caller, payout_id), locale=query["language"])
 
 
 @operation(
@@ -116,10 +110,7 @@ def get_payout_document(caller: Caller, payout_id: UUID, query: dict[str, Any]) 
 )
 def get_signed_statement(caller: Caller, payout_id: UUID) -> Response:
     """The payout's figures and the Merkle root over its lines, signed (typ ``statement+jwt``)."""
-    obole = current()
-    with obole.database.read() as conn:
-        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
-    return documents.signed_file(obole, payout)
+    return documents.signed_file(current(), _find(caller, payout_id))
 
 
 @operation(
@@ -160,6 +151,11 @@ def get_payable(caller: Caller) -> dict[str, Any]:
         "bank_fee": decimal_string(owed.bank_fee_micros, owed.currency),
         "parts": [_part(part, owed.currency) for part in owed.parts],
     }
+
+
+def _find(caller: Caller, payout_id: UUID) -> Row[Any]:
+    with current().database.read() as conn:
+        return statements.find(conn, payout_id, merchant_id=caller.owner_id)
 
 
 def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 from settlement import audit, bank_files, business_day, forecast, nightly, reconciliation, schemas, xml
 from settlement.forecast import Preview
 from wallet import clock
+from wallet.api import auth
 from wallet.api.context import current
 from wallet.api.keys import when
 from wallet.api.operations import operation
@@ -56,8 +57,11 @@ def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     wallet asks for approvals, the run stays *rendered* until enough operators have approved it.
     """
     obole = current()
-    bank = nightly.bank_of(obole.settings)
-    run = nightly.run(obole.database, bank, at=clock.now(), business_date=body["business_date"])
+    bank, at = nightly.bank_of(obole.settings), clock.now()
+    with obole.database.write() as conn:
+        # Noted before it begins: a run that is killed on its way was asked for all the same.
+        auth.note(conn, caller, "run_asked", body["business_date"] or business_day.open_date(conn), at=at)
+    run = nightly.run(obole.database, bank, at=at, business_date=body["business_date"])
     if run is None:
         raise BusinessDateInvalid("No business day is due yet, and none was ever settled.")
     with obole.database.read() as conn:
@@ -159,10 +163,13 @@ def import_statement(caller: Caller) -> dict[str, Any]:
         raise UnsupportedMediaType(f"The body must be {XML}.")
     request.max_content_length = xml.MAX_BYTES
     obole = current()
-    bank = nightly.bank_of(obole.settings)
+    bank, at = nightly.bank_of(obole.settings), clock.now()
     imported = reconciliation.import_message(
-        obole.database, request.get_data(cache=False), account_iban=bank.iban, at=clock.now()
+        obole.database, request.get_data(cache=False), account_iban=bank.iban, at=at
     )
+    if not imported.seen_before:
+        with obole.database.write() as conn:
+            auth.note(conn, caller, "statement_imported", imported.message_id, imported.kind.value, at=at)
     return {
         "kind": imported.kind.value,
         "message_id": imported.message_id,

@@ -34,6 +34,7 @@ from wallet.models import KeyKind, Reason, top_ups, transfers
 from wallet.page_models import IdentityKind
 from wallet.purses import Limits
 
+ADA = "ada@shoppers.example"
 PIN = "274951"
 PASSPHRASE = "a passphrase for the browser"
 PHONE = {"width": 390, "height": 844}
@@ -147,7 +148,7 @@ class Town:
         assert found
         return found.group()
 
-    def shopper(self, balance: str = "10.00", *, email: str = "ada@shoppers.example", name: str = "Ada") -> Purse:
+    def shopper(self, balance: str = "10.00", *, email: str = ADA, name: str = "Ada") -> Purse:
         """A shopper who signs in with ``email`` and PIN, and whose purse holds ``balance``."""
         at = clock.now()
         with self.shop.database.write() as conn:
@@ -228,12 +229,25 @@ class Town:
             return str(purses.view(conn, purse.id).balance)
 
 
-def sign_in(page: Page, identifier: str, secret: str = PIN, *, path: str = "/sign-in") -> None:
-    """Sign in on the page of this path by typing, whatever its language."""
-    page.goto(path)
+def type_in(page: Page, identifier: str = ADA, secret: str = PIN) -> None:
+    """Say who is there, on whatever page asks for it, in whatever language."""
     page.locator("#identifier").fill(identifier)
     page.locator("#pin").fill(secret)
     page.locator("#pin").press("Enter")
+
+
+def sign_in(page: Page, identifier: str, secret: str = PIN, *, path: str = "/sign-in") -> None:
+    """Sign in on the page of this path by typing."""
+    page.goto(path)
+    type_in(page, identifier, secret)
+
+
+def purse_of(town: Town, identifier: str = ADA, *, language: str = "en", **options: Any) -> Page:
+    """A browser in which somebody is signed in and sees their purse."""
+    page = town.visit(f"/sign-in?lang={language}", language=language, **options)
+    type_in(page, identifier)
+    page.wait_for_url("**/purse/**")
+    return page
 
 
 def add_passkey(page: Page) -> None:

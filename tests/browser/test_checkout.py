@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.browser.conftest import (
+    ADA,
     DESKTOP,
     PHONE,
     PIN,
@@ -13,8 +14,9 @@ from tests.browser.conftest import (
     add_passkey,
     check_accessible,
     check_fits,
-    sign_in,
+    purse_of,
     text_of,
+    type_in,
 )
 from tests.support import refused
 from wallet import checkouts, clock
@@ -26,7 +28,7 @@ def test_a_shopper_pays_with_identifier_and_pin_and_is_led_back_with_the_voucher
     page = town.visit(checkout["url"])
     assert page.get_by_text("€0.20").is_visible()
     assert page.get_by_text("The bridge reopens").is_visible()
-    page.get_by_label("E-mail address").fill("ada@shoppers.example")
+    page.get_by_label("E-mail address").fill(ADA)
     page.get_by_label("PIN", exact=True).fill(PIN)
     page.get_by_role("button", name="Continue", exact=True).click()
     assert page.locator("#after").inner_text() == "€9.80"
@@ -37,7 +39,7 @@ def test_a_shopper_pays_with_identifier_and_pin_and_is_led_back_with_the_voucher
     assert query == {"checkout": [checkout["id"]], "voucher": [answer["voucher"]]}
     assert (answer["state"], town.balance(purse)) == ("paid", "9.80")
     town.deliver()
-    (receipt,) = town.mailbox.to("ada@shoppers.example")
+    (receipt,) = town.mailbox.to(ADA)
     (notice,) = town.mailbox.to("till@courrier.example")
     assert "€0.20" in text_of(receipt)
     assert "€9.80" in text_of(receipt)
@@ -47,9 +49,7 @@ def test_a_shopper_pays_with_identifier_and_pin_and_is_led_back_with_the_voucher
 def test_going_back_reloading_and_another_tab_pay_nothing_again(town: Town) -> None:
     purse, merchant = town.shopper("10.00"), town.merchant()
     checkout = town.checkout(merchant)
-    page = town.visit("/")
-    sign_in(page, "ada@shoppers.example")
-    page.wait_for_url("**/purse**")
+    page = purse_of(town)
     other = page.context.new_page()
     for tab in (page, other):
         tab.goto(checkout["url"])
@@ -68,10 +68,8 @@ def test_going_back_reloading_and_another_tab_pay_nothing_again(town: Town) -> N
 
 def test_a_passkey_signs_what_it_pays(town: Town) -> None:
     purse, merchant = town.shopper("10.00"), town.merchant()
-    page = town.visit("/")
+    page = purse_of(town)
     town.authenticator(page)
-    sign_in(page, "ada@shoppers.example")
-    page.wait_for_url("**/purse**")
     add_passkey(page)
     page.goto(town.checkout(merchant, "1.30")["url"])
     page.get_by_role("button", name="Pay €1.30 with a passkey").click()
@@ -81,9 +79,7 @@ def test_a_passkey_signs_what_it_pays(town: Town) -> None:
 
 def test_a_browser_that_is_remembered_signs_the_next_order_by_itself(town: Town) -> None:
     purse, merchant = town.shopper("10.00"), town.merchant()
-    page = town.visit("/")
-    sign_in(page, "ada@shoppers.example")
-    page.wait_for_url("**/purse**")
+    page = purse_of(town)
     page.goto(town.checkout(merchant, order_id="A-1")["url"])
     page.get_by_label("Pay without PIN in this browser from now on").check()
     page.get_by_label("PIN", exact=True).fill(PIN)
@@ -97,9 +93,7 @@ def test_a_browser_that_is_remembered_signs_the_next_order_by_itself(town: Town)
 
 def test_a_short_purse_is_topped_up_on_the_spot_and_the_page_goes_on_by_itself(town: Town) -> None:
     purse, merchant = town.shopper("0.10"), town.merchant()
-    page = town.visit("/")
-    sign_in(page, "ada@shoppers.example")
-    page.wait_for_url("**/purse**")
+    page = purse_of(town)
     checkout = town.checkout(merchant)
     page.goto(checkout["url"])
     assert page.get_by_text("Your purse does not hold enough").is_visible()
@@ -114,9 +108,7 @@ def test_a_short_purse_is_topped_up_on_the_spot_and_the_page_goes_on_by_itself(t
 
 def test_a_wrong_pin_is_counted_and_after_five_even_the_right_one_waits(town: Town) -> None:
     purse, merchant = town.shopper("10.00"), town.merchant()
-    page = town.visit("/")
-    sign_in(page, "ada@shoppers.example")
-    page.wait_for_url("**/purse**")
+    page = purse_of(town)
     page.goto(town.checkout(merchant)["url"])
     for _ in range(5):
         page.get_by_label("PIN", exact=True).fill("999000")
@@ -146,9 +138,7 @@ def test_cancelling_takes_nothing_and_tells_the_merchant(town: Town) -> None:
 def test_one_that_is_too_old_cannot_be_paid(town: Town) -> None:
     purse, merchant = town.shopper("10.00"), town.merchant()
     checkout = town.checkout(merchant)
-    page = town.visit("/")
-    sign_in(page, "ada@shoppers.example")
-    page.wait_for_url("**/purse**")
+    page = purse_of(town)
     page.goto(checkout["url"])
     page.get_by_label("PIN", exact=True).fill(PIN)
     checkouts.expire(town.shop.database, at=clock.now() + town.shop.settings.checkout_life)
@@ -169,9 +159,7 @@ def test_everybody_can_use_it(town: Town, language: str, scheme: str, viewport: 
     assert page.locator(".sum").inner_text().replace("\u00a0", " ") == amount
     check_accessible(page)
     check_fits(page)
-    page.locator("#identifier").fill("ada@shoppers.example")
-    page.locator("#pin").fill(PIN)
-    page.locator("#pin").press("Enter")
+    type_in(page)
     page.locator("#after").wait_for()
     check_accessible(page)
     check_fits(page)

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.conftest import (
+    ADA,
     DESKTOP,
     PASSPHRASE,
     PHONE,
@@ -54,7 +55,7 @@ def furnish(town: Town) -> None:
 
 
 def as_shopper(town: Town, page: Page) -> str:
-    sign_in(page, "ada@shoppers.example")
+    sign_in(page, ADA)
     page.wait_for_url("**/purse/**")
     return "/purse"
 

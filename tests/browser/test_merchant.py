@@ -8,7 +8,7 @@ import pypdf
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PASSPHRASE, PHONE, PIN, Town, check_accessible, check_fits
+from tests.browser.conftest import PASSPHRASE, PHONE, PIN, Town, check_accessible, check_fits, type_in
 from tests.support import Merchant, Purse, created
 from wallet import clock, webhooks
 
@@ -18,9 +18,7 @@ EMAIL = "till@courrier.example"
 def seat(town: Town, **options: Any) -> Page:
     """Somebody of the merchant, signed in and on the first page."""
     page = town.visit("/merchant/sign-in", **options)
-    page.locator("#identifier").fill(EMAIL)
-    page.locator("#pin").fill(PASSPHRASE)
-    page.locator("main form:has(#pin) button").click()
+    type_in(page, EMAIL, PASSPHRASE)
     page.wait_for_url("**/merchant")
     return page
 

@@ -6,6 +6,7 @@ import pyotp
 import pytest
 
 from tests.browser.conftest import (
+    ADA,
     DESKTOP,
     PASSPHRASE,
     PHONE,
@@ -14,6 +15,7 @@ from tests.browser.conftest import (
     add_passkey,
     check_accessible,
     check_fits,
+    purse_of,
     sign_in,
     text_of,
 )
@@ -27,15 +29,15 @@ def test_a_stranger_opens_a_purse_by_mail_and_pays_with_it_where_they_began(town
     page.get_by_label("Votre nom").fill("Zoé")
     page.get_by_label("Adresse électronique").fill("zoe@shoppers.example")
     page.get_by_role("button", name="Envoyez-moi le lien").click()
-    assert page.get_by_role("heading", name="Regardez votre boîte aux lettres").is_visible()
+    assert page.get_by_role("heading", name="Regardez votre boîte de réception").is_visible()
     page.goto(town.link_in("zoe@shoppers.example"))
     check_accessible(page)
     check_fits(page)
-    for label, typed in (("Code secret", PIN), ("Le même code encore une fois", "111222")):
+    for label, typed in (("Code secret", PIN), ("Le même code secret encore une fois", "111222")):
         page.get_by_label(label, exact=True).fill(typed)
     page.get_by_role("button", name="Enregistrer et continuer").click()
     assert page.get_by_text("Ce n’est pas la même chose.").is_visible()
-    for label in ("Code secret", "Le même code encore une fois"):
+    for label in ("Code secret", "Le même code secret encore une fois"):
         page.get_by_label(label, exact=True).fill(PIN)
     page.get_by_role("button", name="Enregistrer et continuer").click()
     page.wait_for_url(checkout["url"])  # back where they began, with an empty purse
@@ -48,24 +50,22 @@ def test_a_stranger_opens_a_purse_by_mail_and_pays_with_it_where_they_began(town
 
 
 def test_a_link_works_once_and_a_letter_to_who_has_a_purse_says_so(town: Town) -> None:
-    town.shopper(email="ada@shoppers.example")
+    town.shopper()
     page = town.visit("/sign-up")
     page.get_by_label("Your name").fill("Ada again")
-    page.get_by_label("E-mail address").fill("ada@shoppers.example")
+    page.get_by_label("E-mail address").fill(ADA)
     page.get_by_role("button", name="Send me the link").click()
     assert page.get_by_role("heading", name="Look into your mailbox").is_visible()
     town.deliver()
-    assert "You have one already" in text_of(town.mailbox.to("ada@shoppers.example")[-1])
+    assert "You have one already" in text_of(town.mailbox.to(ADA)[-1])
     page.goto("/link/not-a-link-of-ours")
     assert page.get_by_text("This link was used before, or is too old.").is_visible()
 
 
 def test_a_passkey_signs_in_without_typing_anything(town: Town) -> None:
     town.shopper()
-    page = town.visit("/sign-in")
+    page = purse_of(town)
     town.authenticator(page)
-    sign_in(page, "ada@shoppers.example")
-    page.wait_for_url("**/purse/**")
     add_passkey(page)
     page.context.clear_cookies()
     page.goto("/sign-in")
@@ -75,17 +75,15 @@ def test_a_passkey_signs_in_without_typing_anything(town: Town) -> None:
 
 def test_a_forgotten_pin_is_chosen_anew_by_mail_and_ends_what_was_open(town: Town) -> None:
     town.shopper()
-    thief = town.visit("/sign-in")
-    sign_in(thief, "ada@shoppers.example")
-    thief.wait_for_url("**/purse/**")
+    thief = purse_of(town)
     page = town.visit("/forgot")
-    page.get_by_label("E-mail address").fill("ada@shoppers.example")
+    page.get_by_label("E-mail address").fill(ADA)
     page.get_by_role("button", name="Send me a link").click()
-    page.goto(town.link_in("ada@shoppers.example"))
+    page.goto(town.link_in(ADA))
     for label in ("PIN", "The same PIN again"):
         page.get_by_label(label, exact=True).fill("385062")
     page.get_by_role("button", name="Save and continue").click()
-    sign_in(page, "ada@shoppers.example", "385062")
+    sign_in(page, ADA, "385062")
     page.wait_for_url("**/purse/**")
     thief.goto("/purse")
     assert "/sign-in" in thief.url

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from tests.support import ORIGIN, Shop, make_settings
 from wallet import clock, identities, sessions
 from wallet.errors import ValidationFailed
+from wallet.ids import new_id
 from wallet.page_models import IdentityKind, mails
 from wallet.page_models import sessions as session_rows
 from wallet.pages import checkout, forms, page, sign_in
@@ -98,6 +99,20 @@ def test_a_form_of_another_site_does_nothing(shop: Shop, path: str) -> None:
     assert "form_outdated" in answer.text
     with shop.database.read() as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(mails)).scalar_one() == 0
+
+
+def test_whatever_changes_something_wants_the_token(shop: Shop) -> None:
+    shopper(shop)
+    sign(shop)
+    tried = 0
+    for rule in shop.app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}:
+            if not rule.rule.startswith("/v1/"):  # there it is a key that nobody sends unknowingly
+                path = re.sub("<[^>]+>", str(new_id()), rule.rule)
+                answer = shop.client.open(path, method=method, base_url=ORIGIN, headers={"Referer": f"{ORIGIN}/"})
+                assert answer.status_code == 403, f"{method} {path}"
+                tried += 1
+    assert tried > 50
 
 
 @pytest.mark.parametrize(

@@ -120,11 +120,11 @@ def test_what_is_no_answer_at_all_is_refused(db: Database, ada: UUID, said: obje
 
 
 def test_a_passkey_that_is_kept_already_is_not_kept_again(db: Database, ada: UUID, key: Authenticator) -> None:
-    with pytest.raises(PasskeyRefused), db.write() as conn:
-        options = passkeys.registration_options(
-            conn, identities.find(conn, ada), origin=ORIGIN, wallet_name="Obole", at=NOON
-        )
-        passkeys.register(conn, ada, key.register(options), origin=ORIGIN, label="again", at=NOON)
+    with db.write() as conn:
+        identity = identities.find(conn, ada)
+        options = passkeys.registration_options(conn, identity, origin=ORIGIN, wallet_name="Obole", at=NOON)
+        with pytest.raises(PasskeyRefused):
+            passkeys.register(conn, ada, key.register(options), origin=ORIGIN, label="again", at=NOON)
 
 
 def test_a_revoked_passkey_opens_nothing_and_only_its_owner_revokes_it(

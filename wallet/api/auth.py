@@ -4,11 +4,14 @@ Invariant: no key, no call (401); the wrong kind of key, no call (403 ``key_scop
 somebody else is not there (404), so that nobody learns from a refusal that it exists.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 
 from flask import request
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
 
-from wallet import api_keys, clock
+from wallet import actions, api_keys, clock
 from wallet.api.context import current
 from wallet.api_keys import Caller
 from wallet.errors import (
@@ -21,6 +24,7 @@ from wallet.errors import (
     ValidationFailed,
 )
 from wallet.models import KeyKind
+from wallet.models import api_keys as key_rows
 
 LONGEST_IDEMPOTENCY_KEY = 255
 _LONGEST_TOKEN = 200
@@ -40,6 +44,16 @@ def caller(*kinds: KeyKind) -> Caller:
     if found.kind not in kinds:
         raise KeyScope
     return found
+
+
+def note(conn: Connection, who: Caller, action: str, subject: object, detail: str = "", *, at: dt.datetime) -> None:
+    """Log what an operator's program does, as the last step of the transaction that does it; others do their own."""
+    if who.kind is not KeyKind.OPERATOR:
+        return
+    label = conn.execute(select(key_rows.c.label).where(key_rows.c.id == who.key_id)).scalar_one()
+    actions.record(
+        conn, who=f"key {label}", identity_id=None, action=action, subject=str(subject), detail=detail, at=at
+    )
 
 
 def check_owner(who: Caller, path: Mapping[str, object]) -> None:

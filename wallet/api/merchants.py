@@ -7,9 +7,11 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Row
 
 from wallet import api_keys, clock, merchants, schemas
+from wallet.api import auth
 from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown
 from wallet.api.operations import operation
+from wallet.api_keys import Caller
 from wallet.clock import rfc3339
 from wallet.errors import AlreadyExists, IbanInvalid, KeyNotFound
 from wallet.models import KeyKind
@@ -28,13 +30,14 @@ blueprint = Blueprint("merchants", __name__, description="Who is paid, where, an
     answer=schemas.MerchantAndKey,
     refuses=[AlreadyExists, IbanInvalid],
 )
-def register_merchant(body: dict[str, Any]) -> dict[str, Any]:
+def register_merchant(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """Take on a merchant; its first key is shown this once."""
     at = clock.now()
     with current().database.write() as conn:
         merchant_id = merchants.register(conn, **body, at=at)
         key_id, token = api_keys.issue(conn, KeyKind.MERCHANT, owner_id=merchant_id, label="first", at=at)
         row = merchants.find(conn, merchant_id)
+        auth.note(conn, caller, "merchant_registered", merchant_id, row.legal_name, at=at)
     return {"merchant": _merchant(row), "key": key_shown(key_id, KeyKind.MERCHANT, "first", token)}
 
 
@@ -74,13 +77,13 @@ def list_merchant_keys(merchant_id: UUID) -> dict[str, Any]:
     status=201,
     answer=schemas.KeyShown,
 )
-def issue_merchant_key(merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+def issue_merchant_key(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     """Another key for the merchant, shown this once."""
+    at = clock.now()
     with current().database.write() as conn:
         merchants.find(conn, merchant_id)
-        key_id, token = api_keys.issue(
-            conn, KeyKind.MERCHANT, owner_id=merchant_id, label=body["label"], at=clock.now()
-        )
+        key_id, token = api_keys.issue(conn, KeyKind.MERCHANT, owner_id=merchant_id, label=body["label"], at=at)
+        auth.note(conn, caller, "merchant_key_made", merchant_id, f"{body['label']}: {key_id}", at=at)
     return key_shown(key_id, KeyKind.MERCHANT, body["label"], token)
 
 
@@ -92,11 +95,13 @@ def issue_merchant_key(merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any
     status=204,
     refuses=[KeyNotFound],
 )
-def revoke_merchant_key(merchant_id: UUID, key_id: UUID) -> None:
+def revoke_merchant_key(caller: Caller, merchant_id: UUID, key_id: UUID) -> None:
     """End one of the merchant's keys, at once and for good."""
+    at = clock.now()
     with current().database.write() as conn:
         merchants.find(conn, merchant_id)
-        api_keys.revoke(conn, key_id, owner_id=merchant_id, at=clock.now())
+        api_keys.revoke(conn, key_id, owner_id=merchant_id, at=at)
+        auth.note(conn, caller, "merchant_key_revoked", merchant_id, str(key_id), at=at)
 
 
 def _merchant(row: Row[Any]) -> dict[str, Any]:

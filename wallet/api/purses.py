@@ -8,6 +8,7 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from wallet import api_keys, clock, errors, limits, purses, schemas
+from wallet.api import auth
 from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown, limit, when
 from wallet.api.operations import operation, respond_once
@@ -36,7 +37,7 @@ _BANK_AMOUNT = [errors.CurrencyMismatch, errors.AmountNotWholeMinor]
     status=201,
     answer=schemas.PurseAndKey,
 )
-def open_purse(body: dict[str, Any]) -> dict[str, Any]:
+def open_purse(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """Open a purse for a shopper; its key is shown this once."""
     at = clock.now()
     limits = Limits(
@@ -48,6 +49,8 @@ def open_purse(body: dict[str, Any]) -> dict[str, Any]:
         purse_id = purses.open_purse(conn, currency=body["currency"], **body["shopper"], limits=limits, at=at)
         key_id, token = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="first", at=at)
         opened = purses.view(conn, purse_id)
+        credit = Money(opened.limits.credit_micros, opened.currency)
+        auth.note(conn, caller, "purse_opened", purse_id, f"credit {credit} {credit.currency}", at=at)
     return {"purse": _purse(opened), "key": key_shown(key_id, KeyKind.PURSE, "first", token)}
 
 

@@ -34,8 +34,7 @@ def register_webhook_endpoint(caller: Caller, body: dict[str, Any]) -> dict[str,
     """Tell this address of the merchant's events from now on; its secret is shown this once."""
     obole = current()
     with obole.database.write() as conn:
-        is_local = obole.settings.origin.startswith("http:")
-        row = webhooks.register(conn, caller.owner_id, body["url"], clock.now(), allow_loopback=is_local)
+        row = webhooks.register(conn, caller.owner_id, body["url"], clock.now(), allow_loopback=obole.settings.is_local)
     return _shown(row)
 
 

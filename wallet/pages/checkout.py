@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, clock, errors, identities, orders, passkeys, purses, top_ups
+from wallet import checkouts, clock, closing, errors, identities, orders, passkeys, purses, top_ups
 from wallet.api.context import current
 from wallet.api.operations import read_json
 from wallet.api.top_ups import send, top_up_body
@@ -326,7 +326,8 @@ def _purse_id(conn: Connection, found: Visitor, currency: str) -> UUID | None:
     if found.shopper_id is None:
         return None
     mine = [row.id for row in purses.of_shopper(conn, found.shopper_id) if row.currency == currency]
-    return mine[0] if mine else None
+    # One that is being closed pays nothing any more; it is shown where there is no other.
+    return next((purse_id for purse_id in mine if closing.find(conn, purse_id) is None), mine[0] if mine else None)
 
 
 def _paid_by(row: RowMapping, found: Visitor) -> bool:

@@ -56,11 +56,10 @@ View = Callable[..., ResponseReturnValue]
 def register(app: Flask, *blueprints: Blueprint) -> None:
     """Give the application these pages, with their files, language, sessions and refusals."""
     settings = current_settings(app)
-    secure = settings.origin.startswith("https:")
     app.config.update(
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,
-        SESSION_COOKIE_NAME="__Host-obole" if secure else "obole",
+        SESSION_COOKIE_NAME="obole" if settings.is_local else "__Host-obole",
         PERMANENT_SESSION_LIFETIME=90 * 24 * 60 * 60,
     )
     if settings.proxies:

@@ -21,6 +21,8 @@ from wallet.pages.page import go, tell
 from wallet.schemas import Text
 
 _MANY = 200
+# The ways that close several breaks at once.
+_TOGETHER = frozenset({Way.OFFSET, Way.BOOK, Way.RETURN})
 
 
 class Resolution(Why):
@@ -72,7 +74,9 @@ def resolve(break_id: UUID) -> ResponseReturnValue:
         with current().database.settle() as conn:
             closed = _resolve(conn, break_id, others, said, at)
             detail = f"{said['way']}: {said['why']}"
-            for each in (break_id, *others):
+            # Whatever else was ticked has nothing to do with it, and no line in the log.
+            together = others if said["way"] in _TOGETHER else ()
+            for each in dict.fromkeys((break_id, *together)):
                 note(conn, "break_resolved" if closed else "break_acknowledged", each, detail, at=at)
     except OboleError as refusal:
         return _break(break_id, refusal=refusal)

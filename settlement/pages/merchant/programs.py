@@ -87,9 +87,8 @@ def new_endpoint() -> ResponseReturnValue:
     obole = current()
     try:
         url = forms.read(NewEndpoint)["url"]
-        is_local = obole.settings.origin.startswith("http:")
         with obole.database.write() as conn:
-            row = webhooks.register(conn, merchant_id(), url, clock.now(), allow_loopback=is_local)
+            row = webhooks.register(conn, merchant_id(), url, clock.now(), allow_loopback=obole.settings.is_local)
     except OboleError as refusal:
         return _endpoints(refusal=refusal)
     return _endpoints(secret=webhooks.secret(obole.keyring, row), url=row.url)

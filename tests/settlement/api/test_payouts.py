@@ -10,17 +10,6 @@ import pytest
 from tests.support import MERCHANT_IBAN, Merchant, Purse, Shop, created, refused
 from wallet import clock
 from wallet.ids import new_id
-from wallet.models import BankFeeBearer
-
-
-@pytest.fixture
-def bakery(shop: Shop) -> Merchant:
-    return shop.merchant("bakery", commission_bp=250, bank_fee=BankFeeBearer.MERCHANT)
-
-
-@pytest.fixture
-def alice(shop: Shop) -> Purse:
-    return shop.purse("20.00")
 
 
 def got(shop: Shop, path: str, token: str, **query: Any) -> dict[str, Any]:

@@ -20,11 +20,6 @@ def bakery(shop: Shop) -> Merchant:
 
 
 @pytest.fixture
-def alice(shop: Shop) -> Purse:
-    return shop.purse("20.00")
-
-
-@pytest.fixture
 def run(shop: Shop, bakery: Merchant, alice: Purse) -> dict[str, Any]:
     """The run that pays a purchase of 1.07 and a withdrawal of 3.00."""
     shop.redeem(bakery, shop.voucher(alice, bakery, "1.07"))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support import Shop, created, refused
+from tests.support import MERCHANT_IBAN, Shop, created, refused
+from wallet import actions
 from wallet.models import KeyKind
 
 
@@ -45,3 +46,35 @@ def test_what_is_no_idempotency_key_is_refused(shop: Shop, key: str):
     wish = {"purse_id": str(purse.id), "merchant_id": str(merchant.id), "amount": "0.01", "currency": "EUR"}
     problem = refused(shop.post("/v1/vouchers", wish, token=purse.token, key=key), 422, "validation_failed")
     assert list(problem["errors"]) == ["Idempotency-Key"]
+
+
+def test_what_an_operators_program_does_is_in_the_log_of_actions(shop: Shop):
+    token, shopper = shop.operator, {"email": "ada@a.example", "name": "Ada", "locale": "en"}
+    bakery = {
+        "legal_name": "Bakery",
+        "iban": MERCHANT_IBAN,
+        "origin": "https://bakery.example",
+        "currency": "EUR",
+        "email": "till@bakery.example",
+    }
+    made = created(shop.post("/v1/merchants", bakery, token=token))
+    merchant, keys = made["merchant"]["id"], f"/v1/merchants/{made['merchant']['id']}/keys"
+    second = created(shop.post(keys, {"label": "till"}, token=token))
+    created(shop.post(keys, {"label": "own"}, token=made["key"]["token"]))  # the merchant's own deed
+    assert shop.delete(f"{keys}/{second['id']}", token=token).status_code == 204
+    opened = created(
+        shop.post("/v1/purses", {"shopper": shopper, "currency": "EUR", "credit_limit": "5.00"}, token=token)
+    )
+    shop.post("/v1/settlement/runs", {}, token=token)
+    with shop.database.read() as conn:
+        assert actions.verify(conn) is None
+        lines = actions.listing(conn, before=None, limit=9)[::-1]
+    assert {line.who for line in lines} == {"key test"}
+    assert [(line.action, line.subject) for line in lines[:-1]] == [
+        ("merchant_registered", merchant),
+        ("merchant_key_made", merchant),
+        ("merchant_key_revoked", merchant),
+        ("purse_opened", opened["purse"]["id"]),
+    ]
+    assert lines[-1].action == "run_asked"
+    assert lines[-2].detail == "credit 5.00 EUR"

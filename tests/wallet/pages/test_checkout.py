@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from nacl.signing import SigningKey
 
-from tests.support import Device, Merchant, Purse, Shop, public_jwk
+from tests.support import SHOPPER_IBAN, Device, Merchant, Purse, Shop, public_jwk
 from tests.wallet.pages.reader import PIN, Reader, shopper_of
-from wallet import checkouts, clock, members, purses
+from wallet import checkouts, clock, closing, members, purses
 from wallet.checkouts import Wanted
 from wallet.members import MemberCaps
-from wallet.models import top_ups
+from wallet.models import shoppers, top_ups
 from wallet.money import Money
 
 HOUR = dt.timedelta(hours=1)
@@ -83,3 +83,16 @@ def test_a_top_up_that_is_sent_again_by_a_reload_is_fetched_once(shop: Shop, ali
     assert [reader.send(f"/checkout/{checkout}/top-up", **form).status_code for _ in range(2)] == [200, 200]
     with shop.database.read() as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(top_ups)).scalar_one() == 1
+
+
+def test_a_purse_that_is_closed_is_not_in_the_way_of_the_next(shop: Shop, alice: Purse, bakery: Merchant) -> None:
+    reader, checkout = shopper_of(shop, alice), opened(shop, bakery, "2.00")
+    with shop.database.write() as conn:
+        email = conn.execute(sa.select(shoppers.c.email)).scalar_one()
+        second = purses.open_purse(
+            conn, currency="EUR", email=email, name="x", locale="en", limits=purses.Limits(), at=clock.now()
+        )
+        closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+    shop.top_up(Purse(second, "EUR", ""), "3.00")
+    reader.get(f"/checkout/{checkout}")
+    assert reader.send(f"/checkout/{checkout}/pay", pin=PIN).status_code == 303

@@ -29,7 +29,7 @@ async function scan() {
     for (const track of stream.getTracks()) track.stop();
     camera.hidden = true;
     form.elements.voucher.value = found.rawValue;
-    // An amount may still be typed; without the field in the way, most people take all of it.
+    // An amount that was typed goes along; left empty, as most people do, all of it is taken.
     form.requestSubmit();
   };
   look();

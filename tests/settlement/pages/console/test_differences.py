@@ -53,6 +53,13 @@ def test_an_acknowledged_break_stays_open_and_apart(console: Console, statement_
     console.post(f"/breaks/{found}", {"way": "expense", "why": "no"}, status=409)
 
 
+def test_the_log_names_no_break_that_nothing_was_done_about(console: Console, statement_of_a_stranger: bytes) -> None:
+    told(console, statement_of_a_stranger)
+    (mine,), other = open_breaks(console), new_id()
+    console.post(f"/breaks/{mine}", {"way": "acknowledge", "why": "asked the bank", "with": str(other)}, on="/breaks")
+    assert [line[1:] for line in console.log()] == [("break_acknowledged", str(mine))]
+
+
 def test_breaks_that_make_each_other_up_are_ticked(
     console: Console, statement_of_a_stranger: bytes, statement_of_its_correction: bytes
 ) -> None:
