@@ -18,12 +18,18 @@
 # pytest go in TESTS, the number of its workers in WORKERS, one database in DATABASE:
 #
 #   make test TESTS="tests/wallet -k redeem" WORKERS=2 DATABASE=sqlite
+#
+# Every test runs on both databases. Of a test with many cases each case runs on one of them, in turn, unless
+# EVERY_CASE=yes, as CI has it:
+#
+#   make test EVERY_CASE=yes
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 WORKERS = $(shell nproc)
 DATABASE = both
 TESTS =
+EVERY_CASE =
 SOURCES = $(wildcard app.py wallet settlement sandbox_bank obole_demo benchmarks tests migrations)
 SETTINGS = var/settings.env
 
@@ -56,7 +62,7 @@ screenshots: $(VENV)/test.stamp chromium
 	@$(PYTHON) -m tests.browser.screenshots
 
 test: $(VENV)/test.stamp chromium
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(TESTS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(if $(EVERY_CASE),--every-case) $(TESTS)
 
 check: lint test
 

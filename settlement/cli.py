@@ -371,6 +371,24 @@ def _operator_invite(email: str, name: str, locale: str) -> None:
     click.echo(f"{obole.settings.origin}/link/{token}")
 
 
+@operator.command("reset")
+@click.argument("email")
+@_says_no
+def _operator_reset(email: str) -> None:
+    """Let an operator who lost passphrase or second factor begin anew: writes to EMAIL, and prints the link."""
+    at, obole = clock.now(), current()
+    with obole.database.write() as conn:
+        known = identities.find_by_identifier(conn, IdentityKind.OPERATOR, email)
+        if known is None or known.ended_at is not None:
+            raise IdentityNotFound
+        identities.start_over(conn, known.id, at=at)
+        token = invitations.send(
+            conn, known.id, origin=obole.settings.origin, wallet_name=obole.settings.operator_name, at=at
+        )
+        _note_action(conn, "operator_reset", known.id, email, at)
+    click.echo(f"{obole.settings.origin}/link/{token}")
+
+
 @operator.command("list")
 @_JSON
 @_says_no

@@ -97,7 +97,7 @@ def _cases_of_the_other_database(items: list[pytest.Item]) -> set[pytest.Item]:
     for item in items:
         params = dict(item.callspec.params) if getattr(item, "callspec", None) else {}  # type: ignore[attr-defined]
         database = params.pop("database_kind", None)
-        if database is not None and params and item.get_closest_marker("every_case") is None:
+        if database is not None and params:
             case = item.callspec.id.replace(database, "")  # type: ignore[attr-defined]
             tests[item.nodeid.split("[")[0]][case][database] = item
     return {

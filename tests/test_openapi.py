@@ -50,7 +50,17 @@ GROUPS = ("merchants", "purses", "vouchers", "redemptions", "settlement", "payou
 NEVER_ACCEPTED = {"POST /v1/settlement/statements"}
 # A point on the curve, a host's numbers, a cursor's signature, a time to come, the operator's own limit; what is an
 # address, and how many a merchant may have.
-BEYOND_SCHEMAS = {"public_key", "cnf.jwk", "origin", "cursor", "valid_until", "hold_seconds", "url", "success_url", "cancel_url"}
+BEYOND_SCHEMAS = {
+    "public_key",
+    "cnf.jwk",
+    "origin",
+    "cursor",
+    "valid_until",
+    "hold_seconds",
+    "url",
+    "success_url",
+    "cancel_url",
+}
 
 
 class Scene:

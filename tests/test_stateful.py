@@ -1156,7 +1156,7 @@ def test_whatever_happens_the_books_are_sound(db: Database, folders: Path) -> No
     run_state_machine_as_test(
         lambda: Wallet(db, folders),  # type: ignore[arg-type]  # any factory will do
         settings=settings(
-            max_examples=EXAMPLES or (14 if db.is_sqlite else 9),
+            max_examples=EXAMPLES or (10 if db.is_sqlite else 5),
             stateful_step_count=STEPS,
             derandomize=not EXAMPLES,
             deadline=None,

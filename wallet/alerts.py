@@ -106,5 +106,5 @@ def _send(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime) -> in
             balance=Money(row.balance_micros, row.currency),
             below=Money(row.below_micros, row.currency),
         )
-        mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
+        letters.put(conn, letter, at=at)
     return noted

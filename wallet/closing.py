@@ -15,12 +15,10 @@ from sqlalchemy.engine import Connection, Row
 from wallet import alerts, automatic_top_ups, ledger, purses
 from wallet.db import Database, insert_into
 from wallet.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
-from wallet.ids import new_id
-from wallet.ledger import Posting
 from wallet.merchants import valid_iban
 from wallet.models import PurseState, Reason, VoucherState, transfers, vouchers, withdrawals
 from wallet.models import purses as purse_table
-from wallet.money import minor_unit_micros, whole_minor
+from wallet.money import Money, minor_unit_micros, whole_minor
 from wallet.page_models import purse_closings
 
 # ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-E001).
@@ -132,7 +130,15 @@ def _advance(conn: Connection, purse_id: UUID, at: dt.datetime) -> None:
     left = row.balance_micros
     whole = whole_minor(max(left, 0), row.currency)
     if whole and not closing.refused:
-        _withdraw(conn, closing, row.currency, whole, at)
+        purses.withdraw(
+            conn,
+            purse_id,
+            Money(whole, row.currency),
+            iban=closing.creditor_iban,
+            name=closing.creditor_name,
+            at=at,
+            closes_purse=True,
+        )
         left -= whole
     if 0 <= left < minor_unit_micros(row.currency) and not row.holds:
         conn.execute(
@@ -140,30 +146,6 @@ def _advance(conn: Connection, purse_id: UUID, at: dt.datetime) -> None:
             .where(purse_closings.c.purse_id == purse_id, purse_closings.c.closed_at.is_(None))
             .values(closed_at=at)
         )
-
-
-def _withdraw(conn: Connection, closing: Row[tuple[object, ...]], currency: str, micros: int, at: dt.datetime) -> None:
-    withdrawal_id = new_id()
-    conn.execute(
-        withdrawals.insert().values(
-            id=withdrawal_id,
-            purse_id=closing.purse_id,
-            currency=currency,
-            amount_micros=micros,
-            creditor_name=closing.creditor_name,
-            creditor_iban=closing.creditor_iban,
-            requested_at=at,
-        )
-    )
-    posting = Posting(
-        reason=Reason.WITHDRAWAL,
-        currency=currency,
-        amount_micros=micros,
-        reference=withdrawal_id,
-        purse_id=closing.purse_id,
-        closes_purse=True,
-    )
-    ledger.post(conn, posting, recorded_at=at)
 
 
 def _name(text: str) -> str:

@@ -113,11 +113,6 @@ def merchants_met(conn: Connection, purse_id: UUID) -> Sequence[Row[tuple[object
     ).all()
 
 
-def refunds_of(conn: Connection, voucher_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
-    """What was given back of one purchase, oldest first."""
-    return conn.execute(select(refunds).where(refunds.c.voucher_id == voucher_id).order_by(refunds.c.id)).all()
-
-
 def my_data(conn: Connection, shopper_id: UUID) -> dict[str, Any]:
     """Everything the wallet keeps about a shopper, ready for JSON (Regulation (EU) 2016/679, articles 15 and 20)."""
     mine = select(purses.c.id).where(purses.c.shopper_id == shopper_id)

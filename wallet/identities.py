@@ -14,10 +14,10 @@ from uuid import UUID
 
 import nacl.exceptions
 import nacl.pwhash
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import sessions
+from wallet import passkeys, sessions
 from wallet.db import Database, insert_into
 from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused, ValidationFailed
 from wallet.ids import new_id
@@ -116,6 +116,28 @@ def end(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
         identities.update().where(identities.c.id == identity_id, identities.c.ended_at.is_(None)).values(ended_at=at)
     )
     sessions.end_all(conn, identity_id, at=at)
+
+
+def start_over(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
+    """Let somebody begin anew, as when they lost what they signed in with: nothing they had opens anything any more.
+
+    They may be invited again, and choose a secret and a second factor; earlier one-time codes do not come back.
+    """
+    end(conn, identity_id, at=at)
+    passkeys.revoke_all(conn, identity_id, at=at)
+    conn.execute(
+        identities.update()
+        .where(identities.c.id == identity_id)
+        .values(
+            ended_at=None,
+            activated_at=None,
+            pin_hash=None,
+            failures=0,
+            locked_until=None,
+            # Below zero there are none; the next ones come from the next number (`wallet.totp`).
+            totp_number=-func.abs(identities.c.totp_number),
+        )
+    )
 
 
 # --- secrets -----------------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ identities = Table(
     Column("pin_hash", sa.String(128)),
     Column("failures", sa.Integer, nullable=False, server_default="0"),
     Column("locked_until", UtcInstant),
-    # Set once a TOTP app was shown to work. The secret is derived from the key ring, this id and this number.
+    # Above zero once a TOTP app was shown to work: the secret is derived from the key ring, this id and this number.
+    # Below zero the codes of that number are not asked for any more; the next ones have the next number.
     Column("totp_number", sa.Integer),
     Column("totp_last_step", sa.BigInteger),
     Column("created_at", UtcInstant, nullable=False),

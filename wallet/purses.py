@@ -201,12 +201,20 @@ def request_top_up(
 
 
 def withdraw(
-    conn: Connection, purse_id: UUID, amount: Money, *, iban: str, name: str, at: dt.datetime
+    conn: Connection,
+    purse_id: UUID,
+    amount: Money,
+    *,
+    iban: str,
+    name: str,
+    at: dt.datetime,
+    closes_purse: bool = False,
 ) -> Row[tuple[object, ...]]:
     """Take money out of the purse at par, to be sent to ``iban`` by the next settlement run; answers its row.
 
     Raises `PurseNotFound`, `CurrencyMismatch`, `AmountNotWholeMinor`, `IbanInvalid`, `PurseFrozen`, or
-    `InsufficientFunds`: credit is for purchases and cannot be withdrawn.
+    `InsufficientFunds`: credit is for purchases and cannot be withdrawn. ``closes_purse`` is for `wallet.closing`
+    alone: out of a purse that is being closed, and of no other.
     """
     _for_the_bank(conn, purse_id, amount)
     row = conn.execute(
@@ -230,6 +238,7 @@ def withdraw(
             amount_micros=amount.micros,
             reference=row.id,
             purse_id=purse_id,
+            closes_purse=closes_purse,
         ),
         recorded_at=at,
     )

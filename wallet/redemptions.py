@@ -125,6 +125,11 @@ def refund(
     return written
 
 
+def refunds_of(conn: Connection, voucher_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
+    """What went back of a purchase, oldest first: ``id``, ``amount_micros``, ``refunded_at``."""
+    return conn.execute(select(refunds).where(refunds.c.voucher_id == voucher_id).order_by(refunds.c.id)).all()
+
+
 def _locked(conn: Connection, voucher_ids: Set[UUID]) -> dict[UUID, RowMapping]:
     ordered, rows = sorted(voucher_ids), {}
     for start in range(0, len(ordered), _CHUNK):

@@ -6,7 +6,6 @@ Vouchers). Days are business days, as on the payouts, and their totals are what 
 
 import datetime as dt
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -24,7 +23,6 @@ from wallet.models import (
     VoucherState,
     accounts,
     business_days,
-    refunds,
     transfers,
     vouchers,
 )
@@ -108,11 +106,6 @@ def find(conn: Connection, keyring: Keyring, merchant_id: UUID, voucher_id: UUID
     if row is None:
         raise VoucherNotFound
     return _sale(row, keyring)
-
-
-def refunds_of(conn: Connection, sale: Sale) -> Sequence[Row[tuple[object, ...]]]:
-    """What went back of a sale, oldest first: ``id``, ``amount_micros``, ``refunded_at``."""
-    return conn.execute(select(refunds).where(refunds.c.voucher_id == sale.id).order_by(refunds.c.id)).all()
 
 
 def days(conn: Connection, merchant_id: UUID, currency: str, *, count: int = 30) -> list[Day]:

@@ -93,7 +93,7 @@ def resume(conn: Connection, token: str, *, at: dt.datetime) -> Visitor | None:
         purse_id=row.purse_id,
         merchant_id=row.merchant_id,
         proved_at=row.proved_at,
-        has_second_factor=row.totp_number is not None or bool(row.has_passkey),
+        has_second_factor=(row.totp_number or 0) > 0 or bool(row.has_passkey),
     )
 
 

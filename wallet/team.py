@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
-from wallet import invitations, passkeys
+from wallet import invitations
 from wallet.errors import AlreadyExists, IdentityNotFound, ValidationFailed
 from wallet.page_models import IdentityKind, identities
 
@@ -70,13 +70,8 @@ def end(conn: Connection, merchant_id: UUID, identity_id: UUID, *, by: UUID, at:
 
 def _let_back(conn: Connection, merchant_id: UUID, identity_id: UUID, at: dt.datetime) -> None:
     """Somebody who never came or was ended may be invited anew, and then begins without what they had."""
+    mine = (identities.c.id == identity_id) & (identities.c.merchant_id == merchant_id)
     waiting = identities.c.activated_at.is_(None) | identities.c.ended_at.is_not(None)
-    back = conn.execute(
-        identities.update()
-        .where(identities.c.id == identity_id, identities.c.merchant_id == merchant_id, waiting)
-        .values(ended_at=None, activated_at=None, pin_hash=None, failures=0, locked_until=None, totp_number=None)
-        .returning(identities.c.id)
-    ).one_or_none()
-    if back is None:
+    if conn.execute(select(identities.c.id).where(mine, waiting).with_for_update()).one_or_none() is None:
         raise AlreadyExists("Somebody signs in with this identifier already.")
-    passkeys.revoke_all(conn, identity_id, at=at)
+    identity_room.start_over(conn, identity_id, at=at)

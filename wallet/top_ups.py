@@ -23,14 +23,19 @@ from wallet.settings import Settings
 _LARGEST_EPC_MICROS = 999_999_999_990_000
 
 
-def offered(method: TopUpMethod, settings: Settings) -> None:
-    """Raise `TopUpMethodUnavailable` unless this wallet is set up for ``method``."""
-    available = {
+def available(settings: Settings) -> list[TopUpMethod]:
+    """The ways to top up that this wallet is set up for."""
+    set_up = {
         TopUpMethod.BANK_TRANSFER: settings.bank_iban is not None,
         TopUpMethod.SANDBOX: settings.sandbox_folder is not None,
         TopUpMethod.CARD: False,
     }
-    if not available[method]:
+    return [method for method in TopUpMethod if set_up[method]]
+
+
+def offered(method: TopUpMethod, settings: Settings) -> None:
+    """Raise `TopUpMethodUnavailable` unless this wallet is set up for ``method``."""
+    if method not in available(settings):
         raise TopUpMethodUnavailable
 
 

@@ -30,6 +30,11 @@ def secret(keyring: Keyring, identity: Row[tuple[object, ...]]) -> str:
     return _codes(keyring, identity).secret
 
 
+def is_enrolled(identity: Row[tuple[object, ...]]) -> bool:
+    """Whether this identity is asked for codes: their secret's number is above zero."""
+    return int(identity.totp_number or 0) > 0
+
+
 def enrol(conn: Connection, keyring: Keyring, identity: Row[tuple[object, ...]], code: str, *, at: dt.datetime) -> None:
     """Ask for codes from now on, once ``code`` shows that the app has the secret. Raises `SignInRefused`."""
     check(conn, keyring, identity, code, at=at)
@@ -64,4 +69,5 @@ def _codes(keyring: Keyring, identity: Row[tuple[object, ...]]) -> pyotp.TOTP:
 
 
 def _number(identity: Row[tuple[object, ...]]) -> int:
-    return int(identity.totp_number or 1)
+    number = int(identity.totp_number or 0)
+    return number if number > 0 else 1 - number

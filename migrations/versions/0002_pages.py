@@ -477,7 +477,7 @@ def _replace_check(condition: str) -> None:
 
 def _make_vouchers_anew(one_authorizer: str, added: list[sa.schema.SchemaItem]) -> None:
     """SQLite cannot change a constraint: a new table takes the rows and then the name (lang_altertable, section 7)."""
-    columns = [
+    columns: list[sa.schema.SchemaItem] = [
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("purse_id", sa.Uuid(), nullable=False),
         sa.Column("merchant_id", sa.Uuid(), nullable=False),

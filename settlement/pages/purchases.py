@@ -17,17 +17,16 @@ from markupsafe import Markup
 from sqlalchemy.engine import Connection, RowMapping
 
 from settlement import statements
-from wallet import clock, confirmations, history, merchants, purses, vouchers
+from wallet import clock, confirmations, merchants, purses, redemptions, vouchers
 from wallet.api.context import current
 from wallet.clock import rfc3339
 from wallet.errors import OboleError, VoucherNotFound
 from wallet.jws import b64url, public_jwk
 from wallet.models import VoucherState
 from wallet.money import decimal_string
-from wallet.page_models import IdentityKind
 from wallet.pages.page import blueprint as page_blueprint
-from wallet.pages.page import go, signed_in, tell, who
-from wallet.pages.purse import PAYERS, mine, show
+from wallet.pages.page import go, signed_in, tell
+from wallet.pages.purse import PAYERS, member_id, mine, show
 
 blueprint = page_blueprint("purchases", __name__, templates=Path(__file__).resolve().parent.parent / "templates")
 
@@ -51,7 +50,7 @@ def undo(purse_id: UUID, voucher_id: UUID) -> ResponseReturnValue:
                 purse_id=mine(conn, purse_id).id,
                 window=current().settings.undo_window,
                 at=clock.now(),
-                member_id=_member_id(),
+                member_id=member_id(),
             )
     except OboleError as refusal:
         return _page(purse_id, voucher_id, refusal)
@@ -83,7 +82,7 @@ def _page(purse_id: UUID, voucher_id: UUID, refusal: OboleError | None = None) -
             refusal=refusal,
             voucher=row,
             merchant=merchants.find(conn, row["merchant_id"]),
-            refunds=history.refunds_of(conn, voucher_id),
+            refunds=redemptions.refunds_of(conn, voucher_id),
             payout=statements.payout_of(conn, voucher_id),
             undo_until=_undo_until(row),
             token=token,
@@ -104,14 +103,9 @@ def _qr(token: str) -> Markup | None:
 
 def _find(conn: Connection, purse_id: UUID, voucher_id: UUID) -> RowMapping:
     row = vouchers.find(conn, voucher_id, owner_id=purse_id)
-    if _member_id() not in (None, row["member_id"]):
+    if member_id() not in (None, row["member_id"]):
         raise VoucherNotFound
     return row
-
-
-def _member_id() -> UUID | None:
-    found = who()
-    return found.identity_id if found.kind is IdentityKind.MEMBER else None
 
 
 def _undo_until(row: RowMapping) -> dt.datetime | None:

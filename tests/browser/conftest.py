@@ -39,6 +39,11 @@ PIN = "274951"
 PASSPHRASE = "a passphrase for the browser"
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
+# Each language, size and light once, in two runs instead of eight; journeys take the other pairs.
+LOOKS = [
+    pytest.param("fr", PHONE, "light", id="phone-light-fr"),
+    pytest.param("en", DESKTOP, "dark", id="desktop-dark-en"),
+]
 _AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from tests.browser.conftest import (
     ADA,
-    DESKTOP,
-    PHONE,
+    LOOKS,
     PIN,
     Town,
     add_passkey,
@@ -147,9 +146,7 @@ def test_one_that_is_too_old_cannot_be_paid(town: Town) -> None:
     assert town.balance(purse) == "10.00"
 
 
-@pytest.mark.parametrize("language", ["en", "fr"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(("language", "viewport", "scheme"), LOOKS)
 def test_everybody_can_use_it(town: Town, language: str, scheme: str, viewport: dict[str, int]) -> None:
     town.shopper("10.00")
     merchant = town.merchant()

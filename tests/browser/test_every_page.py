@@ -15,9 +15,8 @@ from playwright.sync_api import Page
 
 from tests.browser.conftest import (
     ADA,
-    DESKTOP,
+    LOOKS,
     PASSPHRASE,
-    PHONE,
     PIN,
     Town,
     check_accessible,
@@ -30,10 +29,6 @@ from wallet import clock, members, vouchers
 # Files to keep rather than pages to look at, and what is somebody else's work (Swagger UI).
 NO_PAGE = re.compile(r"\.(csv|pdf|jws|json|xml)$|/docs|/static/|/files/|/checkout/|/openapi|/\.well-known/")
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Z0-9-]{20,}")
-LOOKS = [
-    pytest.param("fr", PHONE, "light", id="phone-light-fr"),
-    pytest.param("en", DESKTOP, "dark", id="desktop-dark-en"),
-]
 
 
 def furnish(town: Town) -> None:

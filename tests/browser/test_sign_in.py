@@ -7,7 +7,7 @@ import pytest
 
 from tests.browser.conftest import (
     ADA,
-    DESKTOP,
+    LOOKS,
     PASSPHRASE,
     PHONE,
     PIN,
@@ -123,9 +123,7 @@ def test_an_operator_with_a_passkey_is_not_let_in_by_the_passphrase(town: Town) 
     page.wait_for_url("**/console")
 
 
-@pytest.mark.parametrize("language", ["en", "fr"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(("language", "viewport", "scheme"), LOOKS)
 def test_everybody_can_use_these_pages(town: Town, language: str, scheme: str, viewport: dict[str, int]) -> None:
     page = town.visit("/", language=language, viewport=viewport, color_scheme=scheme)
     for path in ("/", "/sign-up", "/sign-in", "/merchant/sign-in", "/console/sign-in", "/forgot", "/nowhere"):

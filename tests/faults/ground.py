@@ -236,7 +236,7 @@ class Client:
         self._nursery.ended()
 
 
-_STRIDE = {"before": 3, "after": 1}
+_STRIDE = {"before": 4, "after": 1}
 
 
 def each_step(
@@ -245,7 +245,7 @@ def each_step(
     """Kill at step 1, 2, … of what ``perish`` starts until it is not killed; answers the verbs of all steps.
 
     Right before a step there is nothing yet to be seen that was not there right after the step before it. Dying after
-    each is tried; dying before, at every third.
+    each is tried; dying before, at every fourth.
     """
     for step in range(1, MOST_STEPS, _STRIDE[when]):
         with ground.copy() as point:

@@ -20,8 +20,6 @@ from wallet import clock
 from wallet.db import Database
 from wallet.models import Reason, refunds, top_ups, transfers, vouchers, withdrawals
 
-pytestmark = pytest.mark.every_case
-
 
 @dataclass(frozen=True, slots=True)
 class Town:

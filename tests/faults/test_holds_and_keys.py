@@ -16,8 +16,6 @@ from wallet.db import Database
 from wallet.keys import Keyring
 from wallet.models import vouchers
 
-pytestmark = pytest.mark.every_case
-
 
 @pytest.fixture
 def held(ground: Ground) -> Ground:

@@ -19,8 +19,6 @@ from wallet import clock, purses
 from wallet.models import TopUpMethod
 from wallet.money import Money
 
-pytestmark = pytest.mark.every_case
-
 RUN = {
     "business_day.close",
     "business_day._balance_day",

@@ -239,3 +239,20 @@ def statement_with_a_stranger(shop: Shop) -> str:
         <BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd><SubFmlyCd>ESCT</SubFmlyCd></Fmly></Domn></BkTxCd>
         <NtryDtls><TxDtls><RmtInf><Ustrd>for my purse</Ustrd></RmtInf></TxDtls></NtryDtls></Ntry>
         </Stmt></BkToCstmrStmt></Document>"""
+
+
+def test_an_operator_is_invited_begins_anew_and_both_are_logged(shop: Shop) -> None:
+    runner = shop.app.test_cli_runner()
+    links = [
+        runner.invoke(args=["operator", *command]).output.strip()
+        for command in (["invite", "ada@obole.example", "--name", "Ada"], ["reset", "ada@obole.example"])
+    ]
+    with shop.database.read() as conn:
+        assert [row.action for row in actions.listing(conn, before=None, limit=5)] == [
+            "operator_reset",
+            "operator_invited",
+        ]
+        found = [identities.look_at_link(conn, link.rpartition("/")[2], at=clock.now()) for link in links[1:]]
+    assert len(found) == 1
+    assert links[0] != links[1]
+    assert "identity_not_found" in runner.invoke(args=["operator", "reset", "nobody@obole.example"]).output

@@ -3,10 +3,14 @@
 import ast
 import datetime as dt
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
 from wallet import languages
@@ -86,15 +90,47 @@ def test_every_message_is_in_french() -> None:
     assert not missing, f"{len(missing)} without French:\n" + "\n".join(map(repr, missing))
 
 
-def test_what_is_filled_in_is_the_same_in_both_languages() -> None:
+def _translated() -> Iterator[tuple[str, Message]]:
     for path in sorted((languages.TRANSLATIONS / "fr").glob("*.po")):
         with path.open("rb") as file:
-            for message in languages.read_po(file, locale="fr"):
-                for one, other in zip(_all(message.id), _all(message.string), strict=False):
-                    assert set(_PLACES.findall(one)) >= set(_PLACES.findall(other)), f"{path.name}: {one!r}"
+            yield from ((path.name, message) for message in read_po(file, locale="fr") if message.id)
+
+
+def test_what_is_filled_in_is_the_same_in_both_languages() -> None:
+    for name, message in _translated():
+        for one, other in zip(_all(message.id), _all(message.string), strict=False):
+            assert set(_PLACES.findall(one)) >= set(_PLACES.findall(other)), f"{name}: {one!r}"
+
+
+def test_every_message_is_translated_once_and_is_said_somewhere() -> None:
+    places = Counter(_all(message.id)[0] for _, message in _translated())
+    assert [text for text, count in places.items() if count > 1] == []
+    said = _in_templates() | {error.title for error in leaves()} | _strings() | PUT_TOGETHER
+    assert sorted(places.keys() - said) == []
+
+
+def _strings() -> set[str]:
+    return {
+        node.value
+        for package in CODE
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 _PLACES = re.compile(r"%\(\w+\)s|\{\w+\}")
+# By the code, from a number or from two halves; or by marshmallow.
+PUT_TOGETHER = {
+    "1 to 16 characters.",
+    "1 to 70 characters.",
+    "A merchant has at most 10 endpoints.",
+    'A decimal string such as "0.07", at most six decimals, without sign or exponent.',
+    'A decimal string such as "0.07", at most six decimals, without sign or exponent, above zero.',
+    "The amount would go above the limit per day.",
+    "The amount would go above the limit per day at this merchant.",
+    "Missing data for required field.",
+}
 SAME_IN_FRENCH = {"PIN", "IBAN", "Notifications", "QR code", "Date", "Passkey", "CSV", "PDF"} | {
     "Commission",
     "Pages",

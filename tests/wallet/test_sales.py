@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from settlement import business_day
 from tests.wallet.scene import DAY, Merchant, Purse, Scene, micros
-from wallet import checkouts, identities, sales
+from wallet import checkouts, identities, redemptions, sales
 from wallet.checkouts import Wanted
 from wallet.errors import VoucherNotFound
 from wallet.ids import new_id
@@ -55,7 +55,7 @@ def test_every_sale_is_listed_whatever_became_of_it(scene: Scene, bakery: Mercha
     for sale in listed:
         assert [each.id for each in found(scene, bakery, Search(state=sale.state))] == [sale.id]
     with scene.database.read() as conn:
-        (refund,) = sales.refunds_of(conn, listed[0])
+        (refund,) = redemptions.refunds_of(conn, listed[0].id)
         assert refund.amount_micros == 500_000
         page = sales.listing(conn, scene.issuer.keyring, bakery.id, EVERYTHING, before=released.id, limit=1)
     assert [sale.id for sale in page] == [lapsed.id]

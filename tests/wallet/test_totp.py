@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import PASSPHRASE, cheap_key_file
 from tests.wallet.test_identities import NOON, add
-from wallet import identities, totp
+from wallet import identities, sessions, totp
 from wallet.db import Database
 from wallet.errors import SignInRefused
 from wallet.keys import Keyring
@@ -52,3 +52,21 @@ def test_a_wrong_an_old_and_somebody_elses_code_open_nothing(db: Database, keyri
             with pytest.raises(SignInRefused):
                 totp.enrol(conn, keyring, row, code, at=NOON)
         assert identities.find(conn, identity).totp_number is None
+
+
+def test_who_begins_anew_gets_other_codes_and_nothing_from_before_opens(db: Database, keyring: Keyring) -> None:
+    identity = add(db, kind=IdentityKind.OPERATOR)
+    with db.write() as conn:
+        old = pyotp.TOTP(totp.secret(keyring, identities.find(conn, identity)))
+        totp.enrol(conn, keyring, identities.find(conn, identity), old.at(NOON), at=NOON)
+        session = sessions.begin(conn, identity, IdentityKind.OPERATOR, label="Firefox", at=NOON)
+        identities.start_over(conn, identity, at=NOON)
+        row, later = identities.find(conn, identity), NOON + dt.timedelta(hours=1)
+        assert (row.pin_hash, row.activated_at, row.ended_at) == (None, None, None)
+        assert not totp.is_enrolled(row)
+        assert sessions.resume(conn, session, at=NOON) is None
+        with pytest.raises(SignInRefused):
+            totp.enrol(conn, keyring, row, old.at(later), at=later)
+        new = pyotp.TOTP(totp.secret(keyring, row))
+        totp.enrol(conn, keyring, row, new.at(later), at=later)
+        assert totp.is_enrolled(identities.find(conn, identity))

@@ -185,15 +185,8 @@ def top_up(checkout_id: UUID) -> ResponseReturnValue:
 
 
 def offered() -> list[str]:
-    """The ways to top up that this wallet is set up for."""
-    found = []
-    for method in TopUpMethod:
-        try:
-            top_ups.offered(method, current().settings)
-        except errors.TopUpMethodUnavailable:
-            continue
-        found.append(method.value)
-    return found
+    """The ways to top up that this wallet is set up for, by their names in forms."""
+    return [method.value for method in top_ups.available(current().settings)]
 
 
 def _pay(checkout_id: UUID) -> RowMapping:

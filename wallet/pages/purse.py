@@ -121,6 +121,12 @@ def mine(conn: Connection, purse_id: UUID) -> View:
     return purses.view(conn, purse_id)
 
 
+def member_id() -> UUID | None:
+    """Whoever is signed in, if a member, who sees their own purchases only; None for the shopper."""
+    found = who()
+    return found.identity_id if found.kind is IdentityKind.MEMBER else None
+
+
 def show(template: str, view: View, *, conn: Connection, **values: Any) -> Response:
     """A page of the purse, with what its frame needs."""
     return page(

@@ -15,11 +15,10 @@ from wallet.errors import AmountInvalid, OboleError, ValidationFailed
 from wallet.history import Search
 from wallet.models import Reason
 from wallet.money import Money
-from wallet.page_models import IdentityKind
 from wallet.pages.forms import plain_amount
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, signed_in, who
-from wallet.pages.purse import PAYERS, SHOPPER, mine, reason_names, show
+from wallet.pages.purse import PAYERS, SHOPPER, member_id, mine, reason_names, show
 
 blueprint = page_blueprint("purse_history", __name__)
 
@@ -32,7 +31,7 @@ _LONGEST_TEXT = 100
 def history_page(purse_id: UUID) -> ResponseReturnValue:
     """One page of what the search finds."""
     # Also where the search is refused, a member sees their own purchases and nothing else.
-    refusal, search, name = None, Search(member_id=_member_id()), f"history:{purse_id}"
+    refusal, search, name = None, Search(member_id=member_id()), f"history:{purse_id}"
     with current().database.read() as conn:
         view = mine(conn, purse_id)
         try:
@@ -104,13 +103,8 @@ def _search(currency: str) -> Search:
         until=read("until", dt.date.fromisoformat, "A date such as 2026-11-23."),
         least_micros=read("least", micros, "An amount such as 0.20."),
         most_micros=read("most", micros, "An amount such as 0.20."),
-        member_id=_member_id(),
+        member_id=member_id(),
     )
     if wrong:
         raise ValidationFailed(errors=wrong)
     return search
-
-
-def _member_id() -> UUID | None:
-    found = who()
-    return found.identity_id if found.kind is IdentityKind.MEMBER else None

@@ -170,7 +170,7 @@ def check_typed(kinds: tuple[IdentityKind, ...]) -> Any:
     obole, at, typed = current(), clock.now(), forms.read(SignIn)
 
     def second(identity: Any) -> None:
-        if identity.totp_number is not None:
+        if totp.is_enrolled(identity):
             with obole.database.write() as conn:
                 totp.check(conn, obole.keyring, identity, typed["code"], at=at)
         elif identity.kind == IdentityKind.OPERATOR.value:
@@ -309,7 +309,7 @@ def second_factor() -> ResponseReturnValue:
     obole, at, refusal = current(), clock.now(), None
     with obole.database.read() as conn:
         identity = identities.find(conn, found.identity_id)
-    if identity.totp_number is not None:
+    if totp.is_enrolled(identity):
         return go(AREAS[found.kind][1])
     if not found.proved_lately(at):
         # The page shows the secret: whoever finds a browser open must not take it along.

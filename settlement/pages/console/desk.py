@@ -1,12 +1,10 @@
 """What the console's pages share: who may see them, the log of what they do, money in words, lists page by page."""
 
 import datetime as dt
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
-from flask import Response, abort, request
+from flask import Response
 from sqlalchemy.engine import Connection
 
 from wallet import actions, languages
@@ -25,11 +23,8 @@ seen = signed_in(IdentityKind.OPERATOR)
 # For what moves money or decides who may: they must have shown who they are within the last minutes.
 decided = signed_in(IdentityKind.OPERATOR, proved=True)
 
-PAGE = 25
 # Of a break about no money at all.
 _NO_CURRENCY = "XXX"
-
-_Item = TypeVar("_Item")
 
 
 class Why(Strict):
@@ -55,21 +50,6 @@ def note(conn: Connection, action: str, subject: object, detail: str = "", *, at
         detail=detail,
         at=at,
     )
-
-
-def beyond() -> UUID | None:
-    """Where a list goes on (``before``); an address that names no place is not there."""
-    text = request.args.get("before")
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        abort(404)
-
-
-def one_page(found: Sequence[_Item]) -> tuple[Sequence[_Item], _Item | None]:
-    """What to show of one more than `PAGE`, and the last one shown where there is more behind it."""
-    shown = found[:PAGE]
-    return shown, shown[-1] if len(found) > PAGE else None
 
 
 def _cash(micros: int, currency: str, *, sign: bool = False) -> str:

@@ -10,13 +10,14 @@ from sqlalchemy.engine import Connection
 
 from settlement import breaks, nightly, payouts, quarantine, reconciliation
 from settlement.breaks import Way
-from settlement.pages.console.desk import PAGE, Why, beyond, blueprint, decided, note, one_page, seen, show
+from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.reconciliation import Imported
 from wallet import clock
 from wallet.api.context import current
 from wallet.api.operations import load
 from wallet.errors import NotFound, OboleError
 from wallet.pages import forms
+from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
 from wallet.schemas import Text
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields, post_load, validate
 
 from settlement import forecast
-from settlement.pages.console.desk import PAGE, Why, beyond, blueprint, decided, note, one_page, seen, show
+from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.pages.console.operators import Invitation
 from wallet import clock, limits, merchants, purses, search, team
 from wallet.api.context import current
@@ -17,6 +17,7 @@ from wallet.merchants import Terms
 from wallet.models import BankFeeBearer, MerchantState
 from wallet.money import decimal_string
 from wallet.pages import forms
+from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
 from wallet.schemas import Amount, NewMerchant, Text
 

@@ -1,15 +1,14 @@
 """Proof: the audit of the books, the log of what operators did, and the keys that sign vouchers."""
 
-from flask import abort, request
+from flask import request
 from flask.typing import ResponseReturnValue
 
 from settlement import audit
-from settlement.pages.console.desk import PAGE, blueprint, decided, note, one_page, seen, show
+from settlement.pages.console.desk import blueprint, decided, note, seen, show
 from wallet import actions, clock
 from wallet.api.context import current
+from wallet.pages.lists import PAGE, number, one_page
 from wallet.pages.page import go, tell
-
-_LONGEST_NUMBER = 18
 
 
 @blueprint.get("/audit")
@@ -24,7 +23,7 @@ def books() -> ResponseReturnValue:
 @seen
 def log() -> ResponseReturnValue:
     """What operators did, newest first, and whether the chain holds."""
-    before = _before()
+    before = number("before")
     with current().database.read() as conn:
         shown, last = one_page(actions.listing(conn, before=before, limit=PAGE + 1))
         # Only when asked for: it reads every line.
@@ -56,10 +55,3 @@ def rotate() -> ResponseReturnValue:
         note(conn, "key_rotated", kid, at=at)
     tell("Vouchers are signed with a new key.")
     return go("/console/keys")
-
-
-def _before() -> int | None:
-    text = request.args.get("before", "")
-    if text and not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER):
-        abort(404)
-    return int(text) if text else None

@@ -9,10 +9,11 @@ from sqlalchemy.engine import Connection
 
 from settlement import approvals, bank_files, business_day, forecast, nightly
 from settlement.models import RunState
-from settlement.pages.console.desk import PAGE, beyond, blueprint, decided, note, one_page, seen, show
+from settlement.pages.console.desk import blueprint, decided, note, seen, show
 from wallet import clock
 from wallet.api.context import current
 from wallet.errors import BankFileNotFound, OboleError, RunNotWaiting
+from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell, who
 
 

@@ -2,13 +2,14 @@
 
 from uuid import UUID
 
-from flask import Response, abort, request
+from flask import Response
 from flask.typing import ResponseReturnValue
 
 from settlement import statements
 from settlement.api import documents
-from settlement.pages.merchant.seat import PAGE, beyond, blueprint, merchant, merchant_id, one_page, ours, show
+from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, show
 from wallet.api.context import current
+from wallet.pages.lists import PAGE, beyond, number, one_page
 from wallet.pages.page import language
 
 _LINES = 50
@@ -29,7 +30,7 @@ def payouts() -> ResponseReturnValue:
 @ours
 def payout(payout_id: UUID) -> ResponseReturnValue:
     """One payout: its arithmetic, what it cost for each purchase, and its lines."""
-    obole, row, after = current(), merchant(), _after()
+    obole, row, after = current(), merchant(), number("after") or 0
     with obole.database.read() as conn:
         found = statements.find(conn, payout_id, merchant_id=row.id)
         purchases = statements.purchase_count(conn, found)
@@ -57,10 +58,3 @@ def statement(payout_id: UUID, kind: str) -> Response:
     if kind == "pdf":
         return documents.pdf_file(obole, found, locale=language())
     return documents.csv_file(obole, found) if kind == "csv" else documents.signed_file(obole, found)
-
-
-def _after() -> int:
-    text = request.args.get("after", "0")
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        abort(404)
-    return int(text)

@@ -5,22 +5,13 @@ from uuid import UUID
 from flask import Response
 from flask.typing import ResponseReturnValue
 
-from settlement.pages.merchant.seat import (
-    PAGE,
-    beyond,
-    blueprint,
-    merchant,
-    merchant_id,
-    one_page,
-    ours,
-    ours_proved,
-    show,
-)
+from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, ours_proved, show
 from wallet import api_keys, clock, webhooks
 from wallet.api.context import current
 from wallet.errors import OboleError
 from wallet.models import KeyKind
 from wallet.pages import forms
+from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
 from wallet.schemas import Strict, Text
 

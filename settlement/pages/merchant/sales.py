@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import statements
 from settlement.api import documents
-from settlement.pages.merchant.seat import PAGE, beyond, blueprint, merchant, one_page, ours, show
+from settlement.pages.merchant.seat import blueprint, merchant, ours, show
 from wallet import clock, redemptions, sales, vouchers
 from wallet.api.context import current
 from wallet.api.operations import load
@@ -22,6 +22,7 @@ from wallet.errors import IdempotencyConflict, OboleError, PayoutNotFound, Refun
 from wallet.idempotency import once
 from wallet.money import Money
 from wallet.pages import forms
+from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, language, tell
 from wallet.redemptions import Claim
 from wallet.sales import SaleState, Search
@@ -152,7 +153,7 @@ def _shown(voucher_id: UUID, *, refusal: OboleError | None = None) -> ResponseRe
     with obole.database.read() as conn:
         # Whoever may not see it is told so here, whatever was refused before.
         found = sales.find(conn, obole.keyring, row.id, voucher_id)
-        refunds = sales.refunds_of(conn, found)
+        refunds = redemptions.refunds_of(conn, voucher_id)
         payout = statements.payout_of(conn, voucher_id)
     return show("sale.html", row, refusal=refusal, sale=found, refunds=refunds, payout=payout)
 

@@ -1,13 +1,12 @@
 """What the merchant's pages share: whose they are, their money in words, and lists page by page."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from babel.numbers import format_percent
-from flask import Response, abort, request
+from flask import Response, abort
 from sqlalchemy.engine import Row
 
 from wallet import languages, merchants
@@ -23,10 +22,6 @@ blueprint = pages.blueprint("merchant", __name__, templates=_TEMPLATES)
 ours = signed_in(IdentityKind.MERCHANT)
 # For what could hand the shop over: keys, secrets, people.
 ours_proved = signed_in(IdentityKind.MERCHANT, proved=True)
-
-PAGE = 25
-
-_Item = TypeVar("_Item")
 
 
 def merchant_id() -> UUID:
@@ -56,21 +51,6 @@ def show(template: str, row: Row[Any], **values: Any) -> Response:
         return decimal_string(micros, row.currency)
 
     return pages.page(f"merchant/{template}", merchant=row, cash=cash, wire=wire, percent=_percent, **values)
-
-
-def beyond() -> UUID | None:
-    """Where the list goes on (``before``); an address that names no place is not there."""
-    text = request.args.get("before")
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        abort(404)
-
-
-def one_page(found: Sequence[_Item]) -> tuple[Sequence[_Item], _Item | None]:
-    """What to show of one more than `PAGE`, and the last one shown where there is more behind it."""
-    shown = found[:PAGE]
-    return shown, shown[-1] if len(found) > PAGE else None
 
 
 def _percent(basis_points: int) -> str:

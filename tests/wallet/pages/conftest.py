@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Shop, make_settings
+from tests.support import Purse, Shop, make_settings
+from tests.wallet.pages.reader import Reader, shopper_of
 
 
 @pytest.fixture
@@ -18,3 +19,13 @@ def database_kind() -> str:
 def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
     with Shop(make_settings(tmp_path, database_url)) as shop:
         yield shop
+
+
+@pytest.fixture
+def alice(shop: Shop) -> Purse:
+    return shop.purse("10.00")
+
+
+@pytest.fixture
+def reader(shop: Shop, alice: Purse) -> Reader:
+    return shopper_of(shop, alice)

@@ -1,21 +1,9 @@
 """The purse's pages: whose they are, what they show, and every form of them."""
 
-import pytest
-
 from tests.support import Purse, Shop
 from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import clock, members, purses
 from wallet.members import MemberCaps
-
-
-@pytest.fixture
-def alice(shop: Shop) -> Purse:
-    return shop.purse("10.00")
-
-
-@pytest.fixture
-def reader(shop: Shop, alice: Purse) -> Reader:
-    return shopper_of(shop, alice)
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(shop: Shop, alice: Purse) -> None:

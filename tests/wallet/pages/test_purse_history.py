@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support import SHOPPER_IBAN, Purse, Shop
-from tests.wallet.pages.reader import PIN, Reader, shopper_of
+from tests.wallet.pages.reader import PIN, Reader
 from wallet import clock, members, purses
 from wallet.members import MemberCaps
 from wallet.money import Money
@@ -23,11 +23,6 @@ def alice(shop: Shop) -> Purse:
         money = Money.parse("4.00", "EUR")
         purses.withdraw(conn, alice.id, money, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
     return alice
-
-
-@pytest.fixture
-def reader(shop: Shop, alice: Purse) -> Reader:
-    return shopper_of(shop, alice)
 
 
 def amounts(text: str) -> list[str]:

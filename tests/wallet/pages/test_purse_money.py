@@ -9,20 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, Purse, Shop
-from tests.wallet.pages.reader import Reader, shopper_of
+from tests.wallet.pages.reader import Reader
 from wallet import alerts, automatic_top_ups, clock, closing, purses
 from wallet.models import top_ups, withdrawals
 from wallet.page_models import sessions
-
-
-@pytest.fixture
-def alice(shop: Shop) -> Purse:
-    return shop.purse("10.00")
-
-
-@pytest.fixture
-def reader(shop: Shop, alice: Purse) -> Reader:
-    return shopper_of(shop, alice)
 
 
 def rows(shop: Shop, table: sa.Table) -> list[Any]:

@@ -17,16 +17,6 @@ from wallet.sessions import PROOF_LASTS
 
 
 @pytest.fixture
-def alice(shop: Shop) -> Purse:
-    return shop.purse("10.00")
-
-
-@pytest.fixture
-def reader(shop: Shop, alice: Purse) -> Reader:
-    return shopper_of(shop, alice)
-
-
-@pytest.fixture
 def bakery(shop: Shop, alice: Purse) -> Merchant:
     bakery = shop.merchant("bakery")
     shop.voucher(alice, bakery, "0.10")
