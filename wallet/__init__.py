@@ -11,7 +11,8 @@
 Around these: `checkouts` (a merchant's request for an amount, paid on our page), `limits`, `members`, `alerts`,
 `automatic_top_ups` and `closing` of purses, `history` and `sales` to look back. `identities` is who signs in, with
 `sessions`, `passkeys`, `totp`, `invitations` and `team`; `confirmations` keeps how somebody said yes. `letters` by
-`mail` and events by `webhooks` tell what happened; `actions` is the operators' log.
+`mail` and events by `webhooks` tell what happened; `actions` is the operators' log; `pruning` forgets what nobody
+needs any more.
 
 `keys` and `jws` sign and verify; `idempotency` remembers what was answered; `api_keys` and `merchants` say who is
 who; `schemas` and `api` put HTTP around it, `pages` what people see. The tour goes on in `settlement`, where money
