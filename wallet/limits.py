@@ -1,4 +1,4 @@
-"""Limits: what a shopper lets a purse spend, by purchase, by day, and by merchant and day.
+"""Limits: what a purse may spend, by purchase and by day: the operator's, and the shopper's own, also by merchant.
 
 Invariant: a limit is a fact beside the purse, not a promise of this room: `wallet.vouchers` reads it under the purse's
 lock when it issues, so a limit set now holds for the very next purchase. Days are UTC days.
@@ -16,8 +16,21 @@ from wallet.models import merchants, purses
 from wallet.page_models import merchant_limits
 
 
+def change_own(
+    conn: Connection, purse_id: UUID, *, per_purchase_micros: int | None, per_day_micros: int | None
+) -> None:
+    """Set the shopper's limits, in micros; ``None`` takes one away, never the operator's. Raises `PurseNotFound`."""
+    changed = conn.execute(
+        purses.update()
+        .where(purses.c.id == purse_id)
+        .values(own_per_purchase_micros=per_purchase_micros, own_per_day_micros=per_day_micros)
+    )
+    if not changed.rowcount:
+        raise PurseNotFound
+
+
 def change(conn: Connection, purse_id: UUID, *, per_purchase_micros: int | None, per_day_micros: int | None) -> None:
-    """Set the purse's own limits, in micros; ``None`` takes a limit away. Raises `PurseNotFound`."""
+    """Set the operator's limits, in micros; ``None`` takes a limit away. Raises `PurseNotFound`."""
     changed = conn.execute(
         purses.update()
         .where(purses.c.id == purse_id)

@@ -137,9 +137,12 @@ purses = Table(
     Column("state", sa.String(8), nullable=False),
     Column("balance_micros", Micros, nullable=False),
     Column("credit_limit_micros", Micros, nullable=False),
+    # The operator's limits; those the shopper sets beside them can only be stricter in effect.
     Column("per_purchase_limit_micros", Micros),
     Column("per_day_limit_micros", Micros),
     Column("opened_at", UtcInstant, nullable=False),
+    Column("own_per_purchase_micros", Micros),
+    Column("own_per_day_micros", Micros),
     # Frozen by an operator, whom alone it obeys then; a shopper's own freezing is the shopper's to undo.
     Column("frozen_by_operator", sa.Boolean, nullable=False, server_default=sa.false()),
     one_of("state", PurseState),

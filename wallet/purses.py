@@ -57,7 +57,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A purse as its shopper sees it. ``held`` is what vouchers not yet redeemed hold; ``available`` can be spent."""
+    """A purse as its shopper sees it. ``held`` is what vouchers not yet redeemed hold; ``available`` can be spent.
+
+    ``limits`` are the operator's, ``own_limits`` the shopper's; both bind.
+    """
 
     id: UUID
     currency: str
@@ -65,6 +68,7 @@ class View:
     held: Money
     available: Money
     limits: Limits
+    own_limits: Limits
     frozen: bool
     frozen_by_operator: bool
     opened_at: dt.datetime
@@ -123,10 +127,16 @@ def view(conn: Connection, purse_id: UUID) -> View:
             per_purchase_micros=row.per_purchase_limit_micros,
             per_day_micros=row.per_day_limit_micros,
         ),
+        own_limits=Limits(per_purchase_micros=row.own_per_purchase_micros, per_day_micros=row.own_per_day_micros),
         frozen=row.state == PurseState.FROZEN.value,
         frozen_by_operator=row.frozen_by_operator,
         opened_at=row.opened_at,
     )
+
+
+def stricter(*limits: int | None) -> int | None:
+    """The smallest of these limits, in micros; ``None`` limits nothing."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def of_shopper(conn: Connection, shopper_id: UUID) -> Sequence[Row[tuple[object, ...]]]:

@@ -47,7 +47,7 @@ from wallet.ledger import Posting
 from wallet.models import MerchantState, Reason, VoucherState, api_keys, devices, merchants, purses, vouchers
 from wallet.money import Money
 from wallet.page_models import identities, merchant_limits
-from wallet.purses import held_micros
+from wallet.purses import held_micros, stricter
 
 TYPE = "voucher+jwt"
 
@@ -353,6 +353,8 @@ _CONTEXT = (
         purses.c.credit_limit_micros,
         purses.c.per_purchase_limit_micros,
         purses.c.per_day_limit_micros,
+        purses.c.own_per_purchase_micros,
+        purses.c.own_per_day_micros,
         exists().where(devices.c.id == bindparam("device"), devices.c.revoked_at.is_(None)).label("device_stands"),
         exists().where(api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_(None)).label("key_stands"),
         exists().where(identities.c.id == bindparam("member"), identities.c.ended_at.is_(None)).label("member_stands"),
@@ -400,7 +402,11 @@ def _checked(conn: Connection, purchase: Purchase) -> RowMapping:
         raise Unauthorized
     if purchase.member_id is not None and not context["member_stands"]:
         raise Unauthorized
-    for cap in (context["per_purchase_limit_micros"], purchase.caps.per_purchase_micros):
+    for cap in (
+        context["per_purchase_limit_micros"],
+        context["own_per_purchase_micros"],
+        purchase.caps.per_purchase_micros,
+    ):
         if cap is not None and purchase.amount.micros > cap:
             raise CapExceeded("The amount is above the limit per purchase.")
     if purchase.caps.merchant_ids and purchase.merchant_id not in purchase.caps.merchant_ids:
@@ -419,7 +425,8 @@ def _hold(issuer: Issuer, purchase: Purchase) -> dt.timedelta:
 
 def _check_day(conn: Connection, purchase: Purchase, context: RowMapping, issued_at: dt.datetime) -> None:
     """Caps per UTC day count what is held or captured. The purse's lock is held, so nothing slips in between."""
-    own_cap, purse_cap, merchant_cap = purchase.caps.per_day_micros, context["per_day_limit_micros"], context["cap"]
+    own_cap, merchant_cap = purchase.caps.per_day_micros, context["cap"]
+    purse_cap = stricter(context["per_day_limit_micros"], context["own_per_day_micros"])
     if own_cap is None and purse_cap is None and merchant_cap is None:
         return
     # A release, lapse or partial redemption on the same day makes room again.

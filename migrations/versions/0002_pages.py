@@ -368,6 +368,8 @@ def upgrade() -> None:
     )
     op.add_column("breaks", sa.Column("resolution", sa.String(length=200), nullable=True))
     op.add_column("merchants", sa.Column("sales_by_mail", sa.Boolean(), server_default=sa.true(), nullable=False))
+    op.add_column("purses", sa.Column("own_per_purchase_micros", sa.BigInteger(), nullable=True))
+    op.add_column("purses", sa.Column("own_per_day_micros", sa.BigInteger(), nullable=True))
     op.add_column("purses", sa.Column("frozen_by_operator", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("shoppers", sa.Column("receipts_by_mail", sa.Boolean(), server_default=sa.true(), nullable=False))
     op.create_index("ix_vouchers_merchant", "vouchers", ["merchant_id", "id"], unique=False)
@@ -381,6 +383,8 @@ def downgrade() -> None:
     op.drop_index("ix_vouchers_merchant", table_name="vouchers")
     op.drop_column("shoppers", "receipts_by_mail")
     op.drop_column("purses", "frozen_by_operator")
+    op.drop_column("purses", "own_per_day_micros")
+    op.drop_column("purses", "own_per_purchase_micros")
     op.drop_column("merchants", "sales_by_mail")
     op.drop_column("breaks", "resolution")
     op.drop_index(

@@ -6,6 +6,7 @@ from tests.wallet.scene import micros
 from wallet import limits, purses
 from wallet.errors import CapExceeded, MerchantNotFound, PurseNotFound
 from wallet.ids import new_id
+from wallet.money import Money
 
 
 def listed(scene, purse):
@@ -16,6 +17,26 @@ def listed(scene, purse):
 def put(scene, purse, merchant, amount):
     with scene.database.write() as conn:
         limits.put_merchant(conn, purse.id, merchant.id, per_day_micros=micros(amount))
+
+
+def test_a_shopper_may_be_stricter_than_the_operator_and_never_laxer(scene):
+    alice = scene.purse("10.00")
+    with scene.database.write() as conn:
+        limits.change(conn, alice.id, per_purchase_micros=micros("2.00"), per_day_micros=micros("3.00"))
+    for own, most in ((None, "2.00"), ("5.00", "2.00"), ("1.00", "1.00")):
+        with scene.database.write() as conn:
+            limits.change_own(
+                conn, alice.id, per_purchase_micros=None if own is None else micros(own), per_day_micros=None
+            )
+        with pytest.raises(CapExceeded):
+            scene.pay(alice, scene.merchant(), str(Money(micros(most) + 1, "EUR")))
+    scene.pay(alice, scene.merchant(), "1.00")
+    with scene.database.write() as conn:
+        limits.change_own(conn, alice.id, per_purchase_micros=None, per_day_micros=micros("1.50"))
+    with pytest.raises(CapExceeded):
+        scene.pay(alice, scene.merchant(), "0.51")
+    with scene.database.write() as conn, pytest.raises(PurseNotFound):
+        limits.change_own(conn, new_id(), per_purchase_micros=1, per_day_micros=1)
 
 
 def test_a_purse_takes_the_limits_its_shopper_sets_and_loses_them_again(scene):

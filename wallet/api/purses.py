@@ -284,9 +284,9 @@ def unfreeze(purse_id: UUID) -> dict[str, Any]:
     answer=schemas.PurseView,
 )
 def change_limits(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
-    """Set what this purse may spend at once and in a UTC day; what is left out is unlimited."""
+    """Set what this purse may spend at once and in a UTC day. What is left out is limited by the operator only."""
     with current().database.write() as conn:
-        limits.change(conn, purse_id, per_purchase_micros=body["per_purchase"], per_day_micros=body["per_day"])
+        limits.change_own(conn, purse_id, per_purchase_micros=body["per_purchase"], per_day_micros=body["per_day"])
         return _purse(purses.view(conn, purse_id))
 
 
@@ -299,8 +299,12 @@ def _purse(view: View) -> dict[str, Any]:
         "available": str(view.available),
         "credit_limit": str(Money(view.limits.credit_micros, view.currency)),
         "limits": {
-            "per_purchase": limit(view.limits.per_purchase_micros, view.currency),
-            "per_day": limit(view.limits.per_day_micros, view.currency),
+            "per_purchase": limit(
+                purses.stricter(view.limits.per_purchase_micros, view.own_limits.per_purchase_micros), view.currency
+            ),
+            "per_day": limit(
+                purses.stricter(view.limits.per_day_micros, view.own_limits.per_day_micros), view.currency
+            ),
         },
         "frozen": view.frozen,
         "opened_at": rfc3339(view.opened_at),

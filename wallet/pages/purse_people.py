@@ -83,7 +83,7 @@ def change_limits(purse_id: UUID) -> ResponseReturnValue:
     try:
         typed = forms.read(Caps)
         with current().database.write() as conn:
-            limits.change(
+            limits.change_own(
                 conn,
                 mine(conn, purse_id).id,
                 per_purchase_micros=typed["per_purchase"],
