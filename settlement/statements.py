@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import merkle, pdf
+from settlement import merkle
 from settlement import payouts as payout_room
 from settlement.models import TransactionState, bank_transactions, payouts, settlement_runs
 from wallet import sheets
@@ -152,6 +152,9 @@ def as_pdf(
 ) -> bytes:
     """The statement for people, in ``locale`` (``en`` or ``fr``): the same bytes every time."""
     listed, purchases = list(lines(conn, payout)), purchase_count(conn, payout)
+    # A third of what a start of the wallet would take is spent on reading fpdf2 and its fonts: only who needs it pays.
+    from settlement import pdf  # noqa: PLC0415
+
     totals = pdf.Totals(
         operator=operator,
         purchases=purchases,
