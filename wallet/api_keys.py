@@ -5,7 +5,6 @@ needed); a revoked or outdated key authenticates nobody.
 """
 
 import datetime as dt
-import hashlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from wallet.errors import KeyNotFound, MerchantNotFound, Unauthorized
-from wallet.ids import new_id
+from wallet.ids import new_id, token_sha256
 from wallet.models import KeyKind, api_key_merchants, api_keys, merchants
 
 _PREFIX = {
@@ -65,7 +64,7 @@ def issue(
             merchant_id=owner_id if kind is KeyKind.MERCHANT else None,
             purse_id=owner_id if kind in (KeyKind.PURSE, KeyKind.PURSE_PAY) else None,
             label=label,
-            secret_sha256=_digest(token),
+            secret_sha256=token_sha256(token),
             created_at=at,
             valid_until=caps.valid_until,
             per_purchase_micros=caps.per_purchase_micros,
@@ -85,7 +84,7 @@ def issue(
 
 def authenticate(conn: Connection, token: str, *, at: dt.datetime) -> Caller:
     """The caller behind a bearer token, or `Unauthorized`."""
-    key = conn.execute(select(api_keys).where(api_keys.c.secret_sha256 == _digest(token))).one_or_none()
+    key = conn.execute(select(api_keys).where(api_keys.c.secret_sha256 == token_sha256(token))).one_or_none()
     if key is None or key.revoked_at is not None or (key.valid_until is not None and key.valid_until <= at):
         raise Unauthorized
     merchant_ids = (
@@ -123,7 +122,3 @@ def revoke(conn: Connection, key_id: UUID, *, owner_id: UUID, at: dt.datetime) -
     conn.execute(
         api_keys.update().where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=at)
     )
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

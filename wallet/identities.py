@@ -6,7 +6,6 @@ once gets no further than guessing one after the other.
 """
 
 import datetime as dt
-import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -14,13 +13,13 @@ from uuid import UUID
 
 import nacl.exceptions
 import nacl.pwhash
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import passkeys, sessions
 from wallet.db import Database, insert_into
 from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused, ValidationFailed
-from wallet.ids import new_id
+from wallet.ids import new_id, token_sha256
 from wallet.models import shoppers
 from wallet.page_models import IdentityKind, LinkPurpose, identities, links
 
@@ -235,7 +234,7 @@ def new_link(conn: Connection, identity_id: UUID, purpose: LinkPurpose, *, at: d
             id=new_id(),
             identity_id=identity_id,
             purpose=purpose.value,
-            token_sha256=_digest(token),
+            token_sha256=token_sha256(token),
             ends_at=at + LINK_LIFE[purpose],
         )
     )
@@ -244,9 +243,7 @@ def new_link(conn: Connection, identity_id: UUID, purpose: LinkPurpose, *, at: d
 
 def look_at_link(conn: Connection, token: str, *, at: dt.datetime) -> Row[tuple[object, ...]]:
     """Whose link this is: a row with ``identity_id`` and ``purpose``; or `LinkInvalid`. It is not used up."""
-    row = conn.execute(
-        select(links).where(links.c.token_sha256 == _digest(token), links.c.used_at.is_(None), links.c.ends_at > at)
-    ).one_or_none()
+    row = conn.execute(select(links).where(_works(token, at))).one_or_none()
     if row is None:
         raise LinkInvalid
     return row
@@ -255,14 +252,15 @@ def look_at_link(conn: Connection, token: str, *, at: dt.datetime) -> Row[tuple[
 def use_link(conn: Connection, token: str, *, at: dt.datetime) -> UUID:
     """Use a link up; answers whose it is. Raises `LinkInvalid` when it is used, past its time, or none of ours."""
     used = conn.execute(
-        links.update()
-        .where(links.c.token_sha256 == _digest(token), links.c.used_at.is_(None), links.c.ends_at > at)
-        .values(used_at=at)
-        .returning(links.c.identity_id)
+        links.update().where(_works(token, at)).values(used_at=at).returning(links.c.identity_id)
     ).scalar_one_or_none()
     if used is None:
         raise LinkInvalid
     return UUID(str(used))
+
+
+def _works(token: str, at: dt.datetime) -> ColumnElement[bool]:
+    return (links.c.token_sha256 == token_sha256(token)) & links.c.used_at.is_(None) & (links.c.ends_at > at)
 
 
 def _count_try(database: Database, identity_id: UUID, at: dt.datetime) -> str:
@@ -300,10 +298,6 @@ def _matches(stored: str, secret: str) -> bool:
 
 def _bytes(secret: str) -> bytes:
     return secret.encode("utf-8", "surrogatepass")
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 _REFUSED = "That did not match. After five wrong tries, another one counts after a quarter of an hour at the earliest."

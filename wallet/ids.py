@@ -3,6 +3,7 @@
 Invariant: an id is never reused; a reference carries its own check digits.
 """
 
+import hashlib
 import secrets
 from uuid import UUID
 
@@ -18,6 +19,11 @@ _REFERENCE_LENGTH = 16
 def new_id() -> UUID:
     """A new UUIDv7 (RFC 9562 section 5.7): ids grow with time, which keeps indexes compact."""
     return uuid7()
+
+
+def token_sha256(token: str) -> bytes:
+    """What is stored of a token that only its holder knows: 256 random bits need nothing slower."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def new_reference() -> str:

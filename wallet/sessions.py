@@ -5,7 +5,6 @@ identity did, is nobody's. What is dangerous asks for a proof again unless there
 """
 
 import datetime as dt
-import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet.errors import SessionNotFound
-from wallet.ids import new_id
+from wallet.ids import new_id, token_sha256
 from wallet.page_models import IdentityKind, identities, passkeys, sessions
 
 # A shopper's phone stays signed in, as a banking app does: every payment is confirmed anyway. Who moves other
@@ -58,7 +57,7 @@ def begin(conn: Connection, identity_id: UUID, kind: IdentityKind, *, label: str
         sessions.insert().values(
             id=new_id(),
             identity_id=identity_id,
-            token_sha256=_digest(token),
+            token_sha256=token_sha256(token),
             label=label[:100],
             began_at=at,
             ends_at=at + _LIFE[kind],
@@ -74,7 +73,7 @@ def resume(conn: Connection, token: str, *, at: dt.datetime) -> Visitor | None:
         select(sessions.c.id.label("session_id"), sessions.c.proved_at, identities, _HAS_PASSKEY)
         .join(identities, identities.c.id == sessions.c.identity_id)
         .where(
-            sessions.c.token_sha256 == _digest(token),
+            sessions.c.token_sha256 == token_sha256(token),
             sessions.c.ended_at.is_(None),
             sessions.c.ends_at > at,
             identities.c.ended_at.is_(None),
@@ -128,7 +127,3 @@ def end_all(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
 _HAS_PASSKEY = (
     exists().where(passkeys.c.identity_id == identities.c.id, passkeys.c.revoked_at.is_(None)).label("has_passkey")
 )
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

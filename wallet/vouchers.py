@@ -149,7 +149,7 @@ def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.dateti
     (`CapExceeded`). A key that was used before gets `IdempotencyConflict`.
     """
     context = _checked(conn, purchase)
-    hold = _hold(issuer, purchase)
+    hold = hold_of(issuer, purchase.hold_seconds)
     issued_at = at.replace(microsecond=0)
     voucher_id, amount = new_id(), purchase.amount
     balance = ledger.post(
@@ -414,13 +414,14 @@ def _checked(conn: Connection, purchase: Purchase) -> RowMapping:
     return context
 
 
-def _hold(issuer: Issuer, purchase: Purchase) -> dt.timedelta:
-    if purchase.hold_seconds is None:
+def hold_of(issuer: Issuer, hold_seconds: int | None) -> dt.timedelta:
+    """How long a voucher is held when its order asks for ``hold_seconds``; `ValidationFailed` beyond the longest."""
+    if hold_seconds is None:
         return issuer.hold
-    if not 0 < purchase.hold_seconds <= issuer.longest_hold.total_seconds():
+    if not 0 < hold_seconds <= issuer.longest_hold.total_seconds():
         longest = int(issuer.longest_hold.total_seconds())
         raise ValidationFailed(errors={"hold_seconds": [f"Between 1 and {longest} seconds."]})
-    return dt.timedelta(seconds=purchase.hold_seconds)
+    return dt.timedelta(seconds=hold_seconds)
 
 
 def _check_day(conn: Connection, purchase: Purchase, context: RowMapping, issued_at: dt.datetime) -> None:

@@ -47,3 +47,8 @@ def test_what_is_not_a_reference_is_refused(text):
 
 def test_a_reference_from_the_standard_is_one():
     assert ids.is_reference("RF18539007547034")
+
+
+def test_what_is_stored_of_a_token_is_its_sha_256_whatever_somebody_sends():
+    assert ids.token_sha256("abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert len(ids.token_sha256("\ud800")) == 32

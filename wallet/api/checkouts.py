@@ -7,7 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, clock, errors, schemas
+from wallet import checkouts, clock, errors, schemas, vouchers
 from wallet.api.context import Obole, current
 from wallet.api.keys import when
 from wallet.api.operations import operation, respond_once
@@ -55,9 +55,7 @@ def create_checkout(caller: Caller, key: str, body: dict[str, Any]) -> Response:
         made = checkouts.create(conn, caller.owner_id, wanted, life=life, at=clock.now())
         return _checkout(conn, obole, checkouts.find(conn, made.id))
 
-    if body["hold_seconds"] is not None and body["hold_seconds"] > obole.settings.longest_hold.total_seconds():
-        longest = int(obole.settings.longest_hold.total_seconds())
-        raise errors.ValidationFailed(errors={"hold_seconds": [f"Between 1 and {longest} seconds."]})
+    vouchers.hold_of(obole.issuer, body["hold_seconds"])  # refused now rather than when the shopper pays
     return respond_once(caller, key, {**body, "money": str(body["money"]) + body["money"].currency}, work, status=201)
 
 

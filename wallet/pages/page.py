@@ -25,11 +25,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wallet import clock, languages, sessions
 from wallet.api import problems
-from wallet.api.context import current
+from wallet.api.context import EXTENSION, current
 from wallet.errors import FormOutdated, InternalError, NotFound, OboleError, ProofNeeded, TooManyRequests
 from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.sessions import Visitor
+from wallet.settings import Settings
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 TEMPLATES = STATIC.parent / "templates"
@@ -55,7 +56,7 @@ View = Callable[..., ResponseReturnValue]
 
 def register(app: Flask, *blueprints: Blueprint) -> None:
     """Give the application these pages, with their files, language, sessions and refusals."""
-    settings = current_settings(app)
+    settings: Settings = app.extensions[EXTENSION].settings
     app.config.update(
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,
@@ -100,11 +101,6 @@ def blueprint(name: str, module: str, *, templates: Path = TEMPLATES) -> Bluepri
     made.register_error_handler(RateLimitExceeded, _too_many)
     made.register_error_handler(HTTPException, _http)
     return made
-
-
-def current_settings(app: Flask) -> Any:
-    """The settings of an application, before there is a request."""
-    return app.extensions["obole"].settings
 
 
 # --- rendering ---------------------------------------------------------------------------------------------
@@ -200,16 +196,12 @@ def require_proof() -> None:
 
 def welcome(identity: Any) -> None:
     """Begin a session for an identity that just proved who they are; whatever this browser had before is gone."""
-    said = session.get(_LANGUAGE)
-    session.clear()
+    _forget()
     session.permanent = True
-    if said:
-        session[_LANGUAGE] = said
     with current().database.write() as conn:
         session[_TOKEN] = sessions.begin(
             conn, identity.id, IdentityKind(identity.kind), label=browser(), at=clock.now()
         )
-    g.pop("visitor", None)
 
 
 def farewell() -> None:
@@ -218,11 +210,7 @@ def farewell() -> None:
     if found is not None:
         with current().database.write() as conn:
             sessions.end(conn, found.session_id, identity_id=found.identity_id, at=clock.now())
-    said = session.get(_LANGUAGE)
-    session.clear()
-    if said:
-        session[_LANGUAGE] = said
-    g.pop("visitor", None)
+    _forget()
 
 
 def next_path(default: str) -> str:
@@ -341,6 +329,15 @@ def _shrunk(name: str, _: str) -> bytes:
 def _version(name: str) -> str:
     path = STATIC / name
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "none"
+
+
+def _forget() -> None:
+    """Take everything out of this browser's cookie but the language chosen in it."""
+    said = session.get(_LANGUAGE)
+    session.clear()
+    if said:
+        session[_LANGUAGE] = said
+    g.pop("visitor", None)
 
 
 def _here() -> str:
