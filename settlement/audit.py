@@ -68,7 +68,13 @@ _MOVES = """
     'payout:payable:in_transit', 'commission:payable:fee_income', 'bank_fee_share:payable:fee_income',
     'payout_booked:in_transit:bank', 'payout_rejected:in_transit:payable', 'payout_returned:bank:payable',
     'withdrawal:purse:in_transit', 'withdrawal_booked:in_transit:bank', 'withdrawal_rejected:in_transit:purse',
-    'withdrawal_returned:bank:purse', 'bank_fee:bank_fees:bank'
+    'withdrawal_returned:bank:purse', 'bank_fee:bank_fees:bank',
+    'equity_paid_in:bank:equity', 'equity_taken:equity:in_transit', 'equity_booked:in_transit:bank',
+    'equity_rejected:in_transit:equity', 'equity_returned:bank:equity',
+    'income_taken:fee_income:in_transit', 'income_booked:in_transit:bank',
+    'income_rejected:in_transit:fee_income', 'income_returned:bank:fee_income',
+    'sent_back:bank:in_transit', 'sent_back_booked:in_transit:bank', 'sent_back_rejected:in_transit:bank',
+    'merchant_repaid:bank:payable', 'written_off:losses:payable', 'top_up_reversed:purse:bank', 'loss:losses:bank'
 """
 
 # Each query counts rows that contradict the sentence.
@@ -183,12 +189,14 @@ _COUNTS = {
         LEFT JOIN accounts a ON a.id = n.debit_account_id
         WHERE coalesce(n.amount_micros, 0) <> p.net_micros OR coalesce(c.amount_micros, 0) <> p.commission_micros
            OR coalesce(f.amount_micros, 0) <> p.bank_fee_micros OR a.owner_id <> p.merchant_id""",
-    "each bank transaction is one payout or one withdrawal, of its amount": """
+    "each bank transaction is one payout, withdrawal or payment of the operator's, of its amount": """
         SELECT count(*) FROM bank_transactions b
         LEFT JOIN payouts p ON p.id = b.id LEFT JOIN withdrawals w ON w.id = b.id
-        WHERE (p.id IS NULL) = (w.id IS NULL)
-           OR b.amount_micros <> coalesce(p.net_micros, w.amount_micros)
-           OR b.currency <> coalesce(p.currency, w.currency)""",
+        LEFT JOIN own_payments o ON o.id = b.id
+        WHERE (CASE WHEN p.id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN w.id IS NULL THEN 0 ELSE 1 END)
+              + (CASE WHEN o.id IS NULL THEN 0 ELSE 1 END) <> 1
+           OR b.amount_micros <> coalesce(p.net_micros, w.amount_micros, o.amount_micros)
+           OR b.currency <> coalesce(p.currency, w.currency, o.currency)""",
     "each bank transaction's state is what its transfers say": """
         SELECT count(*) FROM bank_transactions b
         LEFT JOIN transfers k ON k.reference = b.id AND k.reason = b.kind || '_booked'
@@ -229,11 +237,12 @@ def _balances(conn: Connection) -> _Balances:
 
 def _proofs(balances: _Balances) -> Iterator[Check]:
     for currency, kinds in balances.items():
-        owed = {kind: kinds.get(kind, 0) for kind in ("purse", "held", "payable", "in_transit", "fee_income")}
-        owned = {kind: -kinds.get(kind, 0) for kind in ("bank_fees", "bank", "card_clearing")}
+        owed = {kind: kinds.get(kind, 0) for kind in ("purse", "held", "payable", "in_transit", "fee_income", "equity")}
+        owned = {kind: -kinds.get(kind, 0) for kind in ("bank_fees", "losses", "bank", "card_clearing")}
+        expenses = owned["bank_fees"] + owned["losses"]
         yield Check(
-            name="purses + held + payables + in transit + fees - expenses = bank + clearing",
-            ok=sum(owed.values()) - owned["bank_fees"] == owned["bank"] + owned["card_clearing"],
+            name="purses + held + payables + in transit + fees + equity - expenses = bank + clearing",
+            ok=sum(owed.values()) - expenses == owned["bank"] + owned["card_clearing"],
             figures={kind: decimal_string(micros, currency) for kind, micros in {**owed, **owned}.items()},
             currency=currency,
         )
@@ -256,7 +265,10 @@ def _in_transit(conn: Connection, balances: _Balances) -> Iterator[Check]:
             WHERE state NOT IN ('booked', 'returned', 'rejected')
             UNION ALL
             SELECT currency, amount_micros FROM withdrawals
-            WHERE id NOT IN (SELECT id FROM bank_transactions WHERE kind = 'withdrawal')) m
+            WHERE id NOT IN (SELECT id FROM bank_transactions WHERE kind = 'withdrawal')
+            UNION ALL
+            SELECT currency, amount_micros FROM own_payments
+            WHERE id NOT IN (SELECT id FROM bank_transactions)) m
         GROUP BY currency""",
     )
     for currency, kinds in balances.items():

@@ -1,8 +1,8 @@
 """The tables of the bank border: runs, payouts, bank transactions and files, what the bank said, and breaks.
 
-Invariant: a merchant has at most one payout for a business day, a bank transaction is in at most one file, and a
-statement entry is booked at most once: unique keys, not care. A payout's arithmetic is a CHECK: every micro that
-came in is paid, is a fee, or is carried.
+Invariant: a merchant has at most one payout for a business day, a bank transaction is in at most one file, and each
+word of the bank has one row with what became of it: unique keys, not care. A payout's arithmetic is a CHECK: every
+micro that came in is paid, is a fee, or is carried.
 """
 
 from enum import StrEnum
@@ -27,12 +27,18 @@ class RunState(StrEnum):
 class TransactionKind(StrEnum):
     PAYOUT = "payout"
     WITHDRAWAL = "withdrawal"
+    # The operator's own money, out of what it put in or of what it earned; unexplained money sent back.
+    EQUITY = "equity"
+    INCOME = "income"
+    SENT_BACK = "sent_back"
 
 
 class TransactionState(StrEnum):
     CUT = "cut"
     RENDERED = "rendered"
     SUBMITTED = "submitted"
+    # The bank waits for a word on the payee's name (verification of payee).
+    TO_RELEASE = "to_release"
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     BOOKED = "booked"
@@ -46,11 +52,15 @@ TRANSITIONS: dict[TransactionState, frozenset[TransactionState]] = {
     TransactionState.RENDERED: frozenset({TransactionState.SUBMITTED}),
     TransactionState.SUBMITTED: frozenset(
         {
+            TransactionState.TO_RELEASE,
             TransactionState.ACCEPTED,
             TransactionState.REJECTED,
             TransactionState.BOOKED,
             TransactionState.UNKNOWN,
         }
+    ),
+    TransactionState.TO_RELEASE: frozenset(
+        {TransactionState.ACCEPTED, TransactionState.REJECTED, TransactionState.BOOKED, TransactionState.UNKNOWN}
     ),
     TransactionState.ACCEPTED: frozenset(
         {TransactionState.REJECTED, TransactionState.BOOKED, TransactionState.UNKNOWN}
@@ -80,13 +90,74 @@ class MessageKind(StrEnum):
 
 
 class EntryMatch(StrEnum):
-    """What explains a statement entry; ``break`` where nothing does yet."""
+    """What became of one word of the bank about one movement.
+
+    The first group moved the books, each entry by its own amount. ``break``: nothing explains it yet; ``closed``: a
+    person closed its break without a posting. The others moved nothing: the row that did is ``same_as``, or nothing did.
+    """
 
     PAYOUT_BOOKED = "payout_booked"
     PAYOUT_RETURNED = "payout_returned"
     TOP_UP = "top_up"
+    TOP_UP_REVERSED = "top_up_reversed"
     BANK_FEE = "bank_fee"
+    EQUITY_PAID_IN = "equity_paid_in"
+    MERCHANT_REPAID = "merchant_repaid"
+    LOSS = "loss"
+    SENT_BACK = "sent_back"
+    SPLIT = "split"
+
     BREAK = "break"
+    CLOSED = "closed"
+
+    # Not worked on yet: its message is still being imported.
+    TOLD = "told"
+    # A statement's word for what a notification told before, or a notification's for what was told already.
+    PAIRED = "paired"
+    # A statement told again.
+    SEEN_BEFORE = "seen_before"
+    # Its details are the movements, or it is the sum of movements that were told by themselves.
+    SUM = "sum"
+    # Only what the bank calls booked has moved.
+    PENDING = "pending"
+    INFORMATION = "information"
+
+
+# These moved the books by the entry's own amount.
+MOVED = frozenset(
+    {
+        EntryMatch.PAYOUT_BOOKED,
+        EntryMatch.PAYOUT_RETURNED,
+        EntryMatch.TOP_UP,
+        EntryMatch.TOP_UP_REVERSED,
+        EntryMatch.BANK_FEE,
+        EntryMatch.EQUITY_PAID_IN,
+        EntryMatch.MERCHANT_REPAID,
+        EntryMatch.LOSS,
+        EntryMatch.SENT_BACK,
+        EntryMatch.SPLIT,
+    }
+)
+
+
+class ImportStage(StrEnum):
+    """How far a bank message has been imported; each stage goes on where it was stopped."""
+
+    READING = "reading"
+    PAIRING = "pairing"
+    GUESSING = "guessing"
+    SUMMING = "summing"
+    BOOKING = "booking"
+    DONE = "done"
+
+
+class StatementStanding(StrEnum):
+    """What a statement or notification is among the others: part of the account's story, or told before."""
+
+    NEW = "new"
+    # All of it was told before, or a longer one tells the same days again.
+    TOLD_AGAIN = "told_again"
+    OTHER_ACCOUNT = "other_account"
 
 
 class BreakKind(StrEnum):
@@ -102,6 +173,16 @@ class BreakKind(StrEnum):
     STATEMENT_GAP = "statement_gap"
     CURRENCY_DIFFERS = "currency_differs"
     DUPLICATE_REFUSED = "duplicate_refused"
+    # A payment that names references of several purses or merchants.
+    SEVERAL_REFERENCES = "several_references"
+    # Opening balance, entries and closing balance do not add up.
+    STATEMENT_SUM = "statement_sum"
+    # Booked on early word that no statement has confirmed.
+    NOT_CONFIRMED = "not_confirmed"
+    # Money that was sent back and did not arrive there.
+    NOT_SENT_BACK = "not_sent_back"
+    # Its posting failed; the message that told of it went on.
+    FAILED = "failed"
 
 
 settlement_runs = Table(
@@ -156,9 +237,14 @@ bank_transactions = Table(
     Column("creditor_iban", sa.String(34), nullable=False),
     Column("end_to_end_id", sa.String(35), nullable=False, unique=True),
     Column("reference", sa.String(25), nullable=False, unique=True),
-    Column("state", sa.String(9), nullable=False),
+    Column("state", sa.String(10), nullable=False),
     Column("state_since", UtcInstant, nullable=False),
     Column("state_detail", sa.String(200)),
+    # The name that the bank has for the creditor's account, where it differs (verification of payee).
+    Column("payee_name", sa.String(140)),
+    # Of one that failed: the business date from which its money may be sent again; NULL: when a person says so, or
+    # there is another account.
+    Column("retry_from", sa.Date),
     Column("message_id", ForeignKey("bank_files.message_id"), index=True),
     Column("position", sa.Integer),
     UniqueConstraint("message_id", "position"),
@@ -175,6 +261,7 @@ _AWAITED = bank_transactions.c.state.in_(
         TransactionState.CUT.value,
         TransactionState.RENDERED.value,
         TransactionState.SUBMITTED.value,
+        TransactionState.TO_RELEASE.value,
         TransactionState.ACCEPTED.value,
         TransactionState.UNKNOWN.value,
     ]
@@ -202,6 +289,8 @@ payouts = Table(
     Column("came_back_micros", Micros, nullable=False),
     Column("commission_micros", Micros, nullable=False),
     Column("bank_fee_micros", Micros, nullable=False),
+    # What the bank took for one transaction at the cut, whoever bore it; NULL: before this was kept.
+    Column("bank_fee_each_micros", Micros),
     Column("net_micros", Micros, nullable=False),
     Column("carried_out_micros", Micros, nullable=False),
     # One merchant has one currency, so this is one payout per merchant, currency and business day.
@@ -230,7 +319,20 @@ bank_messages = Table(
     Column("sha256", sa.String(64), nullable=False, unique=True),
     Column("content", sa.LargeBinary, nullable=False),
     Column("imported_at", UtcInstant, nullable=False),
+    # What the file was called, where it came as one.
+    Column("name", sa.String(255)),
+    Column("stage", sa.String(8), nullable=False, server_default=ImportStage.DONE.value),
+    # Within the stage: how many of its entries are done.
+    Column("place", sa.Integer, nullable=False, server_default="0"),
     one_of("kind", MessageKind),
+    one_of("stage", ImportStage),
+)
+_UNFINISHED = bank_messages.c.stage != ImportStage.DONE.value
+Index(
+    "ix_bank_messages_unfinished",
+    bank_messages.c.id,
+    sqlite_where=_UNFINISHED,
+    postgresql_where=_UNFINISHED,
 )
 
 statements = Table(
@@ -247,26 +349,44 @@ statements = Table(
     Column("opening_micros", Micros),
     Column("closing_micros", Micros),
     Column("closing_date", sa.Date),
+    Column("opening_date", sa.Date),
+    # The bank's own: when it wrote it, its number, its page.
+    Column("written_at", UtcInstant),
+    Column("sequence_number", sa.String(35)),
+    Column("page", sa.String(5)),
+    Column("standing", sa.String(13), nullable=False, server_default=StatementStanding.NEW.value),
+    # The sum of its booked entries.
+    Column("entries_micros", Micros, nullable=False, server_default="0"),
     one_of("kind", MessageKind),
-    UniqueConstraint("account_iban", "kind", "currency", "statement_id"),
+    one_of("standing", StatementStanding),
+    Index("ix_statements_id", "account_iban", "statement_id"),
 )
 
 statement_entries = Table(
     "statement_entries",
     metadata,
+    # One row for each time the bank tells of a movement, where it told it: identity is the place, and references are
+    # evidence.
     Column("id", sa.Uuid, primary_key=True),
-    # The bank's own reference and the position within it: the same entry told twice is one row.
-    Column("bank_reference", sa.String(100), nullable=False),
+    Column("statement_id", ForeignKey("statements.id"), nullable=False),
+    Column("position", sa.Integer, nullable=False),
+    # Which ``Ntry`` of the statement it is a detail of, and which detail.
+    Column("entry_index", sa.Integer, nullable=False),
     Column("detail_index", sa.Integer, nullable=False),
-    Column("account_iban", sa.String(34), nullable=False),
-    Column("notified_in", ForeignKey("statements.id")),
+    # The row that carries the fact, where this one tells it again.
+    Column("same_as", ForeignKey("statement_entries.id"), index=True),
+    # The statement that confirms the fact; NULL: early word.
     Column("booked_in", ForeignKey("statements.id"), index=True),
+    Column("account_iban", sa.String(34), nullable=False),
     Column("currency", Currency, nullable=False),
     # Positive: onto our account; negative: off it.
     Column("amount_micros", Micros, nullable=False),
     Column("is_reversal", sa.Boolean, nullable=False),
+    Column("is_fee", sa.Boolean, nullable=False, server_default=sa.false()),
+    Column("batch_count", sa.Integer),
     Column("booking_date", sa.Date),
     Column("value_date", sa.Date),
+    Column("bank_reference", sa.String(100)),
     Column("end_to_end_id", sa.String(35)),
     Column("payment_information_id", sa.String(35)),
     Column("reference", sa.String(35)),
@@ -275,11 +395,16 @@ statement_entries = Table(
     Column("counterparty_iban", sa.String(34)),
     Column("bank_code", sa.String(35), nullable=False),
     Column("return_reason", sa.String(35)),
+    # What its own words say it is about (``purse <id>``, ``payment <id>``, ``fee``, …), whatever became of it.
+    Column("about", sa.String(80)),
     Column("match", sa.String(15), nullable=False),
-    UniqueConstraint("account_iban", "currency", "bank_reference", "detail_index"),
+    UniqueConstraint("statement_id", "position"),
     one_of("match", EntryMatch),
-    CheckConstraint("amount_micros <> 0", name="amount_not_zero"),
-    CheckConstraint("notified_in IS NOT NULL OR booked_in IS NOT NULL", name="told_somewhere"),
+    CheckConstraint(
+        "amount_micros <> 0 OR match IN ('pending', 'information', 'seen_before', 'told')", name="amount_not_zero"
+    ),
+    CheckConstraint("match NOT IN ('paired', 'seen_before') OR same_as IS NOT NULL", name="told_again_of_something"),
+    Index("ix_statement_entries_amount", "account_iban", "currency", "amount_micros"),
 )
 
 breaks = Table(
@@ -290,23 +415,62 @@ breaks = Table(
     Column("currency", Currency, nullable=False),
     # What the bank's balance has and the books have not: positive, the bank holds more.
     Column("difference_micros", Micros, nullable=False),
-    Column("entry_id", ForeignKey("statement_entries.id"), unique=True),
+    Column("entry_id", ForeignKey("statement_entries.id")),
     Column("bank_message_id", ForeignKey("bank_messages.id"), nullable=False),
     Column("bank_transaction_id", ForeignKey("bank_transactions.id")),
+    # Of a gap or a wrong sum: the statement that begins after it, or that is wrong.
+    Column("statement_id", ForeignKey("statements.id"), index=True),
     Column("detail", sa.String(500), nullable=False),
     Column("opened_at", UtcInstant, nullable=False),
     Column("resolved_at", UtcInstant),
     # How a person closed it, where no entry of the bank did.
     Column("resolution", sa.String(200)),
+    UniqueConstraint("entry_id", "kind"),
     one_of("kind", BreakKind),
+)
+
+entry_parts = Table(
+    "entry_parts",
+    metadata,
+    # A person's split of one entry: each part moved the books by itself, and they add up to the entry.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("entry_id", ForeignKey("statement_entries.id"), nullable=False, index=True),
+    Column("amount_micros", Micros, nullable=False),
+    Column("match", sa.String(15), nullable=False),
+    Column("purse_id", ForeignKey("purses.id")),
+    Column("merchant_id", ForeignKey("merchants.id")),
+    one_of("match", EntryMatch),
+    CheckConstraint("amount_micros > 0", name="amount_positive"),
+)
+
+own_payments = Table(
+    "own_payments",
+    metadata,
+    # Payments that an operator asked for and the next run cuts: the operator's own money out, or unexplained money
+    # back to where it came from.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("kind", sa.String(10), nullable=False),
+    Column("currency", Currency, nullable=False),
+    Column("amount_micros", Micros, nullable=False),
+    Column("creditor_name", sa.String(140), nullable=False),
+    Column("creditor_iban", sa.String(34), nullable=False),
+    # The unexplained entry that is sent back.
+    Column("entry_id", ForeignKey("statement_entries.id"), index=True),
+    Column("why", sa.String(200), nullable=False),
+    Column("requested_at", UtcInstant, nullable=False),
+    CheckConstraint("kind IN ('equity', 'income', 'sent_back')", name="kind_known"),
+    CheckConstraint("amount_micros > 0", name="amount_positive"),
+    CheckConstraint("(kind = 'sent_back') = (entry_id IS NOT NULL)", name="sent_back_has_entry"),
 )
 
 approvals = Table(
     "approvals",
     metadata,
-    # Who let a run's files go to the bank, where the operator wants it; nobody counts twice.
+    # Who let a run's files go to the bank, where the operator wants it; nobody counts twice. What was approved is the
+    # bytes: files made anew (another date) want another approval.
     Column("run_id", ForeignKey("settlement_runs.id"), primary_key=True),
     Column("identity_id", ForeignKey("identities.id"), primary_key=True),
+    Column("files_sha256", sa.String(64), primary_key=True),
     Column("approved_at", UtcInstant, nullable=False),
 )
 
@@ -322,4 +486,26 @@ refused_messages = Table(
     Column("refused_at", UtcInstant, nullable=False),
     Column("dismissed_at", UtcInstant),
     Column("resolution", sa.String(200)),
+)
+
+audits = Table(
+    "audits",
+    metadata,
+    # Each time the books were recomputed from their rows, and how it ended.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("business_date", sa.Date),
+    Column("audited_at", UtcInstant, nullable=False),
+    Column("checks", sa.Integer, nullable=False),
+    Column("failed", sa.Integer, nullable=False),
+)
+
+audit_findings = Table(
+    "audit_findings",
+    metadata,
+    # What contradicts a check: the row, by its table and id, and what is wrong with it.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("audit_id", ForeignKey("audits.id"), nullable=False, index=True),
+    Column("check_name", sa.String(200), nullable=False),
+    Column("subject", sa.String(200), nullable=False),
+    Column("detail", sa.String(500), nullable=False),
 )

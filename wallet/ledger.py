@@ -57,6 +57,22 @@ MOVEMENTS: dict[Reason, tuple[AccountKind, AccountKind]] = {
     Reason.WITHDRAWAL_REJECTED: (AccountKind.IN_TRANSIT, AccountKind.PURSE),
     Reason.WITHDRAWAL_RETURNED: (AccountKind.BANK, AccountKind.PURSE),
     Reason.BANK_FEE: (AccountKind.BANK_FEES, AccountKind.BANK),
+    Reason.EQUITY_PAID_IN: (AccountKind.BANK, AccountKind.EQUITY),
+    Reason.EQUITY_TAKEN: (AccountKind.EQUITY, AccountKind.IN_TRANSIT),
+    Reason.EQUITY_BOOKED: (AccountKind.IN_TRANSIT, AccountKind.BANK),
+    Reason.EQUITY_REJECTED: (AccountKind.IN_TRANSIT, AccountKind.EQUITY),
+    Reason.EQUITY_RETURNED: (AccountKind.BANK, AccountKind.EQUITY),
+    Reason.INCOME_TAKEN: (AccountKind.FEE_INCOME, AccountKind.IN_TRANSIT),
+    Reason.INCOME_BOOKED: (AccountKind.IN_TRANSIT, AccountKind.BANK),
+    Reason.INCOME_REJECTED: (AccountKind.IN_TRANSIT, AccountKind.FEE_INCOME),
+    Reason.INCOME_RETURNED: (AccountKind.BANK, AccountKind.FEE_INCOME),
+    Reason.SENT_BACK: (AccountKind.BANK, AccountKind.IN_TRANSIT),
+    Reason.SENT_BACK_BOOKED: (AccountKind.IN_TRANSIT, AccountKind.BANK),
+    Reason.SENT_BACK_REJECTED: (AccountKind.IN_TRANSIT, AccountKind.BANK),
+    Reason.MERCHANT_REPAID: (AccountKind.BANK, AccountKind.PAYABLE),
+    Reason.WRITTEN_OFF: (AccountKind.LOSSES, AccountKind.PAYABLE),
+    Reason.TOP_UP_REVERSED: (AccountKind.PURSE, AccountKind.BANK),
+    Reason.LOSS: (AccountKind.LOSSES, AccountKind.BANK),
 }
 
 

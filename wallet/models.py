@@ -61,6 +61,9 @@ class AccountKind(StrEnum):
     BANK = "bank"
     CARD_CLEARING = "card_clearing"
     BANK_FEES = "bank_fees"
+    # The operator's own money in the books, and what it gave up.
+    EQUITY = "equity"
+    LOSSES = "losses"
 
 
 class Reason(StrEnum):
@@ -85,6 +88,26 @@ class Reason(StrEnum):
     WITHDRAWAL_REJECTED = "withdrawal_rejected"
     WITHDRAWAL_RETURNED = "withdrawal_returned"
     BANK_FEE = "bank_fee"
+    # The operator's own money: put in, and taken out again of what it put in or of what it earned.
+    EQUITY_PAID_IN = "equity_paid_in"
+    EQUITY_TAKEN = "equity_taken"
+    EQUITY_BOOKED = "equity_booked"
+    EQUITY_REJECTED = "equity_rejected"
+    EQUITY_RETURNED = "equity_returned"
+    INCOME_TAKEN = "income_taken"
+    INCOME_BOOKED = "income_booked"
+    INCOME_REJECTED = "income_rejected"
+    INCOME_RETURNED = "income_returned"
+    # What nobody could explain, sent back to where it came from.
+    SENT_BACK = "sent_back"
+    SENT_BACK_BOOKED = "sent_back_booked"
+    SENT_BACK_REJECTED = "sent_back_rejected"
+    # A merchant below zero pays back what it owes, or the operator gives it up.
+    MERCHANT_REPAID = "merchant_repaid"
+    WRITTEN_OFF = "written_off"
+    # The bank took a top-up back, as far as the purse reaches; money that left and is given up.
+    TOP_UP_REVERSED = "top_up_reversed"
+    LOSS = "loss"
 
 
 class DayState(StrEnum):
@@ -99,6 +122,13 @@ class TopUpMethod(StrEnum):
     BANK_TRANSFER = "bank_transfer"
     CARD = "card"
     SANDBOX = "sandbox"
+
+
+class AnnouncementKind(StrEnum):
+    """Whose money is expected from outside besides top-ups."""
+
+    EQUITY = "equity"
+    REPAYMENT = "repayment"
 
 
 class KeyKind(StrEnum):
@@ -170,6 +200,8 @@ merchants = Table(
     Column("created_at", UtcInstant, nullable=False),
     # A letter for each checkout, paid or not.
     Column("sales_by_mail", sa.Boolean, nullable=False, server_default=sa.true()),
+    # How far below zero refunds may take what is owed to it; NULL: the wallet's own setting.
+    Column("refund_limit_micros", Micros),
     UniqueConstraint("origin", "currency"),
     one_of("state", MerchantState),
     one_of("bank_fee", BankFeeBearer),
@@ -318,6 +350,8 @@ vouchers = Table(
     # What was answered, so that a replay answers the same.
     Column("balance_after_micros", Micros, nullable=False),
     Column("held_after_micros", Micros, nullable=False),
+    # NULL: before this was kept.
+    Column("credit_limit_after_micros", Micros),
     UniqueConstraint("purse_id", "idempotency_key"),
     one_of("state", VoucherState),
     CheckConstraint("amount_micros > 0", name="amount_positive"),
@@ -379,6 +413,33 @@ withdrawals = Table(
     Column("creditor_iban", sa.String(34), nullable=False),
     Column("requested_at", UtcInstant, nullable=False),
     CheckConstraint("amount_micros > 0", name="amount_positive"),
+)
+
+announcements = Table(
+    "announcements",
+    metadata,
+    # Money that is not a top-up and is expected from outside, by the reference that its sender types: the operator's
+    # own (`equity`), or what a merchant below zero pays back (`repayment`).
+    Column("id", sa.Uuid, primary_key=True),
+    Column("kind", sa.String(9), nullable=False),
+    Column("merchant_id", ForeignKey("merchants.id")),
+    Column("currency", Currency, nullable=False),
+    Column("amount_micros", Micros, nullable=False),
+    Column("reference", sa.String(25), nullable=False, unique=True),
+    Column("announced_at", UtcInstant, nullable=False),
+    one_of("kind", AnnouncementKind),
+    CheckConstraint("amount_micros > 0", name="amount_positive"),
+    CheckConstraint("(kind = 'repayment') = (merchant_id IS NOT NULL)", name="repayment_has_merchant"),
+)
+
+currencies = Table(
+    "currencies",
+    metadata,
+    # Each currency of the books with its minor units, as ISO 4217 had it when the books met it: what ISO drops later
+    # can still be read, shown and paid out.
+    Column("code", Currency, primary_key=True),
+    Column("exponent", sa.Integer, nullable=False),
+    CheckConstraint("exponent BETWEEN 0 AND 6", name="exponent_known"),
 )
 
 idempotency_keys = Table(

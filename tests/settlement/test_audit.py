@@ -192,7 +192,7 @@ TAMPERED = {
     ),
     "an account that changed its currency": (
         "UPDATE accounts SET currency = 'CHF' WHERE kind = 'fee_income'",
-        "purses + held + payables + in transit + fees - expenses = bank + clearing",
+        "purses + held + payables + in transit + fees + equity - expenses = bank + clearing",
     ),
     "a held voucher of another amount": (
         "UPDATE vouchers SET amount_micros = amount_micros + 1 WHERE state = 'held'",
