@@ -91,7 +91,7 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
         return Again(inside=_is_a_repetition(conn, statement))
     for other in _neighbours(conn, statement):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
-        again = _within(statement, mine, other, theirs)
+        again = _within(statement, mine, other, theirs) or _by_its_id(statement, mine, other, theirs)
         if again is not None:
             return Again(words=again, inside=True)
     return _longer(conn, statement, mine)
@@ -202,6 +202,18 @@ def _within(
                 return found
         balance += theirs[start].amount_micros
     return None
+
+
+def _by_its_id(
+    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word]
+) -> Mapping[object, Word] | None:
+    """A statement is told twice when id, day and entries are the same, but for a page that goes on from another."""
+    same = (statement.statement_id, statement.closing_date, statement.page, len(mine))
+    if same != (other.statement_id, other.closing_date, other.page, len(theirs)):
+        return None
+    if other.closing_micros == statement.opening_micros:
+        return None
+    return pairing.contained(mine, theirs, same_day=True, by_reference=True)
 
 
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
