@@ -285,7 +285,9 @@ _EXPLAINED = """
 def _bank(conn: Connection, balances: _Balances) -> Iterator[Check]:
     """The bank's last closing balance against the books', every difference an entry or a gap that is listed."""
     matched = _by_currency(
-        conn, f"SELECT currency, sum(amount_micros) FROM statement_entries WHERE match IN ({_EXPLAINED}) GROUP BY currency"
+        conn,
+        f"""SELECT currency, sum(amount_micros) FROM statement_entries
+           WHERE match IN ({_EXPLAINED}) GROUP BY currency""",
     )
     early = _by_currency(
         conn,
