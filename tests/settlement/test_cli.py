@@ -207,7 +207,8 @@ def test_a_break_is_resolved_at_a_terminal(shop: Shop, tmp_path: Path) -> None:
     statement.write_text(statement_with_a_stranger(shop).replace("CRDT</CdtDbtInd><Sts>", "DBIT</CdtDbtInd><Sts>"))
     said(shop, "settlement", "import", str(statement))
     found = [json.loads(line) for line in flask(shop, "settlement", "breaks", "--json", status=1).splitlines()]
-    resolve = ["settlement", "resolve", found[0]["id"], "--why", "a charge"]
+    (charge,) = (each for each in found if each["kind"] == "unknown_entry")
+    resolve = ["settlement", "resolve", charge["id"], "--why", "a charge"]
     flask(shop, *resolve, "--offset", "--expense", status=2)
     assert "break_unexplained" in flask(shop, *resolve, "--offset", status=1)
     assert "payout_not_found" in flask(shop, *resolve, "--book-file", "NOWHERE", status=1)

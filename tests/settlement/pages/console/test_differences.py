@@ -75,7 +75,7 @@ def test_breaks_that_make_each_other_up_are_ticked(
 
 def test_what_the_bank_took_becomes_an_expense(console: Console, statement_of_its_correction: bytes) -> None:
     told(console, statement_of_its_correction)
-    entry, gap = open_breaks(console)
+    gap, entry = open_breaks(console)
     console.post(f"/breaks/{gap}", {"way": "expense", "why": "no entry"}, status=409)
     console.post(f"/breaks/{entry}", {"way": "expense", "why": "a charge"})
     with console.shop.database.read() as conn:
