@@ -36,7 +36,6 @@ _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?",
     re.ASCII,
 )
-_LEADING_ZEROS = re.compile(r"^0+(?=[0-9])")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -139,12 +138,12 @@ def identifier(parent: Element, path: str) -> str | None:
 
 
 def amount(parent: Element, path: str) -> Money | None:
-    """The amount at ``path`` with its ``Ccy``: no sign, no exponent, at most six decimals, within `Money`."""
+    """The amount at ``path`` with its ``Ccy``, as `Money.of_xml` reads it."""
     found = child(parent, path)
     if found is None:
         return None
     try:
-        return Money.parse(_LEADING_ZEROS.sub("", content(found) or ""), found.get("Ccy", ""))
+        return Money.of_xml(content(found) or "", found.get("Ccy", ""))
     except (AmountInvalid, CurrencyUnknown) as error:
         raise BankMessageInvalid(f"{_local(parent)}/{path}: {error.detail}") from None
 
