@@ -38,7 +38,7 @@ from wallet.models import (
     transfers,
     withdrawals,
 )
-from wallet.money import share_bp, whole_minor
+from wallet.money import largest_transaction, share_bp, whole_minor
 
 _BATCH = 500
 _FIRST = UUID(int=0)
@@ -100,6 +100,7 @@ def decide(owed: Owed, terms: Terms, *, bank_fee_micros: int, currency: str, bus
 
     Commission is taken of what was captured less what was refunded. ``bank_fee_micros`` is what the bank charges
     for one transaction; the merchant bears it only if its terms say so, but the fee share looks at it either way.
+    What is more than one transaction carries is left for the next.
     """
     gross = owed.gross_micros
     if gross <= 0:
@@ -109,7 +110,7 @@ def decide(owed: Owed, terms: Terms, *, bank_fee_micros: int, currency: str, bus
     commission = share_bp(max(0, owed.captured_micros - owed.refunded_micros), terms.commission_bp)
     fee = bank_fee_micros if terms.bank_fee is BankFeeBearer.MERCHANT else 0
     left = gross - commission - fee
-    net = whole_minor(left, currency) if left > 0 else 0
+    net = min(whole_minor(left, currency), largest_transaction(currency)) if left > 0 else 0
     if net == 0:
         return Wait(WaitReason.BELOW_MINOR_UNIT)
     until = (owed.oldest or business_date) + dt.timedelta(days=terms.maximum_wait_days)

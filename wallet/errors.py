@@ -53,6 +53,10 @@ class CurrencyUnknown(RequestInvalid):
     code, title = "currency_unknown", "That is not a currency this system moves."
 
 
+class CurrencyWithdrawn(RequestInvalid):
+    code, title = "currency_withdrawn", "That currency is no longer one: it is shown and paid out, not opened."
+
+
 class CurrencyMismatch(RequestInvalid):
     code, title = "currency_mismatch", "The currencies do not agree."
 

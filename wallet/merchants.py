@@ -19,6 +19,7 @@ from wallet.db import insert_into
 from wallet.errors import AlreadyExists, IbanInvalid, MerchantNotFound
 from wallet.ids import new_id
 from wallet.models import AccountKind, BankFeeBearer, MerchantState, merchants
+from wallet.money import check_listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,11 @@ def register(
     terms: Terms,
     at: dt.datetime,
 ) -> UUID:
-    """Take on a merchant; answers its id. Raises `IbanInvalid`, or `AlreadyExists` for an origin and currency."""
+    """Take on a merchant; answers its id.
+
+    Raises `IbanInvalid`, `CurrencyUnknown`, `CurrencyWithdrawn`, or `AlreadyExists` for an origin and currency.
+    """
+    check_listed(currency)
     merchant_id = new_id()
     registered = conn.execute(
         insert_into(conn, merchants)

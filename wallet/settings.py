@@ -14,20 +14,24 @@ from types import MappingProxyType
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
+import iso4217
 import schwifty
+from babel.numbers import is_currency
 from schwifty.exceptions import SchwiftyException
 
 from wallet.db import checked_url
 from wallet.errors import OboleError, SettingsInvalid
 from wallet.mail import SmtpAccount, is_address, smtp_account
 from wallet.merchants import valid_iban
-from wallet.money import Money, minor_unit_micros
+from wallet.money import EXPONENTS, Money
 from wallet.orders import is_clean
 
 PREFIX = "OBOLE_"
 MINIMUM_SECRET_CHARS = 32
 # ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-P001).
 _LONGEST_NAME = 70
+# Gold, testing, no currency.
+_WITHOUT_MINOR_UNIT = frozenset(str(entry.code) for entry in iso4217.Currency if entry.exponent is None)
 # The largest a bank takes in one file, with room: the SEPA schemes set no limit, banks do.
 _LARGEST_FILE = 100_000
 _LONGEST_HOLD_DAYS = 366
@@ -304,12 +308,17 @@ def _fees(text: str) -> Mapping[str, int]:
         currency, equals, amount = pair.strip().partition("=")
         if not equals or currency in fees:
             raise ValueError("is a list such as EUR=0.38,FRF=2.50 with each currency once")
-        fees[currency] = Money.parse(amount, currency).micros
+        # Micros are micros in every currency.
+        fees[_currency(currency)] = Money.parse(amount, "EUR").micros
     return MappingProxyType(fees)
 
 
 def _currency(text: str) -> str:
-    minor_unit_micros(text)
+    # What ISO 4217 drops must not keep a wallet from starting that still pays it out; whether the books know it,
+    # they say when they are open.
+    was_one = is_currency(text) and text not in _WITHOUT_MINOR_UNIT
+    if text not in EXPONENTS and not was_one:
+        raise ValueError("is an ISO 4217 code that has a minor unit, such as EUR")
     return text
 
 

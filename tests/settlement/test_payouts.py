@@ -62,6 +62,15 @@ DECISIONS: dict[str, tuple[Pay | Wait, Pay | Wait]] = {
         decision(owed(0, came_back_micros=2_000_000, refunded_micros=1_000_000), commission_bp=1_000),
         Pay(commission_micros=0, bank_fee_micros=0, net_micros=1_000_000, carried_out_micros=0),
     ),
+    "as much as one transaction carries": (
+        decision(owed(1_500_000_000_001_234), **MERCHANT),
+        Pay(
+            commission_micros=0,
+            bank_fee_micros=380_000,
+            net_micros=999_999_999_990_000,
+            carried_out_micros=499_999_999_631_234,
+        ),
+    ),
     "the merchant bears the fee": (
         decision(owed(1_070_000), **MERCHANT),
         Pay(commission_micros=0, bank_fee_micros=380_000, net_micros=690_000, carried_out_micros=0),

@@ -97,6 +97,9 @@ def test_a_variable_nobody_knows_is_a_typo():
         ("BANK_FEES", "EUR=0.38,EUR=0.40"),
         ("BANK_FEES", "EUR=-0.38"),
         ("BANK_FEES", "XXX=1"),
+        ("BANK_FEES", "ERU=1"),
+        ("CURRENCY", "XAU"),
+        ("CURRENCY", "ERU"),
         ("BANK_FILE_LIMIT", "0"),
         ("BANK_FILE_LIMIT", "1e3"),
         ("BANK_FILE_LIMIT", "100001"),
@@ -166,6 +169,11 @@ def test_everything_can_be_said():
     assert (settings.post.host, settings.post.port, settings.post.password) == ("mail.example", 465, "p@ss")
     assert settings.post.sender == settings.mail_from == "purse@wallet.example"
     assert "p%40ss" not in repr(settings)
+
+
+def test_a_currency_that_iso_dropped_does_not_keep_a_wallet_from_starting():
+    settings = Settings.from_env(REQUIRED | {"OBOLE_BANK_FEES": "BGN=0.50", "OBOLE_CURRENCY": "BGN"})
+    assert (settings.bank_fees, settings.currency) == ({"BGN": 500_000}, "BGN")
 
 
 def test_settings_that_do_not_fit_together_are_refused():

@@ -74,6 +74,7 @@ STATUS: Mapping[str, int] = {
     "validation_failed": 422,
     "amount_invalid": 422,
     "currency_unknown": 422,
+    "currency_withdrawn": 422,
     "currency_mismatch": 422,
     "amount_not_whole_minor": 422,
     "iban_invalid": 422,
