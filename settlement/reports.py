@@ -240,9 +240,10 @@ class _Payments:
 
         Equal facts may be exchanged, except where another's money would move.
         """
-        rows = [row for row in self._all(status) if row.id not in told and _fits(row, status)]
-        if status.creditor_iban is None and status.creditor_name is None:
-            return rows[0] if len(rows) == 1 else None
+        every = [row for row in self._all(status) if _fits(row, status)]
+        rows = [row for row in every if row.id not in told]
+        if status.creditor_iban is None and status.creditor_name is None and len(every) > 1:
+            return None
         rows = [row for row in rows if _same_name(status.creditor_name, row.creditor_name)] or rows
         if status.status is Status.REJECTED:
             return _rejected(rows)
