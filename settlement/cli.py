@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, Row
 from settlement import approvals, bank_files, breaks, business_day, forecast, nightly, reconciliation, scheduler
 from settlement.audit import Check
 from settlement.audit import audit as audit_books
-from settlement.models import RunState
+from settlement.models import RunState, TransactionState
 from settlement.payouts import advance, cut, place
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, team
 from wallet.api.context import current
@@ -231,7 +231,17 @@ def _breaks(as_json: bool) -> None:
         )
     for row in awaited:
         amount = decimal_string(row.amount_micros, row.currency)
-        _say(as_json, id=str(row.id), kind="not_answered", state=row.state, amount=amount, currency=row.currency)
+        _say(
+            as_json,
+            id=str(row.id),
+            kind="to_release" if row.state == TransactionState.TO_RELEASE.value else "not_answered",
+            state=row.state,
+            amount=amount,
+            currency=row.currency,
+            detail=row.state_detail,
+            creditor_name=row.creditor_name,
+            payee_name=row.payee_name,
+        )
     if found or awaited:
         raise click.exceptions.Exit(1)
 
@@ -242,7 +252,7 @@ def _breaks(as_json: bool) -> None:
 @click.option("--why", required=True, help="What the bank told you; kept with the payout.")
 @_says_no
 def _decide(payout_id: UUID, outcome: str, why: str) -> None:
-    """Say what became of a payout or withdrawal whose outcome is unknown."""
+    """Say what became of a payout or withdrawal whose outcome is unknown, or that waited for a word on the name."""
     at = clock.now()
     with current().database.settle() as conn:
         reconciliation.decide(conn, payout_id, executed=outcome == "executed", why=why, at=at)

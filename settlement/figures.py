@@ -88,6 +88,7 @@ class Health:
     open_breaks: int = 0
     refused_messages: int = 0
     unknown_payments: int = 0
+    to_release_payments: int = 0
     last_bank_message_at: dt.datetime | None = None
     last_run_at: dt.datetime | None = None
     free_bytes: int | None = None
@@ -157,8 +158,9 @@ def health(conn: Connection, *, at: dt.datetime, cutoff: dt.time, sends_mail: bo
     found.webhooks_failed = _count(conn, webhook_deliveries, states == DeliveryState.FAILED.value)
     found.open_breaks = _count(conn, breaks, breaks.c.resolved_at.is_(None))
     found.refused_messages = _count(conn, refused_messages, refused_messages.c.dismissed_at.is_(None))
-    unknown = bank_transactions.c.state == TransactionState.UNKNOWN.value
-    found.unknown_payments = _count(conn, bank_transactions, unknown)
+    state = bank_transactions.c.state
+    found.unknown_payments = _count(conn, bank_transactions, state == TransactionState.UNKNOWN.value)
+    found.to_release_payments = _count(conn, bank_transactions, state == TransactionState.TO_RELEASE.value)
     found.last_bank_message_at = conn.execute(select(func.max(bank_messages.c.imported_at))).scalar_one()
     found.last_run_at = conn.execute(select(func.max(settlement_runs.c.started_at))).scalar_one()
     if bank_folder is not None and bank_folder.is_dir():

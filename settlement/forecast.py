@@ -98,8 +98,8 @@ def payable(conn: Connection, merchant_id: UUID, bank_fees_micros: Mapping[str, 
     parts = [
         Part(
             amount_micros=row.amount_micros,
-            reason="outcome_unknown" if row.state == TransactionState.UNKNOWN.value else "with_the_bank",
-            date=None if row.state == TransactionState.UNKNOWN.value else row.execution_date,
+            reason=_WAITS_FOR_A_PERSON.get(row.state, "with_the_bank"),
+            date=None if row.state in _WAITS_FOR_A_PERSON else row.execution_date,
             payout_id=row.id,
         )
         for row in conn.execute(
@@ -144,9 +144,15 @@ _ON_ITS_WAY = (
     TransactionState.CUT,
     TransactionState.RENDERED,
     TransactionState.SUBMITTED,
+    TransactionState.TO_RELEASE,
     TransactionState.ACCEPTED,
     TransactionState.UNKNOWN,
 )
+# No date helps: somebody finds out, or gives the bank a word.
+_WAITS_FOR_A_PERSON: dict[str, str] = {
+    TransactionState.TO_RELEASE.value: "to_release",
+    TransactionState.UNKNOWN.value: "outcome_unknown",
+}
 
 
 def _count(seen: Preview, decision: Pay | Wait, owed: payouts.Owed, fee: int) -> None:

@@ -66,7 +66,7 @@ TRANSITIONS: dict[TransactionState, frozenset[TransactionState]] = {
         {TransactionState.REJECTED, TransactionState.BOOKED, TransactionState.UNKNOWN}
     ),
     TransactionState.UNKNOWN: frozenset(
-        {TransactionState.ACCEPTED, TransactionState.REJECTED, TransactionState.BOOKED}
+        {TransactionState.TO_RELEASE, TransactionState.ACCEPTED, TransactionState.REJECTED, TransactionState.BOOKED}
     ),
     TransactionState.BOOKED: frozenset({TransactionState.RETURNED}),
     TransactionState.REJECTED: frozenset(),

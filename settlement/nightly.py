@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection, Row
 from settlement import approvals, bank_files, business_day, payouts
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
+from settlement.bank_transactions import WAITS_FOR_A_PERSON
 from settlement.models import (
     RunState,
     TransactionState,
@@ -213,8 +214,8 @@ def files(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
 
 
 def troubled(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
-    """A run's bank transactions that the bank rejected, gave back, or has not answered in time."""
-    states = [state.value for state in (TransactionState.REJECTED, TransactionState.RETURNED, TransactionState.UNKNOWN)]
+    """A run's bank transactions that the bank rejected, gave back, has not answered in time, or will not release."""
+    states = [TransactionState.REJECTED.value, TransactionState.RETURNED.value, *WAITS_FOR_A_PERSON]
     return list(
         conn.execute(
             select(bank_transactions)

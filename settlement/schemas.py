@@ -37,7 +37,7 @@ from wallet.schemas import (
 )
 
 _SHA256_PATTERN = "^[0-9a-f]{64}$"
-_PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "outcome_unknown"]
+_PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]
 
 
 class Date(Text):
@@ -69,6 +69,12 @@ def date(description: str = "", **options: Any) -> fields.Field[Any]:
 def count() -> fields.Field[Any]:
     """A number of things."""
     return fields.Integer(required=True, validate=validate.Range(0))
+
+
+def payee_name() -> fields.Field[Any]:
+    """The payee's name as the bank has it."""
+    description = "The name that the bank has for the account, where it differs from the one that was sent."
+    return fields.String(required=True, allow_none=True, metadata={"description": description})
 
 
 def next_cursor() -> fields.Field[Any]:
@@ -160,6 +166,7 @@ class PayoutView(Answer):
     state = fields.String(required=True, validate=one_of(TransactionState))
     state_since = instant()
     state_detail = text(allow_none=True)
+    payee_name = payee_name()
     reference = text()
     end_to_end_id = text()
     creditor_iban = text()
@@ -344,7 +351,7 @@ class BreakView(Answer):
 
 
 class AwaitedView(Answer):
-    """A payment that the bank should have answered by now, or whose outcome is unknown."""
+    """A payment that the bank should have answered by now, or that waits for a person: unknown, or to release."""
 
     id = identity()
     kind = fields.String(required=True, validate=one_of(TransactionKind))
@@ -354,6 +361,9 @@ class AwaitedView(Answer):
     currency = currency_code()
     state = fields.String(required=True, validate=one_of(TransactionState))
     state_since = instant()
+    state_detail = text(allow_none=True)
+    creditor_name = text()
+    payee_name = payee_name()
 
 
 class BreakList(Answer):

@@ -44,6 +44,7 @@ _COLUMNS = (
     bank_transactions.c.state,
     bank_transactions.c.state_since,
     bank_transactions.c.state_detail,
+    bank_transactions.c.payee_name,
     bank_transactions.c.end_to_end_id,
     bank_transactions.c.reference,
     bank_transactions.c.creditor_name,

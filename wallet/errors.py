@@ -299,7 +299,7 @@ class RefundExceedsCaptured(Conflict):
 
 
 class PayoutNotUnknown(Conflict):
-    code, title = "payout_not_unknown", "Only a payout whose outcome is unknown is decided by a person."
+    code, title = "payout_not_unknown", "Only a payout that waits for a person is decided by one."
 
 
 class RunNotWaiting(Conflict):

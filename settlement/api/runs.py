@@ -304,4 +304,7 @@ def _awaited(row: Row[Any]) -> dict[str, Any]:
         "currency": row.currency,
         "state": row.state,
         "state_since": rfc3339(row.state_since),
+        "state_detail": row.state_detail,
+        "creditor_name": row.creditor_name,
+        "payee_name": row.payee_name,
     }

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from settlement.models import bank_transactions
+from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop, make_settings
 from wallet import actions, clock, identities
 from wallet.models import purses
@@ -126,6 +128,22 @@ def test_only_an_unknown_payout_is_decided_by_a_person(shop: Shop) -> None:
     payout = shop.get("/v1/payouts", token=merchant.token).get_json()["items"][0]["id"]
     output = flask(shop, "settlement", "decide", payout, "executed", "--why", "asked", status=1)
     assert "payout_not_unknown" in output
+
+
+def test_a_payout_that_waits_for_a_word_on_the_name_is_listed_and_decided(shop: Shop, tmp_path: Path) -> None:
+    merchant = sold(shop)
+    said(shop, "settlement", "run")
+    with shop.database.read() as conn:
+        payment = conn.execute(bank_transactions.select()).one()
+    report = tmp_path / "vop.xml"
+    report.write_bytes(verified(one("RVMC", e2e=payment.end_to_end_id, text="Martin"), file=payment.message_id))
+    assert said(shop, "settlement", "import", str(report))["statuses"] == 1
+    waits = said(shop, "settlement", "breaks", status=1)
+    assert (waits["kind"], waits["state"], waits["payee_name"]) == ("to_release", "to_release", "Martin")
+    assert waits["creditor_name"] == payment.creditor_name
+    flask(shop, "settlement", "decide", waits["id"], "not-executed", "--why", "refused at the portal")
+    assert flask(shop, "settlement", "breaks") == ""
+    assert shop.get("/v1/payouts", token=merchant.token).get_json()["items"][0]["state"] == "rejected"
 
 
 def test_an_operators_key_works_until_it_is_revoked(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from settlement import breaks, nightly, payouts, quarantine, reconciliation
 from settlement.breaks import Way
 from settlement.imports import Imported
+from settlement.models import TransactionState
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from wallet import clock
 from wallet.api.context import current
@@ -36,7 +37,7 @@ class Resolution(Why):
 
 
 class Outcome(Why):
-    """What became of a payment whose outcome is unknown."""
+    """What became of a payment that waits for a person."""
 
     executed = fields.Boolean(required=True)
 
@@ -91,7 +92,7 @@ def resolve(break_id: UUID) -> ResponseReturnValue:
 @blueprint.post("/payments/<uuid:payment_id>/decide")
 @decided
 def decide(payment_id: UUID) -> ResponseReturnValue:
-    """Say what became of a payment whose outcome is unknown."""
+    """Say what became of a payment whose outcome is unknown, or that was to be released at the bank."""
     at = clock.now()
     try:
         said = forms.read(Outcome)
@@ -171,7 +172,8 @@ def _breaks(*, refusal: OboleError | None = None) -> Response:
         refusal=refusal,
         breaks=[row for row in shown if row.resolution is None],
         acknowledged=[row for row in shown if row.resolution is not None],
-        awaited=awaited[:_MANY],
+        to_release=[row for row in awaited if row.state == TransactionState.TO_RELEASE.value][:_MANY],
+        awaited=[row for row in awaited if row.state != TransactionState.TO_RELEASE.value][:_MANY],
         more=last.id if last else None,
         is_first=before is None,
     )

@@ -9,6 +9,7 @@ import pytest
 
 from settlement import xml
 from tests.books import camt, entry, pain002
+from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, Merchant, Purse, Shop, bearer, created, make_settings, refused
 from wallet import clock
 from wallet.ids import new_id
@@ -264,8 +265,25 @@ def test_what_the_bank_has_not_answered(shop: Shop, bakery: Merchant, run: dict[
         "currency": "EUR",
         "state": "submitted",
         "state_since": late["state_since"],
+        "state_detail": None,
+        "creditor_name": "Bakery",
+        "payee_name": None,
     }
     assert late["state_since"].startswith(("2026-01-01T", "2025-12-31T"))
+
+
+def test_what_waits_for_a_word_on_the_name(shop: Shop, bakery: Merchant, run: dict[str, Any]) -> None:
+    payment = one("RVMC", e2e=end_to_end_id(shop, bakery), text="Boulangerie Martin")
+    assert told(shop, verified(payment, file=run["files"][0]["message_id"])).get_json()["statuses"] == 1
+    (waits,) = got(shop, "/v1/settlement/breaks")["awaited"]
+    assert (waits["state"], waits["state_detail"]) == ("to_release", "RVMC")
+    assert (waits["creditor_name"], waits["payee_name"]) == ("Bakery", "Boulangerie Martin")
+    (payout,) = shop.get("/v1/payouts", token=bakery.token).get_json()["items"]
+    assert (payout["state"], payout["payee_name"]) == ("to_release", "Boulangerie Martin")
+    (part, *_) = shop.get("/v1/payable", token=bakery.token).get_json()["parts"]
+    assert (part["reason"], part["amount"], part["date"]) == ("to_release", "1.07", None)
+    (payouts, *_) = got(shop, f"/v1/settlement/runs/{run['id']}")["outcome"]
+    assert (payouts["kind"], payouts["state"]) == ("payout", "to_release")
 
 
 # --- the proof ---------------------------------------------------------------------------------------------
