@@ -398,6 +398,7 @@ def _cut_merchants(
                 "came_back_micros": owed.came_back_micros,
                 "commission_micros": decision.commission_micros,
                 "bank_fee_micros": decision.bank_fee_micros,
+                "bank_fee_each_micros": bank_fees_micros.get(merchant.currency, 0),
                 "net_micros": decision.net_micros,
                 "carried_out_micros": decision.carried_out_micros,
             }

@@ -145,7 +145,7 @@ class PayoutView(Answer):
     It covers the business days after ``after_date`` (null: from the first) up to ``business_date``, and
     carried_in + captured - refunded + came_back = commission + bank_fee + net + carried_out. ``fee_per_purchase``
     is commission and bank fee over the purchases, null when there are none; ``bank_fee_one_by_one`` is what the
-    bank would charge for as many single payments.
+    bank would have charged for as many single payments at the cut, null for payouts from before that was kept.
     """
 
     id = identity()
@@ -162,7 +162,7 @@ class PayoutView(Answer):
     carried_out = decimal()
     purchases = count()
     fee_per_purchase = decimal(allow_none=True)
-    bank_fee_one_by_one = decimal()
+    bank_fee_one_by_one = decimal(allow_none=True)
     state = fields.String(required=True, validate=one_of(TransactionState))
     state_since = instant()
     state_detail = text(allow_none=True)

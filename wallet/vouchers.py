@@ -186,6 +186,7 @@ def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.dateti
         "fingerprint": purchase.fingerprint(),
         "balance_after_micros": balance,
         "held_after_micros": int(conn.execute(_HELD, {"held_purse": purchase.purse_id}).scalar_one()) + amount.micros,
+        "credit_limit_after_micros": context["credit_limit_micros"],
     }
     if conn.execute(_NEW[conn.dialect.name], row).one_or_none() is None:
         raise IdempotencyConflict  # `authorize` finds out whether it is the same purchase
@@ -465,6 +466,9 @@ def _find_by_key(conn: Connection, purchase: Purchase) -> RowMapping | None:
 
 def _issued(issuer: Issuer, row: RowMapping | dict[str, Any], *, replayed: bool) -> Issued:
     balance = Money(row["balance_after_micros"], row["currency"])
+    credit = row["credit_limit_after_micros"]
+    if credit is None:  # issued before it was kept
+        credit = row["credit_limit_micros"]
     return Issued(
         id=row["id"],
         token=token(issuer, row),
@@ -473,7 +477,7 @@ def _issued(issuer: Issuer, row: RowMapping | dict[str, Any], *, replayed: bool)
         hold_expires_at=row["hold_expires_at"],
         balance=balance,
         held=Money(row["held_after_micros"], row["currency"]),
-        available=balance + Money(row["credit_limit_micros"], row["currency"]),
+        available=balance + Money(credit, row["currency"]),
         replayed=replayed,
     )
 
