@@ -87,7 +87,8 @@ def catch_up(database: Database, bank: Bank, *, cutoff: dt.time) -> None:
 def collect(database: Database, bank: Bank) -> Collected:
     """Import what the bank has sent, in its order, and give up waiting for answers that are overdue."""
     collected = Collected(imported=0, refused=0, breaks=0)
-    for name, content in bank.connector.answers():
+    for answer in bank.connector.answers(at=clock.now()):
+        name, content = answer.name, answer.content
         try:
             imported = reconciliation.import_message(database, content, account_iban=bank.iban, at=clock.now())
         except BankMessageInvalid as refusal:
@@ -95,10 +96,10 @@ def collect(database: Database, bank: Bank) -> Collected:
             log.error("bank message refused", name=name, reason=refusal.detail)
             with database.write() as conn:
                 quarantine.put(conn, name=name, content=content, reason=refusal.detail, at=clock.now())
-            bank.connector.put_away(name, refused=True)
+            bank.connector.put_away(answer, refused=True)
             collected["refused"] += 1
             continue
-        bank.connector.put_away(name, refused=False)
+        bank.connector.put_away(answer, refused=False)
         collected["imported"] += not imported.seen_before
         collected["breaks"] += len(imported.breaks)
         log.info("imported", name=name, matched=imported.matched, breaks=len(imported.breaks))
