@@ -60,6 +60,20 @@ def receive(
     return received
 
 
+def together(imported: Sequence[Imported]) -> Imported | None:
+    """What several documents did, added up, under the kind and the id of the first; None where there is none."""
+    if not imported:
+        return None
+    return Imported(
+        imported[0].kind,
+        imported[0].message_id,
+        seen_before=all(each.seen_before for each in imported),
+        matched=sum(each.matched for each in imported),
+        statuses=sum(each.statuses for each in imported),
+        breaks=[kind for each in imported for kind in each.breaks],
+    )
+
+
 def retry(
     database: Database,
     bank: Bank,

@@ -12,6 +12,7 @@ from settlement.models import bank_messages
 from settlement.reconciliation import Imported
 from settlement.xml import MAX_BYTES
 from tests.books import Books, pain002
+from wallet import ledger
 from wallet.errors import BankMessageFailed, BankMessageInvalid, NotFound, Unavailable
 
 GARBLED = b"<not-a-message/>"
@@ -126,7 +127,7 @@ def test_what_fails_half_way_moves_nothing(night: Books, monkeypatch: pytest.Mon
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(reconciliation, "post", failing)
+        patch.setattr(ledger, "post", failing)
         (told,) = receive(night, status(night, "bakery", "RJCT"))
     assert isinstance(told.refusal, BankMessageFailed)
     night.run("state bakery -> submitted\n payable bakery -> 0.00\n audit -> sound")
