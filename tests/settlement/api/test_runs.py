@@ -239,7 +239,7 @@ def test_a_failure_that_nobody_foresaw_is_told_by_its_code(
 ) -> None:
     message = pain002(run["files"][0]["message_id"], "ACSP", None)
     with monkeypatch.context() as patch:
-        patch.setattr(reconciliation, "import_message", lambda *_, **__: {}["nothing"])
+        patch.setattr(reconciliation, "import_message", lambda *_, **__: dict[str, object]()["nothing"])
         problem = refused(told(shop, message), 500, "bank_message_failed")
     assert (problem["retryable"], "KeyError" in problem["detail"]) == (False, True)
     assert created(told(shop, message), status=200)["statuses"] == 2
