@@ -665,31 +665,28 @@ def _note_action(conn: Connection, action: str, subject: object, detail: str, at
 
 
 def _note_imported(conn: Connection, imported: Sequence[Imported], *, message_id: UUID, at: dt.datetime) -> None:
-    did = (f"{each.kind.value}: {each.matched} matched, {len(each.breaks)} breaks" for each in imported)
-    _note_action(conn, "message_imported", message_id, "; ".join(did), at)
+    _note_action(conn, "message_imported", message_id, receiving.summary(imported), at)
 
 
 def _say_received(name: str, received: Sequence[Received], as_json: bool) -> bool:
     """What became of a file, in a line for each document in it; answers whether all of it was imported."""
     refused = [(document.name, document.refusal) for document in received if document.refusal is not None]
     if as_json:
-        whole = receiving.together([document.imported for document in received if document.imported is not None])
-        click.echo(
-            json.dumps(
-                {
-                    "file": quarantine.readable(name),
-                    "kind": whole and whole.kind.value,
-                    "seen_before": whole is not None and whole.seen_before,
-                    "matched": whole.matched if whole else 0,
-                    "statuses": whole.statuses if whole else 0,
-                    "breaks": [kind.value for kind in whole.breaks] if whole else [],
-                    "refused": [
-                        {"document": document, "code": refusal.code, "reason": refusal.detail}
-                        for document, refusal in refused
-                    ],
-                }
-            )
-        )
+        imported = [document.imported for document in received if document.imported is not None]
+        whole = receiving.together(imported) if imported else None
+        facts = {
+            "file": quarantine.readable(name),
+            "kind": whole.kind.value if whole else None,
+            "seen_before": whole.seen_before if whole else False,
+            "matched": whole.matched if whole else 0,
+            "statuses": whole.statuses if whole else 0,
+            "breaks": [kind.value for kind in whole.breaks] if whole else [],
+            "refused": [
+                {"document": quarantine.readable(document), "code": refusal.code, "reason": refusal.detail}
+                for document, refusal in refused
+            ],
+        }
+        click.echo(json.dumps(facts))
         return not refused
     for document in received:
         if document.imported is not None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.models import refused_messages
@@ -51,12 +51,13 @@ def readable(name: str) -> str:
 
 def listing(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
     """The messages nobody has dealt with yet, oldest first, without their bytes, but with their ``size``."""
-    columns: list[ColumnElement[Any]] = [column for column in refused_messages.c if column.name != "content"]
-    # Both databases know the length of what they do not read.
-    columns.append(func.length(refused_messages.c.content).label("size"))
-    return conn.execute(
-        select(*columns).where(refused_messages.c.dismissed_at.is_(None)).order_by(refused_messages.c.id)
-    ).all()
+    return conn.execute(_waiting().order_by(refused_messages.c.id)).all()
+
+
+def newest(conn: Connection, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:
+    """The same, newest first, from below message ``before``."""
+    query = _waiting().order_by(refused_messages.c.id.desc()).limit(limit)
+    return conn.execute(query if before is None else query.where(refused_messages.c.id < before)).all()
 
 
 def find(conn: Connection, message_id: UUID) -> Row[tuple[object, ...]]:
@@ -77,3 +78,10 @@ def dismiss(conn: Connection, message_id: UUID, resolution: str, *, at: dt.datet
     )
     if dismissed.one_or_none() is None:
         raise NotFound("No refused message that waits has this id.")
+
+
+def _waiting() -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [column for column in refused_messages.c if column.name != "content"]
+    # Both databases know the length of what they do not read.
+    columns.append(func.length(refused_messages.c.content).label("size"))
+    return select(*columns).where(refused_messages.c.dismissed_at.is_(None))

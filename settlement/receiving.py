@@ -60,10 +60,8 @@ def receive(
     return received
 
 
-def together(imported: Sequence[Imported]) -> Imported | None:
-    """What several documents did, added up, under the kind and the id of the first; None where there is none."""
-    if not imported:
-        return None
+def together(imported: Sequence[Imported]) -> Imported:
+    """What several documents did, added up, under the kind and the id of the first; there is at least one."""
     return Imported(
         imported[0].kind,
         imported[0].message_id,
@@ -72,6 +70,11 @@ def together(imported: Sequence[Imported]) -> Imported | None:
         statuses=sum(each.statuses for each in imported),
         breaks=[kind for each in imported for kind in each.breaks],
     )
+
+
+def summary(imported: Sequence[Imported]) -> str:
+    """What several documents did, in words for the log of actions."""
+    return "; ".join(f"{each.kind.value}: {each.matched} matched, {len(each.breaks)} breaks" for each in imported)
 
 
 def retry(

@@ -346,6 +346,22 @@ class ImportedView(ImportedDocument):
     documents = fields.List(fields.Nested(ReceivedDocument), required=True)
 
 
+class RefusedMessage(Answer):
+    """A message of the bank's that could not be imported; ``size`` is in bytes."""
+
+    id = identity()
+    name = fields.String(required=True, metadata={"description": "What its file was called."})
+    reason = fields.String(required=True)
+    size = count()
+    sha256 = fields.String(required=True, metadata={"pattern": _SHA256_PATTERN})
+    refused_at = instant()
+
+
+class RefusedMessageList(Answer):
+    items = fields.List(fields.Nested(RefusedMessage), required=True)
+    next_cursor = next_cursor()
+
+
 class BreakView(Answer):
     """What the bank says and the books do not.
 

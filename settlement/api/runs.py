@@ -1,18 +1,16 @@
-"""The settlement for its operator: run it, see what it would do and did, import what the bank says, prove the books."""
+"""The settlement for its operator: run it, see what it would do and did, and what the bank says, prove the books."""
 
 import datetime as dt
 import re
 from typing import Any
 from uuid import UUID
 
-from flask import Response, request
+from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import audit, bank_files, business_day, forecast, nightly, receiving, reconciliation, schemas, xml
+from settlement import audit, bank_files, business_day, forecast, nightly, reconciliation, schemas
 from settlement.forecast import Preview
-from settlement.receiving import Received
-from settlement.reconciliation import Imported
 from wallet import clock
 from wallet.api import auth
 from wallet.api.context import current
@@ -23,22 +21,15 @@ from wallet.api_keys import Caller
 from wallet.clock import rfc3339
 from wallet.errors import (
     BankFileNotFound,
-    BankMessageFailed,
-    BankMessageInvalid,
     BankNotConfigured,
     BusinessDateInvalid,
-    PayloadTooLarge,
     RunNotFound,
-    UnsupportedMediaType,
 )
 from wallet.models import KeyKind
 from wallet.money import decimal_string
 from wallet.schemas import Page
 
 XML = "application/xml"
-ZIP = "application/zip"
-# RFC 7303 section 9.2: text/xml is the same as application/xml.
-_MESSAGE_TYPES = (XML, "text/xml", ZIP)
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)
 
 blueprint = Blueprint("settlement", __name__, description="The nightly run, what the bank says, and the proof.")
@@ -150,44 +141,6 @@ def get_preview(caller: Caller) -> dict[str, Any]:
 
 @operation(
     blueprint,
-    "POST",
-    "/v1/settlement/statements",
-    callers=[KeyKind.OPERATOR],
-    answer=schemas.ImportedView,
-    refuses=[UnsupportedMediaType, PayloadTooLarge, BankMessageInvalid, BankMessageFailed, BankNotConfigured],
-    requestBody={
-        "required": True,
-        "description": "A pain.002, camt.053 or camt.054, or a ZIP of such.",
-        "content": {media_type: {"schema": {"type": "string"}} for media_type in _MESSAGE_TYPES},
-    },
-)
-def import_statement(caller: Caller) -> dict[str, Any]:
-    """Import what the bank says: each document as a whole or not at all. The same again changes nothing.
-
-    A document that is refused is kept in quarantine, with its bytes and the reason, and the others of its file are
-    imported all the same: ``documents`` says of each what became of it. Only when none was imported is the refusal
-    the answer.
-    """
-    if request.mimetype not in _MESSAGE_TYPES:
-        raise UnsupportedMediaType(f"The body must be {XML} or {ZIP}.")
-    request.max_content_length = xml.MAX_BYTES
-    obole = current()
-    bank, at = nightly.bank_of(obole.settings), clock.now()
-    received = receiving.receive(obole.database, bank, request.get_data(cache=False), name="sent over HTTP", at=at)
-    imported = [document.imported for document in received if document.imported is not None]
-    news = [each for each in imported if not each.seen_before]
-    if news:
-        with obole.database.write() as conn:
-            for each in news:
-                auth.note(conn, caller, "statement_imported", each.message_id, each.kind.value, at=at)
-    whole = receiving.together(imported)
-    if whole is None:
-        raise received[0].refusal or BankMessageInvalid
-    return {**_imported(whole), "documents": [_document(document) for document in received]}
-
-
-@operation(
-    blueprint,
     "GET",
     "/v1/settlement/breaks",
     callers=[KeyKind.OPERATOR],
@@ -281,25 +234,6 @@ def _preview(seen: Preview) -> dict[str, Any]:
             {"reason": reason.value, "merchants": count, "amount": written(seen.waiting_micros[reason])}
             for reason, count in sorted(seen.waiting.items())
         ],
-    }
-
-
-def _imported(imported: Imported) -> dict[str, Any]:
-    return {
-        "kind": imported.kind.value,
-        "message_id": imported.message_id,
-        "seen_before": imported.seen_before,
-        "matched": imported.matched,
-        "statuses": imported.statuses,
-        "breaks": [kind.value for kind in imported.breaks],
-    }
-
-
-def _document(document: Received) -> dict[str, Any]:
-    refusal = document.refusal
-    return {
-        "imported": None if document.imported is None else _imported(document.imported),
-        "refused": None if refusal is None else {"code": refusal.code, "detail": refusal.detail},
     }
 
 

@@ -133,8 +133,7 @@ def retry(message_id: UUID) -> ResponseReturnValue:
     obole, at = current(), clock.now()
 
     def noted(conn: Connection, imported: Sequence[Imported]) -> None:
-        did = (f"{each.kind.value}: {each.matched} matched, {len(each.breaks)} breaks" for each in imported)
-        note(conn, "message_imported", message_id, "; ".join(did), at=at)
+        note(conn, "message_imported", message_id, receiving.summary(imported), at=at)
 
     try:
         bank = nightly.bank_of(obole.settings)

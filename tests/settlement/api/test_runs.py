@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from settlement import envelope, quarantine, reconciliation, xml
+from settlement import xml
 from tests.books import camt, entry, pain002
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, Merchant, Purse, Shop, bearer, created, make_settings, refused
 from wallet import clock
@@ -226,42 +226,6 @@ def test_garbage_is_refused_and_changes_nothing(shop: Shop, run: dict[str, Any])
     assert got(shop, "/v1/settlement/breaks")["items"] == []
 
 
-def test_what_is_refused_is_kept_in_quarantine(shop: Shop) -> None:
-    problem = refused(told(shop, GARBAGE["another message"]), 422, "bank_message_invalid")
-    with shop.database.read() as conn:
-        (message,) = quarantine.listing(conn)
-        assert quarantine.find(conn, message.id).content == GARBAGE["another message"]
-    assert message.reason == problem["detail"]
-
-
-def test_a_failure_that_nobody_foresaw_is_told_by_its_code(
-    shop: Shop, run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message = pain002(run["files"][0]["message_id"], "ACSP", None)
-    with monkeypatch.context() as patch:
-        patch.setattr(reconciliation, "import_message", lambda *_, **__: dict[str, object]()["nothing"])
-        problem = refused(told(shop, message), 500, "bank_message_failed")
-    assert (problem["retryable"], "KeyError" in problem["detail"]) == (False, True)
-    assert created(told(shop, message), status=200)["statuses"] == 2
-
-
-def test_of_several_documents_each_is_told_by_itself(
-    shop: Shop, bakery: Merchant, run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(envelope, "documents", lambda data: tuple(data.split(b"|")))
-    file = run["files"][0]["message_id"]
-    one, two = (pain002(file, "ACSP", None, end_to_end_id(shop, bakery)), pain002("NOT-OURS", "ACSP", None))
-    answer = created(told(shop, b"|".join((one, b"<x/>", two)), "application/zip"), status=200)
-    first, bad, second = answer.pop("documents")
-    assert (first["imported"]["statuses"], first["refused"]) == (1, None)
-    assert (bad["imported"], bad["refused"]["code"]) == (None, "bank_message_invalid")
-    assert (second["imported"]["breaks"], second["refused"]) == (["unknown_transaction"], None)
-    assert answer == first["imported"] | {"breaks": ["unknown_transaction"]}
-    again = created(told(shop, b"|".join((one, two)), "application/zip"), status=200)
-    assert (again["seen_before"], again["statuses"], again["breaks"]) == (True, 0, [])
-    refused(told(shop, b"<x/>|<y/>", "application/zip"), 422, "bank_message_invalid")
-
-
 def test_only_xml_and_zip_are_read(shop: Shop) -> None:
     for media_type in ("application/json", "text/plain", "", "application/x-www-form-urlencoded"):
         refused(told(shop, statement(), media_type), 415, "unsupported_media_type")
@@ -336,6 +300,8 @@ CALLS = [
     ("GET", "/v1/settlement/files/OBOLE-1"),
     ("GET", "/v1/settlement/preview"),
     ("POST", "/v1/settlement/statements"),
+    ("GET", "/v1/settlement/quarantine"),
+    ("POST", f"/v1/settlement/quarantine/{new_id()}/retry"),
     ("GET", "/v1/settlement/breaks"),
     ("GET", "/v1/audit"),
 ]
