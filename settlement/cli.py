@@ -8,7 +8,7 @@ import datetime as dt
 import functools
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,30 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.engine import Connection, Row
 
-from settlement import approvals, bank_files, breaks, business_day, forecast, nightly, reconciliation, scheduler
+from settlement import (
+    approvals,
+    bank_files,
+    breaks,
+    business_day,
+    forecast,
+    nightly,
+    quarantine,
+    receiving,
+    reconciliation,
+    scheduler,
+)
 from settlement.audit import Check
 from settlement.audit import audit as audit_books
 from settlement.models import RunState, TransactionState
 from settlement.payouts import advance, cut, place
+from settlement.receiving import Received
+from settlement.reconciliation import Imported
+from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, team
 from wallet.api.context import current
 from wallet.api.operations import load
 from wallet.db import migrate
-from wallet.errors import AlreadyExists, IdentityNotFound, OboleError
+from wallet.errors import AlreadyExists, BankMessageFailed, BankMessageInvalid, IdentityNotFound, NotFound, OboleError
 from wallet.languages import LOCALES
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
 from wallet.money import decimal_string
@@ -157,11 +171,14 @@ def _approve(run_id: UUID, email: str, as_json: bool) -> None:
 
 
 @settlement.command("import")
-@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1)
 @_JSON
 @_says_no
 def _import(files: tuple[Path, ...], as_json: bool) -> None:
-    """Import the bank's messages: FILES, or all that wait in the inbox."""
+    """Import the bank's messages: FILES, or all that wait in the inbox.
+
+    Each file has its line, one that is refused stops none of the others and is kept in quarantine. Status 1 if any was.
+    """
     bank, database = nightly.bank_of(current().settings), current().database
     if not files:
         report = scheduler.collect(database, bank)
@@ -169,17 +186,74 @@ def _import(files: tuple[Path, ...], as_json: bool) -> None:
         if report["refused"]:
             raise click.exceptions.Exit(1)
         return
+    all_well = True
     for file in files:
-        imported = reconciliation.import_message(database, file.read_bytes(), account_iban=bank.iban, at=clock.now())
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(MAX_BYTES + 1)
+        except OSError as error:
+            received = [Received(file.name, refusal=BankMessageInvalid(f"It cannot be read: {error.strerror}."))]
+        else:
+            received = receiving.receive(database, bank, content, name=file.name, at=clock.now())
+        all_well &= _say_received(file.name, received, as_json)
+    if not all_well:
+        raise click.exceptions.Exit(1)
+
+
+@settlement.command("quarantine")
+@_JSON
+@_says_no
+def _quarantine(as_json: bool) -> None:
+    """The bank's messages that could not be imported, and why. Status 1 if there is any."""
+    with current().database.read() as conn:
+        messages = quarantine.listing(conn)
+    for message in messages:
         _say(
             as_json,
-            file=file.name,
-            kind=imported.kind.value,
-            seen_before=imported.seen_before,
-            matched=imported.matched,
-            statuses=imported.statuses,
-            breaks=[kind.value for kind in imported.breaks],
+            id=str(message.id),
+            name=message.name,
+            reason=message.reason,
+            bytes=message.size,
+            refused_at=clock.rfc3339(message.refused_at),
+            sha256=message.sha256,
         )
+    if messages:
+        raise click.exceptions.Exit(1)
+
+
+@settlement.command("retry")
+@click.argument("message_ids", type=click.UUID, nargs=-1)
+@_JSON
+@_says_no
+def _retry(message_ids: tuple[UUID, ...], as_json: bool) -> None:
+    """Import messages again that are in quarantine: MESSAGE_IDS, or all. Status 1 if any is still refused."""
+    bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
+    with database.read() as conn:
+        chosen = message_ids or tuple(message.id for message in quarantine.listing(conn))
+    all_well = True
+    for message_id in chosen:
+        note = functools.partial(_note_imported, message_id=message_id, at=at)
+        try:
+            imported = receiving.retry(database, bank, message_id, at=at, note=note)
+        except (BankMessageInvalid, BankMessageFailed, NotFound) as refusal:
+            received = [Received(str(message_id), refusal=refusal)]
+        else:
+            received = [Received(str(message_id), imported=each) for each in imported]
+        all_well &= _say_received(str(message_id), received, as_json)
+    if not all_well:
+        raise click.exceptions.Exit(1)
+
+
+@settlement.command("dismiss")
+@click.argument("message_id", type=click.UUID)
+@click.option("--why", required=True, help="Why it need not be imported; kept with the message.")
+@_says_no
+def _dismiss(message_id: UUID, why: str) -> None:
+    """Let a message in quarantine go without importing it."""
+    at = clock.now()
+    with current().database.write() as conn:
+        quarantine.dismiss(conn, message_id, why, at=at)
+        _note_action(conn, "message_dismissed", message_id, why, at)
 
 
 @settlement.command("preview")
@@ -598,6 +672,48 @@ def _note_action(conn: Connection, action: str, subject: object, detail: str, at
     actions.record(
         conn, who="command line", identity_id=None, action=action, subject=str(subject), detail=detail, at=at
     )
+
+
+def _note_imported(conn: Connection, imported: Sequence[Imported], *, message_id: UUID, at: dt.datetime) -> None:
+    _note_action(conn, "message_imported", message_id, receiving.summary(imported), at)
+
+
+def _say_received(name: str, received: Sequence[Received], as_json: bool) -> bool:
+    """What became of a file, in a line for each document in it; answers whether all of it was imported."""
+    refused = [(document.name, document.refusal) for document in received if document.refusal is not None]
+    if as_json:
+        imported = [document.imported for document in received if document.imported is not None]
+        whole = receiving.together(imported) if imported else None
+        facts = {
+            "file": quarantine.readable(name),
+            "kind": whole.kind.value if whole else None,
+            "seen_before": whole.seen_before if whole else False,
+            "matched": whole.matched if whole else 0,
+            "statuses": whole.statuses if whole else 0,
+            "breaks": [kind.value for kind in whole.breaks] if whole else [],
+            "refused": [
+                {"document": quarantine.readable(document), "code": refusal.code, "reason": refusal.detail}
+                for document, refusal in refused
+            ],
+        }
+        click.echo(json.dumps(facts))
+        return not refused
+    for document in received:
+        if document.imported is not None:
+            click.echo(f"{document.name}: {_did(document.imported)}")
+        elif document.refusal is not None:
+            click.echo(
+                f"{quarantine.readable(document.name)}: {document.refusal.detail} [{document.refusal.code}]", err=True
+            )
+    return not refused
+
+
+def _did(imported: Imported) -> str:
+    said = [imported.kind.value, *(["seen before"] if imported.seen_before else [])]
+    said += [f"{imported.matched} matched"] if imported.matched else []
+    said += [f"{imported.statuses} status{'es' if imported.statuses > 1 else ''}"] if imported.statuses else []
+    said += [f"breaks: {', '.join(kind.value for kind in imported.breaks)}"] if imported.breaks else []
+    return ", ".join(said)
 
 
 def _say(as_json: bool, **facts: Any) -> None:

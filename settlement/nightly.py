@@ -39,6 +39,7 @@ from wallet.settings import Settings
 class Bank:
     """Our account at the bank and the ways of that bank.
 
+    ``other_ids`` are what the bank calls the account besides its ``iban``.
     ``fees_micros`` is its fee for one transaction, by currency; ``file_limit`` the most transactions in one file;
     ``answer_days`` how long its answer may take before a payout is *unknown*; ``approvals`` how many operators must
     approve a run before its files go there.
@@ -53,6 +54,7 @@ class Bank:
     batch_booking: bool
     answer_days: int
     approvals: int = 0
+    other_ids: tuple[str, ...] = ()
 
     @property
     def debtor(self) -> dict[str, str | bool | None]:
@@ -81,6 +83,7 @@ def bank_of(settings: Settings) -> Bank:
         batch_booking=settings.batch_booking,
         answer_days=settings.bank_answer_days,
         approvals=settings.approvals,
+        other_ids=settings.bank_account_ids,
     )
 
 

@@ -321,7 +321,7 @@ class PreviewView(Answer):
     currencies = fields.List(fields.Nested(CurrencyPreview), required=True)
 
 
-class ImportedView(Answer):
+class ImportedDocument(Answer):
     """What a bank message did. ``seen_before``: it told nothing new."""
 
     kind = fields.String(required=True, validate=one_of(MessageKind))
@@ -330,6 +330,43 @@ class ImportedView(Answer):
     matched = count()
     statuses = count()
     breaks = fields.List(fields.String(validate=one_of(BreakKind)), required=True)
+
+
+class RefusedDocument(Answer):
+    """Why a bank message was not imported; it is kept in quarantine. ``code`` is one of the errors."""
+
+    code = fields.String(required=True)
+    detail = fields.String(required=True)
+
+
+class ReceivedDocument(Answer):
+    """What became of one document of a file: one of the two is null."""
+
+    imported = fields.Nested(ImportedDocument, required=True, allow_none=True)
+    refused = fields.Nested(RefusedDocument, required=True, allow_none=True)
+
+
+class ImportedView(ImportedDocument):
+    """What a file from the bank did: its documents one by one, and what was imported added up, under the first one's
+    ``kind`` and ``message_id``."""
+
+    documents = fields.List(fields.Nested(ReceivedDocument), required=True)
+
+
+class RefusedMessage(Answer):
+    """A message of the bank's that could not be imported; ``size`` is in bytes."""
+
+    id = identity()
+    name = fields.String(required=True, metadata={"description": "What its file was called."})
+    reason = fields.String(required=True)
+    size = count()
+    sha256 = fields.String(required=True, metadata={"pattern": _SHA256_PATTERN})
+    refused_at = instant()
+
+
+class RefusedMessageList(Answer):
+    items = fields.List(fields.Nested(RefusedMessage), required=True)
+    next_cursor = next_cursor()
 
 
 class BreakView(Answer):

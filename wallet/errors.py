@@ -325,6 +325,10 @@ class Unavailable(OboleError):
     code, title, retryable = "temporarily_unavailable", "Too busy or not ready; nothing was done.", True
 
 
+class BankMessageFailed(OboleError):
+    code, title = "bank_message_failed", "Importing the bank's message failed on our side; it is kept in quarantine."
+
+
 class InternalError(OboleError):
     code, title = "internal_error", "Something broke on our side."
 

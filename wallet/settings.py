@@ -35,7 +35,10 @@ _WITHOUT_MINOR_UNIT = frozenset(str(entry.code) for entry in iso4217.Currency if
 # The largest a bank takes in one file, with room: the SEPA schemes set no limit, banks do.
 _LARGEST_FILE = 100_000
 _LONGEST_HOLD_DAYS = 366
+# ISO 20022, GenericAccountIdentification1: at most 34 characters.
+_ACCOUNT_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ./-]{0,32}[0-9A-Za-z])?", re.ASCII)
 
+_NO_IDS: tuple[str, ...] = ()
 _NO_FEES: Mapping[str, int] = MappingProxyType({})
 
 _T = TypeVar("_T")
@@ -59,6 +62,7 @@ class Settings:
     operator_name: str = "Obole"
     bank_iban: str | None = None
     bank_bic: str | None = None
+    bank_account_ids: tuple[str, ...] = _NO_IDS
     bank_folder: Path | None = None
     bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
     bank_file_limit: int = 10_000
@@ -90,6 +94,7 @@ class Settings:
         operator_name = env.optional("OPERATOR_NAME", _name, None)
         bank_iban = env.optional("BANK_IBAN", valid_iban, None)
         bank_bic = env.optional("BANK_BIC", _bic, None)
+        bank_account_ids = env.optional("BANK_ACCOUNT_IDS", _account_ids, _NO_IDS)
         bank_folder = env.optional("BANK_FOLDER", _path, None)
         bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
         bank_file_limit = env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000)
@@ -127,6 +132,7 @@ class Settings:
             operator_name=operator_name or "Obole",
             bank_iban=bank_iban,
             bank_bic=bank_bic,
+            bank_account_ids=bank_account_ids,
             bank_folder=bank_folder,
             bank_fees=bank_fees,
             bank_file_limit=bank_file_limit,
@@ -300,6 +306,14 @@ def _bic(text: str) -> str:
         return str(schwifty.BIC(text).compact)
     except (SchwiftyException, ValueError):
         raise ValueError("is a BIC of 8 or 11 characters (ISO 9362)") from None
+
+
+def _account_ids(text: str) -> tuple[str, ...]:
+    ids = tuple(each.strip() for each in text.split(","))
+    # A number of nothing but zeros is what banks write where they give none.
+    if not all(_ACCOUNT_ID.fullmatch(each) and each.strip("0 -./") for each in ids):
+        raise ValueError("is a list such as 0532013000,K-7712 of numbers that the bank has for the account")
+    return ids
 
 
 def _fees(text: str) -> Mapping[str, int]:

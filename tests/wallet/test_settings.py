@@ -94,6 +94,10 @@ def test_a_variable_nobody_knows_is_a_typo():
         ("OPERATOR_NAME", "two\nlines"),
         ("BANK_IBAN", "FR7630006000011234567890188"),
         ("BANK_BIC", "NOPE"),
+        ("BANK_ACCOUNT_IDS", "4711,,4712"),
+        ("BANK_ACCOUNT_IDS", "000 000"),
+        ("BANK_ACCOUNT_IDS", "4" * 35),
+        ("BANK_ACCOUNT_IDS", "4711;4712"),
         ("BANK_FEES", "EUR=0.38,EUR=0.40"),
         ("BANK_FEES", "EUR=-0.38"),
         ("BANK_FEES", "XXX=1"),
@@ -138,6 +142,7 @@ def test_everything_can_be_said():
             "OBOLE_OPERATOR_NAME": "Caisse de la Ville",
             "OBOLE_BANK_IBAN": "FR76 3000 6000 0112 3456 7890 189",
             "OBOLE_BANK_BIC": "AGRIFRPP",
+            "OBOLE_BANK_ACCOUNT_IDS": "00112345678, K-7712/a",
             "OBOLE_BANK_FOLDER": "/var/obole/bank",
             "OBOLE_BANK_FEES": "EUR=0.38, FRF=2.50",
             "OBOLE_BANK_FILE_LIMIT": "500",
@@ -155,6 +160,7 @@ def test_everything_can_be_said():
     assert settings.operator_name == "Caisse de la Ville"
     assert settings.bank_iban == "FR7630006000011234567890189"
     assert settings.bank_bic == "AGRIFRPP"
+    assert settings.bank_account_ids == ("00112345678", "K-7712/a")
     assert settings.bank_folder == Path("/var/obole/bank")
     assert settings.bank_fees == {"EUR": 380_000, "FRF": 2_500_000}
     assert settings.bank_file_limit == 500

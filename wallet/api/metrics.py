@@ -7,7 +7,7 @@ all of them.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from flask import Flask, current_app
 from prometheus_client import (
@@ -44,10 +44,17 @@ _CONTROL_ACCOUNTS = (
 )
 
 
+Figures = Callable[[Connection], Iterable[Metric]]
+
+
 class Requests:
-    """The count and the latency of requests by method and route template, never by the path itself."""
+    """The count and the latency of requests by method and route template, never by the path itself.
+
+    ``others`` are figures of rooms that this package knows nothing of.
+    """
 
     def __init__(self) -> None:
+        self.others: list[Figures] = []
         self.registry = CollectorRegistry()
         self._count = Counter(
             "obole_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
@@ -71,6 +78,11 @@ def register(app: Flask) -> None:
     app.extensions[_EXTENSION] = Requests()
 
 
+def also(app: Flask, figures: Figures) -> None:
+    """Let each scrape of an application tell these figures too."""
+    app.extensions[_EXTENSION].others.append(figures)
+
+
 def requests() -> Requests:
     """The counters of the running application."""
     found: Requests = current_app.extensions[_EXTENSION]
@@ -84,7 +96,8 @@ def exposition(conn: Connection) -> bytes:
         counted = CollectorRegistry()
         MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     books = CollectorRegistry()
-    books.register(_Books(list(_figures(conn))))
+    others = (metric for figures in requests().others for metric in figures(conn))
+    books.register(_Books([*_figures(conn), *others]))
     return generate_latest(counted) + generate_latest(books)
 
 

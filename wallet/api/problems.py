@@ -85,6 +85,7 @@ STATUS: Mapping[str, int] = {
     "amount_exceeds_voucher": 422,
     "sign_in_locked": 429,
     "too_many_requests": 429,
+    "bank_message_failed": 500,
     "internal_error": 500,
     "settings_invalid": 500,
     "key_file_invalid": 500,
