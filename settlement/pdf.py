@@ -203,11 +203,15 @@ def _figures(page: _Page, payout: Row[tuple[object, ...]], totals: Totals) -> No
         "captured": payout.captured_micros,
         "refunded": -payout.refunded_micros,
         "came_back": payout.came_back_micros,
+        "repaid": payout.repaid_micros,
         "commission": -payout.commission_micros,
         "bank_fee": -payout.bank_fee_micros,
         "carried_out": -payout.carried_out_micros,
     }
     for name, micros in figures.items():
+        if name == "repaid" and micros == 0:
+            # It is rare, and what was written before there were repayments keeps its bytes.
+            continue
         page.rule()
         page.y += _ROW
         page.write(_LEFT, page.words[name])
@@ -244,6 +248,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "captured": "Purchases",
         "refunded": "Refunds",
         "came_back": "Earlier payouts that came back",
+        "repaid": "Debt repaid or written off",
         "commission": "Commission",
         "bank_fee": "Bank fee",
         "carried_out": "Carried over to the next payout",
@@ -262,6 +267,8 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.REFUND: "Refund",
         Reason.PAYOUT_REJECTED: "Payout rejected",
         Reason.PAYOUT_RETURNED: "Payout returned",
+        Reason.MERCHANT_REPAID: "Debt repaid",
+        Reason.WRITTEN_OFF: "Debt written off",
     },
     "fr": {
         "title": "Relevé de versement",
@@ -274,6 +281,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "captured": "Achats",
         "refunded": "Remboursements",
         "came_back": "Versements antérieurs revenus",
+        "repaid": "Dette remboursée ou abandonnée",
         "commission": "Commission",
         "bank_fee": "Frais bancaires",
         "carried_out": "Report sur le prochain versement",
@@ -292,5 +300,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.REFUND: "Remboursement",
         Reason.PAYOUT_REJECTED: "Versement rejeté",
         Reason.PAYOUT_RETURNED: "Versement revenu",
+        Reason.MERCHANT_REPAID: "Dette remboursée",
+        Reason.WRITTEN_OFF: "Dette abandonnée",
     },
 }

@@ -137,9 +137,10 @@ class PayoutView(Answer):
     """One bank transaction to a merchant.
 
     It covers the business days after ``after_date`` (null: from the first) up to ``business_date``, and
-    carried_in + captured - refunded + came_back = commission + bank_fee + net + carried_out. ``fee_per_purchase``
-    is commission and bank fee over the purchases, null when there are none; ``bank_fee_one_by_one`` is what the
-    bank would charge for as many single payments.
+    carried_in + captured - refunded + came_back + repaid = commission + bank_fee + net + carried_out. ``repaid`` is
+    what the merchant paid back while it was below zero, or was forgiven. ``fee_per_purchase`` is commission and bank
+    fee over the purchases, null when there are none; ``bank_fee_one_by_one`` is what the bank would charge for as many
+    single payments.
     """
 
     id = identity()
@@ -150,6 +151,7 @@ class PayoutView(Answer):
     captured = decimal()
     refunded = decimal()
     came_back = decimal()
+    repaid = decimal()
     commission = decimal()
     bank_fee = decimal()
     net = decimal()
@@ -172,7 +174,10 @@ class PayoutList(Answer):
 
 
 class PayoutLine(Answer):
-    """A purchase, a refund (negative), or a payout that came back. ``reference`` is its voucher, refund or payout."""
+    """A purchase, a refund (negative), a payout that came back, or a debt repaid or written off.
+
+    ``reference`` is its voucher, refund, payout, or the bank's entry.
+    """
 
     reason = fields.String(required=True, validate=one_of(Reason))
     reference = identity()

@@ -33,6 +33,7 @@ FIGURES = (
     "captured",
     "refunded",
     "came_back",
+    "repaid",
     "commission",
     "bank_fee",
     "net",
@@ -168,6 +169,9 @@ def as_pdf(
 def claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: str) -> dict[str, Any]:
     """What the signed statement of a payout says: its figures, and the root over its lines. Never changes."""
     figures = {name: decimal_string(getattr(payout, f"{name}_micros"), payout.currency) for name in FIGURES}
+    if payout.repaid_micros == 0:
+        # What was signed before there were repayments is signed to the same bytes again.
+        del figures["repaid"]
     return {
         **root_claims(conn, payout, origin=origin),
         "merchant": str(payout.merchant_id),
