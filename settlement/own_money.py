@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import safeguarding
 from settlement.models import TransactionKind, bank_transactions, own_payments
-from wallet import ledger, merchants
+from wallet import ledger, merchants, safeguarding
 from wallet.errors import (
+    AmountInvalid,
     AmountNotWholeMinor,
     CurrencyMismatch,
     DebtExceeded,
@@ -159,6 +159,7 @@ def write_off(conn: Connection, merchant_id: UUID, amount: Money, *, at: dt.date
     merchant = merchants.lock(conn, merchant_id)
     if amount.currency != merchant.currency:
         raise CurrencyMismatch(f"This merchant is paid in {merchant.currency}.")
+    _check_some(amount)
     owed = max(0, -ledger.balance_micros(conn, AccountKind.PAYABLE, merchant.currency, merchant_id))
     if amount.micros > owed:
         raise DebtExceeded(f"The merchant owes {Money(owed, merchant.currency)} {merchant.currency}.")
@@ -194,5 +195,11 @@ def _announce(
 
 
 def _check_whole(amount: Money) -> None:
+    _check_some(amount)
     if not is_whole_minor(amount.micros, amount.currency):
         raise AmountNotWholeMinor
+
+
+def _check_some(amount: Money) -> None:
+    if amount.micros <= 0:
+        raise AmountInvalid("An amount above zero is needed.")

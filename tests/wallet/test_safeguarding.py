@@ -1,10 +1,21 @@
 """Safeguarding: what is owed to others against what there is, and by how much it is short."""
 
+from pathlib import Path
+
 import pytest
 
-from settlement import safeguarding
-from settlement.safeguarding import Position
+from settlement.audit import audit
 from tests.books import Books
+from wallet import safeguarding
+from wallet.db import Database
+from wallet.money import decimal_string
+from wallet.safeguarding import Position
+
+
+@pytest.fixture
+def books(db: Database, tmp_path: Path) -> Books:
+    """Fresh books, their first day open, and a bank's folder."""
+    return Books(db, tmp_path / "bank")
 
 
 def euro(books: Books) -> Position:
@@ -67,6 +78,25 @@ def test_what_is_lent_and_given_up_is_the_operators(books: Books) -> None:
     assert (seen.owed_micros, seen.own_micros) == (13_000_000, 17_000_000)
     assert seen.owed_micros + seen.own_micros == seen.bank_micros + seen.card_clearing_micros
     assert (seen.short_micros, seen.free_micros) == (0, 7_000_000)
+
+
+def test_it_is_what_the_audit_finds(books: Books) -> None:
+    books.run("""
+        merchant bakery commission=100 fee=merchant
+        top_up   alice 20.00
+        put_in   7.00
+        buy      alice bakery 3.07
+        withdraw alice 3.00 w1
+        night
+        authorize alice bakery 0.50 held
+        buy      alice bakery 2.00
+    """)
+    (proof,) = [check for check in audit(books.database) if check.name.startswith("purses + held")]
+    seen = euro(books)
+    named = {"purses": "purse", "held": "held", "payable": "payable", "in_transit": "in_transit", "bank": "bank"}
+    named |= {"card_clearing": "card_clearing", "equity": "equity", "fee_income": "fee_income", "losses": "losses"}
+    for name, kind in named.items():
+        assert decimal_string(getattr(seen, f"{name}_micros"), "EUR") == proof.figures[kind], name
 
 
 def test_a_purse_on_credit_is_lent_money(books: Books) -> None:
