@@ -310,7 +310,9 @@ _RULES = {
                    sum(CASE WHEN t.reason = 'redeem' THEN t.amount_micros ELSE 0 END) AS captured,
                    sum(CASE WHEN t.reason = 'refund' THEN t.amount_micros ELSE 0 END) AS refunded,
                    sum(CASE WHEN t.reason IN ('payout_rejected', 'payout_returned')
-                            THEN t.amount_micros ELSE 0 END) AS came_back
+                            THEN t.amount_micros ELSE 0 END) AS came_back,
+                   sum(CASE WHEN t.reason IN ('merchant_repaid', 'written_off')
+                            THEN t.amount_micros ELSE 0 END) AS repaid
             FROM payouts p
             JOIN accounts a ON a.owner_id = p.merchant_id AND a.kind = 'payable' AND a.currency = p.currency
             LEFT JOIN transfers t ON (t.credit_account_id = a.id OR t.debit_account_id = a.id)
@@ -319,7 +321,7 @@ _RULES = {
             GROUP BY p.id) list
         JOIN payouts p ON p.id = list.id
         WHERE coalesce(list.captured, 0) <> p.captured_micros OR coalesce(list.refunded, 0) <> p.refunded_micros
-           OR coalesce(list.came_back, 0) <> p.came_back_micros""",
+           OR coalesce(list.came_back, 0) <> p.came_back_micros OR coalesce(list.repaid, 0) <> p.repaid_micros""",
     ),
     "each payout begins where the one before ended": _Rule(
         "payout {id}",

@@ -28,6 +28,7 @@ from settlement import (
     business_day,
     forecast,
     nightly,
+    own_money,
     quarantine,
     receiving,
     reconciliation,
@@ -35,19 +36,19 @@ from settlement import (
 )
 from settlement.audit import Check
 from settlement.audit import audit as audit_books
-from settlement.models import RunState, TransactionState
+from settlement.imports import Imported
+from settlement.models import RunState, TransactionKind, TransactionState
 from settlement.payouts import advance, cut, place
 from settlement.receiving import Received
-from settlement.reconciliation import Imported
 from settlement.xml import MAX_BYTES
-from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, team
+from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
 from wallet.api.context import current
 from wallet.api.operations import load
 from wallet.db import migrate
 from wallet.errors import AlreadyExists, BankMessageFailed, BankMessageInvalid, IdentityNotFound, NotFound, OboleError
 from wallet.languages import LOCALES
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
-from wallet.money import decimal_string
+from wallet.money import Money, decimal_string
 from wallet.page_models import IdentityKind
 from wallet.schemas import NewMerchant, NewPurse
 
@@ -260,10 +261,11 @@ def _dismiss(message_id: UUID, why: str) -> None:
 @_JSON
 @_says_no
 def _preview(as_json: bool) -> None:
-    """What tonight would pay, its fees, and the bank balance it needs."""
+    """What tonight would pay, its fees, the bank balance it needs; what is owed to others, and what lacks of it."""
     fees = current().settings.bank_fees
     with current().database.read() as conn:
         previews = forecast.preview(conn, fees)
+        owed = {each.currency: each for each in safeguarding.positions(conn)}
     for seen in previews:
         money = functools.partial(decimal_string, currency=seen.currency)
         _say(
@@ -273,12 +275,17 @@ def _preview(as_json: bool) -> None:
             payouts_amount=money(seen.payouts_micros),
             withdrawals=seen.withdrawals,
             withdrawals_amount=money(seen.withdrawals_micros),
+            own_payments=seen.own_payments,
+            own_payments_amount=money(seen.own_payments_micros),
             commission=money(seen.commission_micros),
             bank_fees=money(seen.bank_fees_micros),
             bank_balance=money(seen.bank_balance_micros),
             needed=money(seen.needed_micros),
             enough=seen.needed_micros <= seen.bank_balance_micros,
             waiting={reason.value: count for reason, count in seen.waiting.items()},
+            owed=money(owed[seen.currency].owed_micros),
+            own=money(owed[seen.currency].own_micros),
+            short=money(owed[seen.currency].short_micros),
         )
 
 
@@ -374,6 +381,45 @@ def _resolve(break_ids: tuple[UUID, ...], why: str, **how: Any) -> None:
                 breaks.note(conn, break_ids[0], why=why, at=at)
         for break_id in break_ids:
             _note_action(conn, "break_resolved", break_id, f"{''.join(chosen) or 'note'}: {why}", at)
+
+
+@settlement.command("put-in")
+@click.argument("amount")
+@click.argument("currency")
+@_JSON
+@_says_no
+def _put_in(amount: str, currency: str, as_json: bool) -> None:
+    """Announce money of your own, and print the reference that your transfer must carry."""
+    at = clock.now()
+    with current().database.write() as conn:
+        money = Money.parse(amount, currency)
+        row = own_money.announce_equity(conn, money, at=at)
+        _note_action(conn, "equity_announced", row.id, f"{money} {currency}, {row.reference}", at)
+    _say(as_json, reference=row.reference, amount=str(money), currency=currency, iban=current().settings.bank_iban)
+
+
+@settlement.command("take-out")
+@click.argument("kind", type=click.Choice([TransactionKind.INCOME.value, TransactionKind.EQUITY.value]))
+@click.argument("amount")
+@click.argument("currency")
+@click.option("--why", required=True, help="It is kept with the payment.")
+@_JSON
+@_says_no
+def _take_out(kind: str, amount: str, currency: str, why: str, as_json: bool) -> None:
+    """Take commission (income), or what you had put in (equity), to your own account, with the next run."""
+    at, settings = clock.now(), current().settings
+    with current().database.write() as conn:
+        row = own_money.take_out(
+            conn,
+            TransactionKind(kind),
+            Money.parse(amount, currency),
+            to=own_money.account_of(settings),
+            why=why,
+            bank_fees_micros=settings.bank_fees,
+            at=at,
+        )
+        _note_action(conn, "own_money_taken_out", row.id, f"{kind} {amount} {currency}: {why}", at)
+    _say(as_json, id=str(row.id), amount=amount, currency=currency, iban=row.creditor_iban)
 
 
 # --- everything else ---------------------------------------------------------------------------------------
@@ -597,6 +643,50 @@ def _merchant_resume(merchant_id: UUID) -> None:
     with current().database.write() as conn:
         merchants.set_state(conn, merchant_id, MerchantState.ACTIVE)
         _note_action(conn, "merchant_resumed", merchant_id, "", clock.now())
+
+
+@merchant.command("refund-limit")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("amount")
+@_says_no
+def _merchant_refund_limit(merchant_id: UUID, amount: str) -> None:
+    """Change how far below zero refunds may take a merchant: an AMOUNT, or "default" for what the settings say."""
+    with current().database.write() as conn:
+        currency = merchants.find(conn, merchant_id).currency
+        limit = None if amount == "default" else Money.parse(amount, currency).micros
+        merchants.set_refund_limit(conn, merchant_id, limit)
+        _note_action(conn, "refund_limit_changed", merchant_id, f"to {amount}", clock.now())
+
+
+@merchant.command("repays")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("amount")
+@_JSON
+@_says_no
+def _merchant_repays(merchant_id: UUID, amount: str, as_json: bool) -> None:
+    """Announce money of a merchant that is below zero, and print the reference that its transfer must carry."""
+    at = clock.now()
+    with current().database.write() as conn:
+        money = Money.parse(amount, merchants.find(conn, merchant_id).currency)
+        row = own_money.announce_repayment(conn, merchant_id, money, at=at)
+        detail = f"{money} {money.currency}, {row.reference}"
+        _note_action(conn, "repayment_announced", merchant_id, detail, at)
+    said = {"amount": str(money), "currency": money.currency}
+    _say(as_json, reference=row.reference, **said, iban=current().settings.bank_iban)
+
+
+@merchant.command("write-off")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("amount")
+@click.option("--why", required=True, help="It is kept.")
+@_says_no
+def _merchant_write_off(merchant_id: UUID, amount: str, why: str) -> None:
+    """Give up what a merchant below zero owes, or part of it: your loss."""
+    at = clock.now()
+    with current().database.write() as conn:
+        money = Money.parse(amount, merchants.find(conn, merchant_id).currency)
+        own_money.write_off(conn, merchant_id, money, at=at)
+        _note_action(conn, "debt_written_off", merchant_id, f"{money} {money.currency}: {why}", at)
 
 
 @merchant.command("iban")

@@ -35,6 +35,7 @@ FIGURES = (
     "captured",
     "refunded",
     "came_back",
+    "repaid",
     "commission",
     "bank_fee",
     "net",
@@ -192,6 +193,9 @@ def claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: str) ->
     figures = {name: decimal_string(getattr(payout, f"{name}_micros"), payout.currency) for name in FIGURES}
     purchases = purchase_count(conn, payout)
     alone = one_by_one_micros(payout, purchases)
+    if payout.repaid_micros == 0:
+        # What was signed before there were repayments is signed to the same bytes again.
+        del figures["repaid"]
     return {
         **root_claims(conn, payout, origin=origin),
         "merchant": str(payout.merchant_id),

@@ -242,6 +242,10 @@ class FrozenByOperator(Conflict):
     code, title = "frozen_by_operator", "The operator froze this purse; only the operator can free it."
 
 
+class MerchantSuspended(Conflict):
+    code, title = "merchant_suspended", "The merchant is suspended; only an operator gives money back for it."
+
+
 class CapExceeded(Conflict):
     code, title = "cap_exceeded", "A limit of the purse or of the key stands against it."
 
@@ -296,6 +300,22 @@ class NotRedeemed(Conflict):
 
 class RefundExceedsCaptured(Conflict):
     code, title = "refund_exceeds_captured", "That is more than was captured and not yet refunded."
+
+
+class RefundLimitExceeded(Conflict):
+    code, title, retryable = "refund_limit_exceeded", "The merchant is not owed enough to give that back.", True
+
+
+class DebtExceeded(Conflict):
+    code, title = "debt_exceeded", "The merchant does not owe that much."
+
+
+class OwnMoneyExceeded(Conflict):
+    code, title, retryable = "own_money_exceeded", "That is more than what is the operator's own.", True
+
+
+class OwnAccountMissing(Conflict):
+    code, title = "own_account_missing", "This wallet does not know the operator's own account."
 
 
 class PayoutNotUnknown(Conflict):

@@ -138,6 +138,25 @@ def change_terms(conn: Connection, merchant_id: UUID, terms: Terms) -> None:
     )
 
 
+def set_refund_limit(conn: Connection, merchant_id: UUID, limit_micros: int | None) -> None:
+    """How far below zero refunds may take what is owed to it; None: as far as the wallet's setting says."""
+    _change(conn, merchant_id, refund_limit_micros=limit_micros)
+
+
+def lock(conn: Connection, merchant_id: UUID) -> Row[tuple[object, ...]]:
+    """Its row, which nobody else locks until the transaction ends; or `MerchantNotFound`.
+
+    Its payable account has no row with a balance: who spends of it (a refund, the cut) or forgives a debt takes turns
+    here. Purchases, which only refer to the row, do not wait.
+    """
+    row = conn.execute(
+        select(merchants).where(merchants.c.id == merchant_id).with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        raise MerchantNotFound
+    return row
+
+
 def _change(conn: Connection, merchant_id: UUID, **columns: object) -> None:
     if not conn.execute(merchants.update().where(merchants.c.id == merchant_id).values(**columns)).rowcount:
         raise MerchantNotFound

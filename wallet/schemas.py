@@ -277,6 +277,17 @@ class NewMerchant(Strict):
     terms = fields.Nested(TermsOfPay, load_default=Terms)
 
 
+class MerchantChange(Strict):
+    """What the operator changes of a merchant."""
+
+    refund_limit = Amount(
+        positive=False,
+        required=True,
+        allow_none=True,
+        metadata={"description": "How far below zero refunds may take it; null: as far as the wallet's setting says."},
+    )
+
+
 class NewMerchantKey(Strict):
     """Another key for a merchant."""
 
@@ -482,7 +493,7 @@ class TermsView(Answer):
 
 
 class MerchantView(Answer):
-    """A merchant."""
+    """A merchant. ``refund_limit`` is null where the wallet's setting stands."""
 
     id = identity()
     legal_name = text()
@@ -492,6 +503,7 @@ class MerchantView(Answer):
     email = text()
     state = fields.String(required=True, validate=one_of(MerchantState))
     terms = fields.Nested(TermsView, required=True)
+    refund_limit = decimal(allow_none=True)
     created_at = instant()
 
 

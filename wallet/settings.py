@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import iso4217
@@ -49,7 +49,9 @@ class Settings:
     """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC.
 
     ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
-    is worth its fee, and is what merchants who bear the fee pay. After ``bank_answer_days`` days without the
+    is worth its fee, and is what merchants who bear the fee pay. ``own_iban`` is the operator's own account, to which
+    it takes out what it earned or had put in. ``refund_limit`` is how far below zero refunds may take what is owed to
+    a merchant that has no limit of its own, in micros by currency. After ``bank_answer_days`` days without the
     bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
     bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
     """
@@ -65,6 +67,8 @@ class Settings:
     bank_account_ids: tuple[str, ...] = _NO_IDS
     bank_folder: Path | None = None
     bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    own_iban: str | None = None
+    refund_limit: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
     bank_file_limit: int = 10_000
     batch_booking: bool = True
     cutoff: dt.time = dt.time(22, 0)
@@ -97,6 +101,7 @@ class Settings:
         bank_account_ids = env.optional("BANK_ACCOUNT_IDS", _account_ids, _NO_IDS)
         bank_folder = env.optional("BANK_FOLDER", _path, None)
         bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
+        own = _own(env, bank_iban)
         bank_file_limit = env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000)
         batch_booking = env.optional("BATCH_BOOKING", _boolean, True)
         cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
@@ -135,6 +140,7 @@ class Settings:
             bank_account_ids=bank_account_ids,
             bank_folder=bank_folder,
             bank_fees=bank_fees,
+            **own,
             bank_file_limit=bank_file_limit,
             batch_booking=batch_booking,
             cutoff=cutoff,
@@ -242,6 +248,14 @@ class _Environment:
         self._problems += [f"{name} is not a setting of Obole." for name in sorted(self._left)]
         if self._problems:
             raise SettingsInvalid("The settings do not allow a start:\n  " + "\n  ".join(self._problems))
+
+
+def _own(env: _Environment, bank_iban: str | None) -> dict[str, Any]:
+    """What is about the operator's own money."""
+    own_iban = env.optional("OWN_IBAN", valid_iban, None)
+    if own_iban and own_iban == bank_iban:
+        env.problem("OWN_IBAN", "is another account than OBOLE_BANK_IBAN, which holds other people's money too")
+    return {"own_iban": own_iban, "refund_limit": env.optional("REFUND_LIMIT", _fees, _NO_FEES)}
 
 
 def _passphrase(env: _Environment) -> str:

@@ -9,8 +9,8 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from settlement import nightly, quarantine, receiving, schemas, xml
+from settlement.imports import Imported
 from settlement.receiving import Received
-from settlement.reconciliation import Imported
 from wallet import clock
 from wallet.api import auth
 from wallet.api.context import current

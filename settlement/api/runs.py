@@ -225,6 +225,7 @@ def _preview(seen: Preview) -> dict[str, Any]:
         "currency": seen.currency,
         "payouts": {"count": seen.payouts, "amount": written(seen.payouts_micros)},
         "withdrawals": {"count": seen.withdrawals, "amount": written(seen.withdrawals_micros)},
+        "own_payments": {"count": seen.own_payments, "amount": written(seen.own_payments_micros)},
         "commission": written(seen.commission_micros),
         "merchant_fees": written(seen.merchant_fees_micros),
         "bank_fees": written(seen.bank_fees_micros),

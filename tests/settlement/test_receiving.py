@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from settlement import envelope, quarantine, receiving, reconciliation, scheduler
 from settlement.models import bank_messages
-from settlement.reconciliation import Imported
+from settlement.imports import Imported
 from settlement.xml import MAX_BYTES
 from tests.books import Books, pain002
 from wallet import ledger

@@ -200,6 +200,18 @@ def test_the_passphrase_may_come_from_a_file(tmp_path: Path):
     assert "one line" in complaint(OBOLE_KEY_PASSPHRASE="", OBOLE_KEY_PASSPHRASE_FILE=str(file))
 
 
+def test_the_operators_own_account_is_not_the_one_that_holds_other_peoples_money():
+    iban = "FR7630006000011234567890189"
+    said = complaint(
+        OBOLE_BANK_IBAN=iban, OBOLE_OPERATOR_NAME="Obole", OBOLE_OWN_IBAN="FR76 3000 6000 0112 3456 7890 189"
+    )
+    assert "OBOLE_OWN_IBAN is another account" in said
+    settings = Settings.from_env(REQUIRED | {"OBOLE_OWN_IBAN": iban, "OBOLE_REFUND_LIMIT": "EUR=20.00,JPY=3000"})
+    assert settings.own_iban == iban
+    assert settings.refund_limit == {"EUR": 20_000_000, "JPY": 3_000_000_000}
+    assert Settings.from_env(REQUIRED).refund_limit == {}
+
+
 def test_every_setting_is_documented_and_nothing_else_is():
     names = {field.name for field in dataclasses.fields(Settings)}
     # Durations carry their unit in the variable's name, and the passphrase has a second way in.

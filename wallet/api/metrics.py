@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from wallet import ledger
+from wallet import ledger, safeguarding
 from wallet.models import AccountKind, DayState, VoucherState, business_days, purses, vouchers
 
 # Nobody asks when each counter was born, and it doubles what a scrape carries.
@@ -41,6 +41,8 @@ _CONTROL_ACCOUNTS = (
     AccountKind.BANK,
     AccountKind.CARD_CLEARING,
     AccountKind.BANK_FEES,
+    AccountKind.EQUITY,
+    AccountKind.LOSSES,
 )
 
 
@@ -121,6 +123,14 @@ def _figures(conn: Connection) -> Iterator[Metric]:
         for kind in _CONTROL_ACCOUNTS:
             accounts.add_metric([kind.value, currency], ledger.balance_micros(conn, kind, currency))
     yield accounts
+    shortfall = GaugeMetricFamily(
+        "obole_shortfall_micros",
+        "What is missing of what is owed to shoppers and merchants, in millionths of the currency's unit.",
+        labels=["currency"],
+    )
+    for position in safeguarding.positions(conn):
+        shortfall.add_metric([position.currency], position.short_micros)
+    yield shortfall
     opened_at = conn.execute(
         select(business_days.c.opened_at).where(business_days.c.state == DayState.OPEN.value)
     ).scalar_one_or_none()

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from settlement import approvals, bank_files, business_day, forecast, nightly
 from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
-from wallet import clock
+from wallet import clock, safeguarding
 from wallet.api.context import current
 from wallet.errors import BankFileNotFound, OboleError, RunNotWaiting
 from wallet.pages.lists import PAGE, beyond, one_page
@@ -106,11 +106,13 @@ def _tonight(*, refusal: OboleError | None = None) -> Response:
     obole = current()
     with obole.database.read() as conn:
         previews = forecast.preview(conn, obole.settings.bank_fees)
+        positions = safeguarding.positions(conn)
         date = business_day.open_date(conn)
     return show(
         "tonight.html",
         refusal=refusal,
         previews=previews,
+        positions=positions,
         business_date=date,
         execution_date=nightly.next_banking_day(clock.today()),
         approvals_needed=obole.settings.approvals,
