@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import merkle
 from settlement import payouts as payout_room
-from settlement.models import TransactionState, bank_transactions, payouts, settlement_runs
+from settlement.models import TransactionState, bank_files, bank_transactions, payouts, settlement_runs
 from wallet import sheets
 from wallet.clock import rfc3339
 from wallet.errors import PayoutNotFound, VoucherNotFound
@@ -49,13 +49,14 @@ _COLUMNS = (
     bank_transactions.c.creditor_name,
     bank_transactions.c.creditor_iban,
     bank_transactions.c.message_id,
-    settlement_runs.c.execution_date,
+    func.coalesce(bank_files.c.execution_date, settlement_runs.c.execution_date).label("execution_date"),
     settlement_runs.c.started_at,
 )
 _PAYOUTS = (
     select(*_COLUMNS)
     .join(bank_transactions, bank_transactions.c.id == payouts.c.id)
     .join(settlement_runs, settlement_runs.c.id == bank_transactions.c.run_id)
+    .outerjoin(bank_files, bank_files.c.message_id == bank_transactions.c.message_id)
 )
 
 

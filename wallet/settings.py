@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import schwifty
 from schwifty.exceptions import SchwiftyException
@@ -32,6 +33,9 @@ _LONGEST_NAME = 70
 _LARGEST_FILE = 100_000
 _LONGEST_HOLD_DAYS = 366
 
+_FEES_IN_A_WITHDRAWAL = 10
+_PARIS = ZoneInfo("Europe/Paris")
+
 _NO_FEES: Mapping[str, int] = MappingProxyType({})
 
 _T = TypeVar("_T")
@@ -39,10 +43,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC.
+    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC, ``bank_cutoff``
+    one in ``bank_timezone``.
 
     ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
-    is worth its fee, and is what merchants who bear the fee pay. After ``bank_answer_days`` days without the
+    is worth its fee, and is what merchants who bear the fee pay. ``withdrawal_minimum`` is in micros by currency, too:
+    ask `withdrawal_minimum_micros`. After ``bank_answer_days`` days without the
     bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
     bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
     """
@@ -57,6 +63,9 @@ class Settings:
     bank_bic: str | None = None
     bank_folder: Path | None = None
     bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    withdrawal_minimum: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    bank_timezone: ZoneInfo = _PARIS
+    bank_cutoff: dt.time = dt.time(15, 0)
     bank_file_limit: int = 10_000
     batch_booking: bool = True
     cutoff: dt.time = dt.time(22, 0)
@@ -89,6 +98,7 @@ class Settings:
         bank_folder = env.optional("BANK_FOLDER", _path, None)
         bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
         bank_file_limit = env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000)
+        ways = _ways_of_the_bank(env)
         batch_booking = env.optional("BATCH_BOOKING", _boolean, True)
         cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
         bank_answer_days = env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5)
@@ -125,6 +135,7 @@ class Settings:
             bank_bic=bank_bic,
             bank_folder=bank_folder,
             bank_fees=bank_fees,
+            **ways,
             bank_file_limit=bank_file_limit,
             batch_booking=batch_booking,
             cutoff=cutoff,
@@ -142,6 +153,10 @@ class Settings:
             smtp_url=smtp_url,
             mail_from=mail_from,
         )
+
+    def withdrawal_minimum_micros(self, currency: str) -> int:
+        """The least that can be withdrawn: what is set, or ten times the fee, which then takes a tenth at most."""
+        return self.withdrawal_minimum.get(currency, _FEES_IN_A_WITHDRAWAL * self.bank_fees.get(currency, 0))
 
     @property
     def is_local(self) -> bool:
@@ -234,6 +249,14 @@ class _Environment:
             raise SettingsInvalid("The settings do not allow a start:\n  " + "\n  ".join(self._problems))
 
 
+def _ways_of_the_bank(env: _Environment) -> dict[str, Any]:
+    return {
+        "bank_timezone": env.optional("BANK_TIMEZONE", _timezone, _PARIS),
+        "bank_cutoff": env.optional("BANK_CUTOFF", _time_of_day, dt.time(15, 0)),
+        "withdrawal_minimum": env.optional("WITHDRAWAL_MINIMUM", _fees, _NO_FEES),
+    }
+
+
 def _passphrase(env: _Environment) -> str:
     direct = env.optional("KEY_PASSPHRASE", str, None)
     from_file = env.optional("KEY_PASSPHRASE_FILE", _first_line, None)
@@ -321,8 +344,15 @@ def _boolean(text: str) -> bool:
 
 def _time_of_day(text: str) -> dt.time:
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text, re.ASCII):
-        raise ValueError("is a UTC time of day such as 22:00")
+        raise ValueError("is a time of day such as 22:00")
     return dt.time.fromisoformat(text)
+
+
+def _timezone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is a time zone of the IANA database such as Europe/Paris") from None
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

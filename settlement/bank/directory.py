@@ -20,8 +20,7 @@ class Directory:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
     def stage(self, message_id: str, content: bytes) -> None:
-        staged = self._folder / "staged"
-        unfinished = staged / f".{message_id}.part"
+        staged, unfinished = self._folder / "staged", self._unfinished(message_id)
         with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
@@ -41,6 +40,15 @@ class Directory:
             _sync(self._folder / "staged")
         return True
 
+    def take_back(self, message_id: str) -> bool:
+        unfinished = self._unfinished(message_id)
+        try:
+            (unfinished.parent / f"{message_id}.xml").rename(unfinished)
+        except FileNotFoundError:
+            return unfinished.exists()
+        _sync(unfinished.parent)
+        return True
+
     def answers(self) -> Iterator[tuple[str, bytes]]:
         for path in sorted((self._folder / "inbox").iterdir()):
             if path.name.startswith(".") or not path.is_file():
@@ -57,6 +65,9 @@ class Directory:
         except FileNotFoundError:
             return
         _sync(target.parent)
+
+    def _unfinished(self, message_id: str) -> Path:
+        return self._folder / "staged" / f".{message_id}.part"
 
 
 def _sync(folder: Path) -> None:
