@@ -119,7 +119,7 @@ def _close(business_date: dt.datetime | None, as_json: bool) -> None:
 def _cut(business_date: dt.datetime, as_json: bool) -> None:
     """Make the payouts of a closed day and put them into files."""
     bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
-    run = nightly.start(database, business_date.date(), at=at)
+    run = nightly.start(database, business_date.date(), profile=bank.profile, at=at)
     made = cut(database, run, bank_fees_micros=bank.fees_micros, at=at)
     files = place(database, run, debtor=bank.debtor, file_limit=bank.file_limit, at=at)
     _say(as_json, run=str(run.id), bank_transactions=made, files=files)
@@ -131,9 +131,9 @@ def _cut(business_date: dt.datetime, as_json: bool) -> None:
 @_says_no
 def _render(run_id: UUID, as_json: bool) -> None:
     """Write the bytes of a run's bank files into the database."""
-    database, at = current().database, clock.now()
+    settings, database, at = current().settings, current().database, clock.now()
     run = _found(run_id)
-    files = bank_files.render(database, run_id, at=at)
+    files = bank_files.render(database, run_id, profile=nightly.profile_of(settings), at=at)
     with database.settle() as conn:
         advance(conn, run, RunState.CUT, RunState.RENDERED)
     _say(as_json, run=str(run_id), files=files)
@@ -154,17 +154,22 @@ def _submit(run_id: UUID, as_json: bool) -> None:
 @settlement.command("approve")
 @click.argument("run_id", type=click.UUID)
 @click.option("--operator", "email", required=True, help="Who approves it: an operator's e-mail address.")
+@click.option("--seen", help="The `files_sha256` that was looked at, as `run` shows it: refused if it is another now.")
 @_JSON
 @_says_no
-def _approve(run_id: UUID, email: str, as_json: bool) -> None:
-    """Let an operator approve a run whose files wait; with the last approval needed they go to the bank."""
+def _approve(run_id: UUID, email: str, seen: str | None, as_json: bool) -> None:
+    """Let an operator approve a run whose files wait; with the last approval needed they go to the bank.
+
+    Where the bank can no longer keep the date that they ask for, they are dated anew, and must be approved again.
+    """
     bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
+    nightly.keep_dates(database, bank, run_id, at=at)
     with database.settle() as conn:
         run = nightly.find(conn, run_id)
         approver = identities.find_by_identifier(conn, IdentityKind.OPERATOR, email)
         if approver is None:
             raise IdentityNotFound
-        if approvals.approve(conn, run_id, approver.id, at=at):
+        if approvals.approve(conn, run_id, approver.id, seen_sha256=seen, at=at):
             done = {"action": "run_approved", "subject": str(run_id), "detail": "flask settlement approve"}
             actions.record(conn, who=approver.identifier, identity_id=approver.id, **done, at=at)
     nightly.run(database, bank, at=at, business_date=run.business_date)
@@ -826,12 +831,15 @@ def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
     with current().database.read() as conn:
         counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
         lacking = approvals.missing(conn, run.id, current().settings.approvals)
+        digest = approvals.files_sha256(conn, run.id)
     _say(
         as_json,
         run=str(run.id),
         business_date=run.business_date.isoformat(),
         state=run.state,
         approvals_missing=lacking,
+        execution_dates=sorted({file.execution_date.isoformat() for file in files}),
+        files_sha256=digest,
         bank_transactions=[
             {
                 "kind": row.kind,

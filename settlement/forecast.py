@@ -14,7 +14,13 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.engine import Connection
 
 from settlement import business_day, payouts
-from settlement.models import TransactionState, bank_transactions, own_payments, settlement_runs
+from settlement.models import (
+    TransactionState,
+    bank_files,
+    bank_transactions,
+    own_payments,
+    settlement_runs,
+)
 from settlement.models import payouts as payouts_table
 from settlement.payouts import Pay, Wait, WaitReason
 from wallet import ledger
@@ -107,9 +113,13 @@ def payable(conn: Connection, merchant_id: UUID, bank_fees_micros: Mapping[str, 
             payout_id=row.id,
         )
         for row in conn.execute(
-            select(bank_transactions, settlement_runs.c.execution_date)
+            select(
+                bank_transactions,
+                func.coalesce(bank_files.c.execution_date, settlement_runs.c.execution_date).label("execution_date"),
+            )
             .join(payouts_table, payouts_table.c.id == bank_transactions.c.id)
             .join(settlement_runs, settlement_runs.c.id == bank_transactions.c.run_id)
+            .outerjoin(bank_files, bank_files.c.message_id == bank_transactions.c.message_id)
             .where(
                 bank_transactions.c.merchant_id == merchant_id,
                 bank_transactions.c.state.in_([state.value for state in _ON_ITS_WAY]),

@@ -284,7 +284,7 @@ class BankFileView(Answer):
     state = fields.String(required=True, validate=one_of(FileState))
     transactions = count()
     control_sum = decimal()
-    execution_date = date()
+    execution_date = date("When the bank is asked to pay.")
     sha256 = fields.String(required=True, allow_none=True, metadata={"pattern": _SHA256_PATTERN})
     submitted_at = instant(allow_none=True)
 
@@ -296,14 +296,20 @@ class RunSummary(Answer):
     business_date = date()
     state = fields.String(required=True, validate=one_of(RunState))
     started_at = instant()
-    execution_date = date("When the bank was asked to pay.")
+    execution_date = date("When the bank was to pay, as the run began; each file has the date that it asks for.")
 
 
 class RunView(RunSummary):
-    """The settlement of one business day: what became of its bank transactions, and its files."""
+    """The settlement of one business day: what became of its bank transactions, and its files.
+
+    ``approvals_missing`` operators must still approve it. An approval covers the files as they are, ``files_sha256``:
+    when one is made anew because its date has passed, they are to be approved again.
+    """
 
     outcome = fields.List(fields.Nested(RunTotal), required=True)
     files = fields.List(fields.Nested(BankFileView), required=True)
+    files_sha256 = fields.String(required=True, metadata={"pattern": _SHA256_PATTERN})
+    approvals_missing = count()
 
 
 class RunList(Answer):
@@ -346,7 +352,7 @@ class PreviewView(Answer):
     """What a run of the open business day would do, if nothing else happens until then."""
 
     business_date = date()
-    execution_date = date("When the bank would be asked to pay, today.")
+    execution_date = date("When the bank would be asked to pay, now.")
     currencies = fields.List(fields.Nested(CurrencyPreview), required=True)
 
 

@@ -25,6 +25,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -32,6 +33,7 @@ from settlement import breaks, business_day, forecast, nightly, own_money, recon
 from settlement.audit import audit
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
+from settlement.bank.profile import Profile
 from settlement.imports import NO_CURRENCY
 from settlement.models import TransactionKind, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
@@ -474,6 +476,7 @@ def make_bank(connector: Connector, **changes: Any) -> nightly.Bank:
         "iban": OPERATOR_IBAN,
         "bic": None,
         "fees_micros": {"EUR": 380_000, "FRF": 2_500_000},
+        "profile": Profile(timezone=ZoneInfo("Europe/Paris"), cutoff=dt.time(15, 0)),
         "file_limit": 100,
         "batch_booking": True,
         "answer_days": 5,

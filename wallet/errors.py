@@ -65,6 +65,10 @@ class AmountNotWholeMinor(RequestInvalid):
     code, title = "amount_not_whole_minor", "A bank cannot move fractions of the currency's minor unit."
 
 
+class WithdrawalTooSmall(RequestInvalid):
+    code, title = "withdrawal_too_small", "That is less than can be withdrawn; closing the purse takes everything out."
+
+
 class IbanInvalid(RequestInvalid):
     code, title = "iban_invalid", "That is not a valid IBAN."
 
@@ -328,6 +332,14 @@ class RunNotWaiting(Conflict):
 
 class ApprovalsMissing(Conflict):
     code, title, retryable = "approvals_missing", "Not enough operators have approved this settlement run yet.", True
+
+
+class FilesChanged(Conflict):
+    code, title = "files_changed", "The run's files were made anew: look at them, and approve them again."
+
+
+class NothingWaits(Conflict):
+    code, title = "nothing_waits", "Nothing of this merchant waits for a word."
 
 
 class BreakUnexplained(Conflict):

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import iso4217
 import schwifty
@@ -39,6 +40,9 @@ _LONGEST_HOLD_DAYS = 366
 _ACCOUNT_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ./-]{0,32}[0-9A-Za-z])?", re.ASCII)
 
 _NO_IDS: tuple[str, ...] = ()
+_FEES_IN_A_WITHDRAWAL = 10
+_PARIS = ZoneInfo("Europe/Paris")
+
 _NO_FEES: Mapping[str, int] = MappingProxyType({})
 
 _T = TypeVar("_T")
@@ -46,12 +50,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC.
+    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC, ``bank_cutoff``
+    one in ``bank_timezone``.
 
     ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
-    is worth its fee, and is what merchants who bear the fee pay. ``own_iban`` is the operator's own account, to which
-    it takes out what it earned or had put in. ``refund_limit`` is how far below zero refunds may take what is owed to
-    a merchant that has no limit of its own, in micros by currency. After ``bank_answer_days`` days without the
+    is worth its fee, and is what merchants who bear the fee pay. ``withdrawal_minimum`` is in micros by currency, too:
+    ask `withdrawal_minimum_micros`. ``own_iban`` is the operator's own account, to which it takes out what it earned
+    or had put in. ``refund_limit`` is how far below zero refunds may take what is owed to a merchant that has no limit
+    of its own, in micros by currency. After ``bank_answer_days`` days without the
     bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
     bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
     """
@@ -69,6 +75,9 @@ class Settings:
     bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
     own_iban: str | None = None
     refund_limit: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    withdrawal_minimum: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    bank_timezone: ZoneInfo = _PARIS
+    bank_cutoff: dt.time = dt.time(15, 0)
     bank_file_limit: int = 10_000
     batch_booking: bool = True
     cutoff: dt.time = dt.time(22, 0)
@@ -103,6 +112,7 @@ class Settings:
         bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
         own = _own(env, bank_iban)
         bank_file_limit = env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000)
+        ways = _ways_of_the_bank(env)
         batch_booking = env.optional("BATCH_BOOKING", _boolean, True)
         cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
         bank_answer_days = env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5)
@@ -141,6 +151,7 @@ class Settings:
             bank_folder=bank_folder,
             bank_fees=bank_fees,
             **own,
+            **ways,
             bank_file_limit=bank_file_limit,
             batch_booking=batch_booking,
             cutoff=cutoff,
@@ -158,6 +169,10 @@ class Settings:
             smtp_url=smtp_url,
             mail_from=mail_from,
         )
+
+    def withdrawal_minimum_micros(self, currency: str) -> int:
+        """The least that can be withdrawn: what is set, or ten times the fee, which then takes a tenth at most."""
+        return self.withdrawal_minimum.get(currency, _FEES_IN_A_WITHDRAWAL * self.bank_fees.get(currency, 0))
 
     @property
     def is_local(self) -> bool:
@@ -256,6 +271,14 @@ def _own(env: _Environment, bank_iban: str | None) -> dict[str, Any]:
     if own_iban and own_iban == bank_iban:
         env.problem("OWN_IBAN", "is another account than OBOLE_BANK_IBAN, which holds other people's money too")
     return {"own_iban": own_iban, "refund_limit": env.optional("REFUND_LIMIT", _fees, _NO_FEES)}
+
+
+def _ways_of_the_bank(env: _Environment) -> dict[str, Any]:
+    return {
+        "bank_timezone": env.optional("BANK_TIMEZONE", _timezone, _PARIS),
+        "bank_cutoff": env.optional("BANK_CUTOFF", _time_of_day, dt.time(15, 0)),
+        "withdrawal_minimum": env.optional("WITHDRAWAL_MINIMUM", _fees, _NO_FEES),
+    }
 
 
 def _passphrase(env: _Environment) -> str:
@@ -358,8 +381,15 @@ def _boolean(text: str) -> bool:
 
 def _time_of_day(text: str) -> dt.time:
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text, re.ASCII):
-        raise ValueError("is a UTC time of day such as 22:00")
+        raise ValueError("is a time of day such as 22:00")
     return dt.time.fromisoformat(text)
+
+
+def _timezone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is a time zone of the IANA database such as Europe/Paris") from None
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

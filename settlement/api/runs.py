@@ -9,7 +9,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import audit, bank_files, business_day, forecast, nightly, reconciliation, schemas
+from settlement import approvals, audit, bank_files, business_day, forecast, nightly, reconciliation, schemas
 from settlement.forecast import Preview
 from settlement.imports import NO_CURRENCY
 from wallet import clock
@@ -135,7 +135,7 @@ def get_preview(caller: Caller) -> dict[str, Any]:
         previews = forecast.preview(conn, obole.settings.bank_fees)
     return {
         "business_date": date.isoformat(),
-        "execution_date": nightly.next_banking_day(clock.today()).isoformat(),
+        "execution_date": nightly.profile_of(obole.settings).execution_date(clock.now()).isoformat(),
         "currencies": [_preview(preview) for preview in previews],
     }
 
@@ -201,6 +201,8 @@ def _run(conn: Connection, row: Row[Any]) -> dict[str, Any]:
             for total in nightly.outcome(conn, row.id)
         ],
         "files": [_file(file) for file in nightly.files(conn, row.id)],
+        "files_sha256": approvals.files_sha256(conn, row.id),
+        "approvals_missing": approvals.missing(conn, row.id, current().settings.approvals),
     }
 
 

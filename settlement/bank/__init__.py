@@ -2,8 +2,8 @@
 
 Invariant: a file is handed over at most once. It is *staged* first, which the bank cannot see; `hand_over` is one
 atomic act, after which the staged file is gone. So whoever finds a file still staged after a crash knows that the
-bank never had it, and whoever finds none knows that it did. An answer is given out when it is whole, and again until
-it is put away; what was never given out is never put away.
+bank never had it, and whoever finds none knows that it did, or that it was taken back: an atomic act too. An answer is
+given out when it is whole, and again until it is put away; what was never given out is never put away.
 """
 
 import datetime as dt
@@ -34,6 +34,9 @@ class Connector(Protocol):
 
     def hand_over(self, message_id: str) -> bool:
         """Give the staged file to the bank; False if nothing is staged: it was handed over before."""
+
+    def take_back(self, message_id: str) -> bool:
+        """Put the staged file out of the reach of `hand_over`; False: the bank has it. Taking it back twice is fine."""
 
     def answers(self, *, at: dt.datetime) -> Iterator[Answer]:
         """What the bank has sent whole by ``at`` and nobody has put away, in the bank's order."""

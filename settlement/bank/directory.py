@@ -70,8 +70,7 @@ class Directory:
         self._stuck: dict[str, tuple[object, bool]] = {}
 
     def stage(self, message_id: str, content: bytes) -> None:
-        staged = self._folder / "staged"
-        unfinished = staged / f".{message_id}.part"
+        staged, unfinished = self._folder / "staged", self._unfinished(message_id)
         with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
@@ -89,6 +88,15 @@ class Directory:
             # Whoever renamed it, the rename must be on disk before anyone records that it happened.
             _sync(self._folder / "outbox")
             _sync(self._folder / "staged")
+        return True
+
+    def take_back(self, message_id: str) -> bool:
+        unfinished = self._unfinished(message_id)
+        try:
+            (unfinished.parent / f"{message_id}.xml").rename(unfinished)
+        except FileNotFoundError:
+            return unfinished.exists()
+        _sync(unfinished.parent)
         return True
 
     def answers(self, *, at: dt.datetime) -> Iterator[Answer]:
@@ -126,6 +134,9 @@ class Directory:
             self._say("bank file cannot be put away", answer.name, reason=error.strerror)
             return
         _sync(folder)
+
+    def _unfinished(self, message_id: str) -> Path:
+        return self._folder / "staged" / f".{message_id}.part"
 
     def _look_at(self, name: str, at: dt.datetime) -> Answer | None:
         """The file as an answer, or None where there is none (yet)."""

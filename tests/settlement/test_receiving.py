@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from settlement import envelope, quarantine, receiving, reconciliation, scheduler
-from settlement.models import bank_messages
 from settlement.imports import Imported
+from settlement.models import bank_messages
 from settlement.xml import MAX_BYTES
 from tests.books import Books, pain002
 from wallet import ledger

@@ -33,6 +33,7 @@ def test_the_five_that_are_required_are_enough():
     assert settings.key_file == Path("/etc/obole/wallet.keys")
     assert settings.cutoff == dt.time(22, 0)
     assert settings.bank_answer_days == 5
+    assert (settings.bank_timezone.key, settings.bank_cutoff) == ("Europe/Paris", dt.time(15, 0))
     assert settings.bank_file_limit == 10_000
     assert settings.batch_booking is True
     assert settings.presentation == dt.timedelta(hours=1)
@@ -110,6 +111,12 @@ def test_a_variable_nobody_knows_is_a_typo():
         ("BATCH_BOOKING", "yes"),
         ("CUTOFF", "24:00"),
         ("CUTOFF", "9:00"),
+        ("BANK_CUTOFF", "25:00"),
+        ("BANK_TIMEZONE", "Europe"),
+        ("BANK_TIMEZONE", "Europe/Atlantis"),
+        ("BANK_TIMEZONE", "../etc/passwd"),
+        ("BANK_TIMEZONE", "CEST"),
+        ("WITHDRAWAL_MINIMUM", "5"),
         ("BANK_ANSWER_DAYS", "0"),
         ("BANK_ANSWER_DAYS", "-1"),
         ("BANK_ANSWER_DAYS", "٣"),
@@ -145,6 +152,9 @@ def test_everything_can_be_said():
             "OBOLE_BANK_ACCOUNT_IDS": "00112345678, K-7712/a",
             "OBOLE_BANK_FOLDER": "/var/obole/bank",
             "OBOLE_BANK_FEES": "EUR=0.38, FRF=2.50",
+            "OBOLE_WITHDRAWAL_MINIMUM": "EUR=5.00",
+            "OBOLE_BANK_TIMEZONE": "Europe/Zurich",
+            "OBOLE_BANK_CUTOFF": "11:45",
             "OBOLE_BANK_FILE_LIMIT": "500",
             "OBOLE_BATCH_BOOKING": "false",
             "OBOLE_CUTOFF": "21:30",
@@ -163,6 +173,10 @@ def test_everything_can_be_said():
     assert settings.bank_account_ids == ("00112345678", "K-7712/a")
     assert settings.bank_folder == Path("/var/obole/bank")
     assert settings.bank_fees == {"EUR": 380_000, "FRF": 2_500_000}
+    # What is not in the list is ten times the fee, and nothing where no fee is known.
+    minimums = [settings.withdrawal_minimum_micros(currency) for currency in ("EUR", "FRF", "JPY")]
+    assert minimums == [5_000_000, 25_000_000, 0]
+    assert (settings.bank_timezone.key, settings.bank_cutoff) == ("Europe/Zurich", dt.time(11, 45))
     assert settings.bank_file_limit == 500
     assert settings.batch_booking is False
     assert settings.cutoff == dt.time(21, 30)

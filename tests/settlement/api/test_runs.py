@@ -119,6 +119,9 @@ def test_a_run_that_waits_for_approval_says_so(database_url: str, tmp_path: Path
         shop.redeem(merchant, shop.voucher(purse, merchant, "0.50"))
         run = created(shop.post("/v1/settlement/runs", token=shop.operator), status=200)
         assert (run["state"], [file["state"] for file in run["files"]]) == ("rendered", ["rendered"])
+        assert run["approvals_missing"] == 1
+        (checksum,) = [file["sha256"] for file in run["files"]]
+        assert run["files_sha256"] == hashlib.sha256(checksum.encode()).hexdigest()
 
 
 def test_runs_page_by_page(shop: Shop, run: dict[str, Any]) -> None:
@@ -129,7 +132,8 @@ def test_runs_page_by_page(shop: Shop, run: dict[str, Any]) -> None:
     rest = got(shop, "/v1/settlement/runs", limit=1, cursor=page["next_cursor"])
     assert [each["id"] for each in page["items"] + rest["items"]] == [second["id"], run["id"]]
     assert rest["next_cursor"] is None
-    assert rest["items"] == [{name: value for name, value in run.items() if name not in ("outcome", "files")}]
+    more = {"outcome", "files", "files_sha256", "approvals_missing"}
+    assert rest["items"] == [{name: value for name, value in run.items() if name not in more}]
 
 
 def test_what_is_not_there(shop: Shop) -> None:

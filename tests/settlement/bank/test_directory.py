@@ -88,6 +88,22 @@ def test_a_file_is_handed_over_once(folder: Path, directory: Directory) -> None:
     assert names(folder, "outbox") == []
 
 
+def test_what_is_taken_back_is_not_handed_over(folder: Path, directory: Directory) -> None:
+    directory.stage("M1", b"one")
+    assert directory.take_back("M1")
+    assert not directory.hand_over("M1")
+    assert directory.take_back("M1")  # twice is once
+    directory.stage("M1", b"two")
+    assert directory.hand_over("M1")
+    assert (folder / "outbox" / "M1.xml").read_bytes() == b"two"
+
+
+def test_what_the_bank_has_is_not_taken_back(directory: Directory) -> None:
+    directory.stage("M1", b"one")
+    assert directory.hand_over("M1")
+    assert not directory.take_back("M1")
+
+
 def test_a_kill_while_staging_leaves_nothing_to_hand_over(
     folder: Path, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
