@@ -38,10 +38,20 @@ _MOST_NAMED = 20
 class Owner:
     """A purse or a merchant, with what people know it by."""
 
+    id: UUID
+    is_purse: bool
     name: str
     email: str
-    purse_id: UUID | None = None
-    merchant_id: UUID | None = None
+
+    @property
+    def purse_id(self) -> UUID | None:
+        """Its id, if it is a purse."""
+        return self.id if self.is_purse else None
+
+    @property
+    def merchant_id(self) -> UUID | None:
+        """Its id, if it is a merchant."""
+        return None if self.is_purse else self.id
 
 
 def named(conn: Connection, text: str, currency: str) -> list[Owner]:
@@ -113,7 +123,7 @@ def suggestions(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 
         if query is None:
             continue
         for each in conn.execute(query.order_by(purses.c.id.desc()).limit(limit)):
-            owner = Owner(name=each.name, email=each.email, purse_id=each.id)
+            owner = Owner(id=each.id, is_purse=True, name=each.name, email=each.email)
             reference = getattr(each, "reference", None)
             found.setdefault(each.id, Suggestion(owner=owner, because=because, reference=reference))
     return list(found.values())[:limit]
@@ -133,7 +143,7 @@ def _purses(conn: Connection, text: str, currency: str) -> list[Owner]:
     else:
         query = query.where(_is_called(wanted, shoppers.c.email, shoppers.c.name))
     rows = conn.execute(query.order_by(purses.c.id))
-    return [Owner(name=row.name, email=row.email, purse_id=row.id) for row in rows]
+    return [Owner(id=row.id, is_purse=True, name=row.name, email=row.email) for row in rows]
 
 
 def _merchants(conn: Connection, text: str, currency: str) -> list[Owner]:
@@ -147,7 +157,7 @@ def _merchants(conn: Connection, text: str, currency: str) -> list[Owner]:
     else:
         query = query.where(_is_called(wanted, merchants.c.email, merchants.c.legal_name))
     rows = conn.execute(query.order_by(merchants.c.id))
-    return [Owner(name=row.legal_name, email=row.email, merchant_id=row.id) for row in rows]
+    return [Owner(id=row.id, is_purse=False, name=row.legal_name, email=row.email) for row in rows]
 
 
 def _the_one(found: Sequence[Owner]) -> Owner:
