@@ -4,7 +4,7 @@ Invariant: a name given is somebody's, or it is refused: what nobody is called, 
 only likely is suggested, with what speaks for it, and a person chooses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -84,6 +84,21 @@ def merchant(conn: Connection, text: str, currency: str) -> Owner:
     if not found:
         raise MerchantNotFound(f"No merchant in {currency} has this id, reference, e-mail address or name.")
     return _the_one(found)
+
+
+def by_ids(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Owner]:
+    """The purses and merchants of these ids."""
+    some_purses = (
+        select(purses.c.id, shoppers.c.name, shoppers.c.email)
+        .join(shoppers, shoppers.c.id == purses.c.shopper_id)
+        .where(purses.c.id.in_(ids))
+    )
+    some_merchants = select(merchants).where(merchants.c.id.in_(ids))
+    found = [Owner(id=row.id, is_purse=True, name=row.name, email=row.email) for row in conn.execute(some_purses)]
+    found += [
+        Owner(id=row.id, is_purse=False, name=row.legal_name, email=row.email) for row in conn.execute(some_merchants)
+    ]
+    return {owner.id: owner for owner in found}
 
 
 class Because(StrEnum):
