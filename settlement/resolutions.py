@@ -142,8 +142,7 @@ def _equity(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at
 
 def _send_back(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
     payment_id = breaks.send_back(conn, row.id, name=said.name, iban=said.iban, why=said.why, at=at)
-    known = breaks.payer(row)
-    return _done(row, said, payment_id=payment_id, payee=Payer(known.name or said.name, known.iban or said.iban))
+    return _done(row, said, payment_id=payment_id, payee=breaks.payee(row, name=said.name, iban=said.iban))
 
 
 def _take_back(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:

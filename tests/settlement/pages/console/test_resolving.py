@@ -10,9 +10,9 @@ from flask import render_template_string
 from settlement import breaks
 from settlement.breaks import Way
 from settlement.models import BreakKind, bank_transactions
-from tests.books import camt, entry
+from tests.books import camt, entry, pain002
 from tests.settlement.pages.console.conftest import Console, open_breaks, sell, text, told
-from tests.support import SHOPPER_IBAN, created
+from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, created
 from wallet import actions, ledger, merchants, purses
 from wallet.ids import new_id
 from wallet.models import AccountKind, shoppers, transfers
@@ -219,6 +219,21 @@ def test_where_the_bank_does_not_say_the_operator_does(console: Console, bank: B
     with console.shop.database.read() as conn:
         (payment,) = conn.execute(bank_transactions.select()).all()
     assert (payment.kind, payment.creditor_name, payment.creditor_iban) == ("sent_back", "Erika", SHOPPER_IBAN)
+
+
+def test_where_it_was_refused_another_account_can_be_named(console: Console, bank: Bank) -> None:
+    found = bank.says((500, {"text": "hello", "payer": ("Erika", SHOPPER_IBAN)}))
+    console.post(f"/breaks/{found}", {"way": "send_back", "why": "nobody knows them"})
+    console.settle()
+    with console.shop.database.read() as conn:
+        file = conn.execute(bank_transactions.select()).one().message_id
+    told(console, pain002(file, "RJCT", "AC04"))
+    (again,) = open_breaks(console)
+    page = raw(console, f"/breaks/{again}")
+    assert all(f'value="{value}"' in page for value in ("Erika", SHOPPER_IBAN))
+    form = {"way": "send_back", "why": "they moved", "name": "Erika", "iban": MERCHANT_IBAN}
+    console.post(f"/breaks/{again}", form)
+    assert f"to Erika, {MERCHANT_IBAN}." in console.get("/breaks")
 
 
 def test_a_top_up_taken_back_says_what_the_purse_holds_and_what_is_lost(console: Console, bank: Bank) -> None:
