@@ -308,7 +308,7 @@ def test_every_word_about_a_break_is_shown_with_where_it_stands(console: Console
         "Notification NOTE-1",
         "Statement S1",
         "tells again what was told in Notification NOTE-1",
-        "a break: Entry nobody expected",
+        "this break",
         "E2E-1",
         "0.xml",
     ):
