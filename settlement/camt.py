@@ -144,8 +144,8 @@ def _statement(report: xml.Element, kind: str, message_id: str, message_created_
         account_iban=iban,
         account_ids=_account_ids(report),
         currency=stated or (currencies.pop() if len(currencies) == 1 else None),
-        sequence_number=xml.text(report, "ElctrncSeqNb") or xml.text(report, "LglSeqNb"),
-        page=xml.text(report, "StmtPgntn/PgNb") or xml.text(report, "NtfctnPgntn/PgNb"),
+        sequence_number=_number(report, "ElctrncSeqNb", 18) or _number(report, "LglSeqNb", 18),
+        page=_number(report, "StmtPgntn/PgNb", 5) or _number(report, "NtfctnPgntn/PgNb", 5),
         opening_balance_micros=opening.money.micros if opening else None,
         opening_date=opening.date if opening else None,
         closing_balance_micros=closing.money.micros if closing else None,
@@ -171,6 +171,12 @@ class _Balance:
 class _Page:
     is_first: bool
     is_last: bool
+
+
+def _number(report: xml.Element, path: str, digits: int) -> str | None:
+    """A number that the schema gives so many digits; what is longer is none of them."""
+    found = xml.text(report, path)
+    return None if found is None or len(found) > digits else found
 
 
 def _page(report: xml.Element) -> _Page:
@@ -217,7 +223,15 @@ def _ends(balances: list[_Balance], page: _Page, entries: tuple[Entry, ...]) -> 
         (day_closing or closing) if page.is_last else closing,
     )
     others = [(one, other) for one in (day_opening, opening) for other in (day_closing, closing)]
-    return next((pair for pair in (meant, *others) if _adds_up(*pair, entries)), meant)
+    moved = sum(
+        entry.amount_micros if entry.direction is Direction.CREDIT else -entry.amount_micros
+        for entry in entries
+        if entry.status == "BOOK"
+    )
+    for one, other in (meant, *others):
+        if one is not None and other is not None and one.money.micros + moved == other.money.micros:
+            return one, other
+    return meant
 
 
 def _interim(
@@ -238,15 +252,6 @@ def _interim(
 
 def _only(balances: list[_Balance]) -> _Balance | None:
     return balances[0] if len(balances) == 1 else None
-
-
-def _adds_up(opening: _Balance | None, closing: _Balance | None, entries: tuple[Entry, ...]) -> bool:
-    moved = sum(
-        entry.amount_micros if entry.direction is Direction.CREDIT else -entry.amount_micros
-        for entry in entries
-        if entry.status == "BOOK"
-    )
-    return opening is not None and closing is not None and opening.money.micros + moved == closing.money.micros
 
 
 # Where a detail states its amount: since version .03 in the first, in version .02 in one of the others.
@@ -306,8 +311,8 @@ def _stated(
     """What every detail states at the first of ``paths`` that it has, in this currency; none if one does not."""
     parts: list[tuple[Money, Direction]] = []
     for detail in details:
-        amounts = (xml.amount(detail, path) for path in paths)
-        money = next((each for each in amounts if each is not None and each.currency == currency), None)
+        amounts = (xml.amount_in(currency, detail, path) for path in paths)
+        money = next((each for each in amounts if each is not None), None)
         if money is None:
             return []
         parts.append((money, _direction(detail, direction)))
@@ -474,8 +479,8 @@ def _charges(element: xml.Element, currency: str) -> int | None:
         -money.micros if xml.text(record, "CdtDbtInd") == "CRDT" else money.micros
         for record in records
         if xml.text(record, "ChrgInclInd") is None or xml.boolean(record, "ChrgInclInd")
-        if (money := xml.amount(record, "Amt") or xml.amount(record, "TtlChrgsAndTaxAmt")) is not None
-        if money.currency == currency
+        for path in ("Amt", "TtlChrgsAndTaxAmt")
+        if (money := xml.amount_in(currency, record, path)) is not None
     ]
     return sum(found) if blocks else None
 

@@ -191,6 +191,12 @@ def amount(parent: Element, path: str) -> Money | None:
         raise BankMessageInvalid(f"{_local(parent)}/{path}: {error.detail}") from None
 
 
+def amount_in(currency: str, parent: Element, path: str) -> Money | None:
+    """The amount at ``path`` where it is in ``currency``; what others are, which may be none, is not looked at."""
+    found = child(parent, path)
+    return amount(parent, path) if found is not None and found.get("Ccy") == currency else None
+
+
 def boolean(parent: Element, path: str) -> bool:
     """The xs:boolean at ``path``; an indicator that is missing is false."""
     found = text(parent, path)

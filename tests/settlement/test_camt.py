@@ -160,6 +160,7 @@ def test_the_dates_of_both_balances() -> None:
 def test_which_page_it_is() -> None:
     assert one_statement(page(2, last=False)).page == "2"
     assert one_statement("").page is None
+    assert one_statement("<StmtPgntn><PgNb>1234567</PgNb></StmtPgntn>").page is None
 
 
 def test_every_id_of_the_account() -> None:
@@ -360,6 +361,13 @@ def test_an_entry_net_of_its_charges_is_its_details_and_a_fee(
     is_split = len(parts) > 1
     assert [entry.is_fee for entry in found] == [False] * (len(parts) - is_split) + [True] * is_split
     assert all(entry.charges_micros == 0 for entry in found) or not is_split
+
+
+def test_a_payer_s_currency_that_iso_does_not_know_refuses_nothing() -> None:
+    amounts = stated("InstdAmt", "7", "BTC") + stated("TxAmt", "4")
+    charges = '<Chrgs><Rcrd><Amt Ccy="BTC">0.1</Amt></Rcrd></Chrgs>'
+    fields = VERSION_02.format(amounts, stated("TxAmt", "6")).replace("<NtryDtls>", charges + "<NtryDtls>")
+    assert [entry.amount_micros for entry in entries_of(fields)] == [4_000_000, 6_000_000]
 
 
 def test_one_detail_of_a_batch_of_many_names_no_payment() -> None:
