@@ -208,13 +208,17 @@ class Books:
 
     def repaid(self, merchant: str, amount: str) -> None:
         """A merchant's money for what it owes, booked by the bank (no statement tells of it)."""
-        self._booked(Reason.MERCHANT_REPAID, amount, self.currencies[merchant], self.ids[merchant])
+        currency = self.currencies[merchant]
+        with self.database.write() as conn:
+            money = Money.parse(amount, currency)
+            row = own_money.announce_repayment(conn, self.ids[merchant], money, at=self.at)
+        self._paid_in(row.reference, amount, currency)
 
     def put_in(self, amount: str, currency: str = "EUR") -> None:
-        """The operator's own money, booked by the bank (no statement tells of it)."""
+        """The operator's own money, announced, and told by the bank in a statement."""
         with self.database.write() as conn:
-            ledger.open_currency(conn, currency)
-        self._booked(Reason.EQUITY_PAID_IN, amount, currency)
+            row = own_money.announce_equity(conn, Money.parse(amount, currency), at=self.at)
+        self._paid_in(row.reference, amount, currency)
 
     def take_out(self, kind: str, amount: str, currency: str = "EUR") -> None:
         """The operator's own money, to its own account; known by its kind."""
@@ -230,16 +234,9 @@ class Books:
             )
         self.ids[kind], self.currencies[kind] = row.id, currency
 
-    def _booked(self, reason: Reason, amount: str, currency: str, merchant_id: UUID | None = None) -> None:
-        posting = Posting(
-            reason=reason,
-            currency=currency,
-            amount_micros=Money.parse(amount, currency).micros,
-            reference=new_id(),
-            merchant_id=merchant_id,
-        )
-        with self.database.write() as conn:
-            ledger.post(conn, posting, recorded_at=self.at)
+    def _paid_in(self, reference: str, amount: str, currency: str) -> None:
+        self.references[reference] = reference
+        assert self.statement(f"+{amount}/{reference}", f"currency={currency}") == "1 matched"
 
     def withdraw(self, shopper: str, amount: str, name: str) -> None:
         """Money back to the shopper's bank."""
