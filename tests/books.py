@@ -77,7 +77,7 @@ class Books:
         self.keys: dict[str, UUID] = {}
         self.closing: dict[str, int] = {}
         self.refund_limits: dict[str, int] = {}
-        self.own = own_money.Account(name="Obole Test", iban=OWN_IBAN)
+        self.own: own_money.Account | None = own_money.Account(name="Obole Test", iban=OWN_IBAN)
         self.batches: dict[str, list[Any]] = {}
         self.numbers = itertools.count(1)
         with database.write() as conn:

@@ -55,6 +55,8 @@ DAY = dt.timedelta(days=1)
 START = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)  # a Monday
 MINOR = {"EUR": 10_000, "JPY": 1_000_000}
 FEES = {"EUR": 380_000}
+# How far below zero refunds may take a merchant.
+LENT = {"EUR": 3_000_000}
 OTHER_IBAN = "BE68539007547034"
 REFUSES_ACCOUNT = "AC04"
 AT_THE_BANK = ("submitted", "accepted", "unknown")
@@ -646,10 +648,20 @@ class Wallet(RuleBasedStateMachine):
         voucher = data.draw(st.sampled_from([each for each in self.vouchers if each.captured] or self.vouchers))
         left = (voucher.captured or 0) - voucher.refunded
         refunded = left if amount is None else amount
-        refusal = None if 0 < refunded <= left else errors.RefundExceedsCaptured
+        refusal: type[errors.OboleError] | None = None if 0 < refunded <= left else errors.RefundExceedsCaptured
+        owed = sum(each[2] for each in voucher.merchant.moves) - voucher.merchant.paid
+        if refusal is None and refunded > owed + LENT.get(voucher.merchant.currency, 0):
+            refusal = errors.RefundLimitExceeded
         money = None if amount is None else Money(amount, voucher.purse.currency)
         with pytest.raises(refusal) if refusal else contextlib.nullcontext(), self.database.write() as conn:
-            redemptions.refund(conn, voucher.id, merchant_id=voucher.merchant.id, amount=money, at=self.at)
+            redemptions.refund(
+                conn,
+                voucher.id,
+                merchant_id=voucher.merchant.id,
+                amount=money,
+                limits_micros=LENT,
+                at=self.at,
+            )
         if refusal is None:
             voucher.refunded += refunded
             voucher.purse.balance += refunded
@@ -782,7 +794,10 @@ class Wallet(RuleBasedStateMachine):
         fee, minor = FEES.get(merchant.currency, 0), MINOR[merchant.currency]
         borne = fee if merchant.terms.bank_fee is BankFeeBearer.MERCHANT else 0
         commission = sold * merchant.terms.commission_bp // 10_000
-        net = (gross - commission - borne) // minor * minor
+        # What went back beyond what came in since that day is no longer there to be paid.
+        gone = max(0, -sum(amount for day, _, amount in merchant.moves if day > date))
+        gone = gone if any(day > date and kind == "refund" for day, kind, _ in merchant.moves) else 0
+        net = (gross - commission - borne - gone) // minor * minor
         last = merchant.last_payout
         refused = (
             last is not None

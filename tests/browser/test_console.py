@@ -127,6 +127,7 @@ def test_a_purse_is_found_and_frozen(town: Town) -> None:
 PAGES = (
     "/console",
     "/console/tonight",
+    "/console/money",
     "/console/runs",
     "/console/breaks",
     "/console/quarantine",

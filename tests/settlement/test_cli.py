@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import quarantine
+from settlement import own_money, quarantine
 from settlement.models import bank_transactions
 from tests.settlement.verifications import one, verified
-from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop, make_settings
-from wallet import actions, clock, identities
-from wallet.models import purses
+from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, make_settings
+from wallet import actions, clock, identities, ledger
+from wallet.ledger import Posting
+from wallet.models import Reason, purses
 from wallet.page_models import IdentityKind
 
 STATUS = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>
@@ -92,6 +93,40 @@ def test_preview_says_what_tonight_needs(shop: Shop) -> None:
     preview = said(shop, "settlement", "preview")
     assert (preview["payouts"], preview["payouts_amount"], preview["needed"]) == (1, "2.00", "2.38")
     assert preview["enough"] is False
+    assert (preview["owed"], preview["own"], preview["short"]) == ("5.00", "0.00", "0.00")
+
+
+def test_the_operators_money_goes_in_and_out_and_a_debt_is_given_up(database_url: str, tmp_path: Path) -> None:
+    with Shop(make_settings(tmp_path, database_url, own_iban=OWN_IBAN)) as shop:
+        merchant = sold(shop, "2.00")
+        told = said(shop, "settlement", "put-in", "50.00", "EUR")
+        with shop.database.write() as conn:
+            (row,) = own_money.find_by_references(conn, [told["reference"]])
+            # As the bank's statement does it.
+            booked = Posting(reason=Reason.EQUITY_PAID_IN, currency="EUR", amount_micros=50_000_000, reference=row.id)
+            ledger.post(conn, booked, recorded_at=clock.now())
+        taking = ["settlement", "take-out", "equity", "5.00", "EUR", "--why", "too much"]
+        assert said(shop, *taking)["iban"] == OWN_IBAN
+        assert "own_money_exceeded" in flask(shop, *taking[:2], "income", *taking[3:], status=1)
+        assert said(shop, "settlement", "preview")["own_payments_amount"] == "5.00"
+        said(shop, "settlement", "run")
+        (voucher,) = shop.get("/v1/payouts", token=merchant.token).get_json()["items"]
+        lines = shop.get(f"/v1/payouts/{voucher['id']}/lines", token=merchant.token).get_json()["items"]
+        refund = f"/v1/vouchers/{lines[0]['voucher_id']}/refunds"
+        assert shop.post(refund, {}, token=merchant.token, key="r").status_code == 409
+        flask(shop, "merchant", "refund-limit", str(merchant.id), "2.00")
+        assert shop.post(refund, {}, token=merchant.token, key="r").status_code == 201
+        flask(shop, "merchant", "refund-limit", str(merchant.id), "default")
+        assert said(shop, "merchant", "repays", str(merchant.id), "1.00")["amount"] == "1.00"
+        giving_up = ["merchant", "write-off", str(merchant.id)]
+        assert "debt_exceeded" in flask(shop, *giving_up, "2.01", "--why", "gone", status=1)
+        flask(shop, *giving_up, "2.00", "--why", "gone")
+        with shop.database.read() as conn:
+            done = [line.action for line in reversed(actions.listing(conn, before=None, limit=99))]
+        assert done == [
+            *("equity_announced", "own_money_taken_out", "refund_limit_changed", "refund_limit_changed"),
+            *("repayment_announced", "debt_written_off"),
+        ]
 
 
 def test_the_audit_exits_with_1_when_a_cent_is_missing(shop: Shop) -> None:
