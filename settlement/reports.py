@@ -18,7 +18,7 @@ from settlement import bank_files as bank_file_room
 from settlement import imports, pain001, pain002
 from settlement.bank_transactions import AT_THE_BANK, by_end_to_end_id, move, reject
 from settlement.imports import Imported
-from settlement.models import BreakKind, TransactionState, bank_files, bank_transactions
+from settlement.models import BreakKind, TransactionKind, TransactionState, bank_files, bank_transactions
 from settlement.pain002 import Status
 from wallet.errors import BankMessageInvalid
 
@@ -192,6 +192,8 @@ class _Report:
             self._break(BreakKind.DUPLICATE_REFUSED, transaction=row, detail=detail)
         elif reject(self.conn, row, self.at, detail=word.detail):
             self.imported.statuses += 1
+            if row.kind == TransactionKind.SENT_BACK.value:
+                self.imported.breaks.append(BreakKind.NOT_SENT_BACK)
         else:
             self._break(BreakKind.REJECTED_AFTER_BOOKING, transaction=row, detail=f"Rejected: {word.detail}.")
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from settlement import breaks, reports
 from settlement import pain002 as pain002_room
-from settlement import reports
 from settlement.imports import Imported
 from settlement.models import MessageKind, bank_messages, bank_transactions
 from tests.books import Books, pain002
@@ -93,6 +93,35 @@ def test_a_person_gives_the_word(sent: Books, what: str, end: str, payable: str)
     sent.told(verified(one("RVNM", e2e=sent.transaction("bakery").end_to_end_id), file=sent.last_file().message_id))
     sent.run(f"decide bakery {what}\n state bakery -> {end}\n payable bakery -> {payable}\n audit -> sound")
     sent.run(f"decide bakery {what} -> payout_not_unknown\n decide press {what} -> payout_not_unknown")
+
+
+@pytest.mark.parametrize("word", ["-bakery", "batch", "batch+details"])
+def test_a_statement_decides_what_was_released(sent: Books, word: str) -> None:
+    sent.told(verified(file=sent.last_file().message_id, group="RVNM"))
+    sent.run(f"statement {word}\n state bakery -> booked RVNM\n breaks -> none\n audit -> sound")
+
+
+def test_what_came_back_after_its_release_came_back(sent: Books) -> None:
+    sent.told(verified(one("RVMC", e2e=sent.transaction("bakery").end_to_end_id), file=sent.last_file().message_id))
+    sent.run("statement -bakery +bakery/AC04\n state bakery -> returned AC04\n payable bakery -> 1.07\n audit -> sound")
+
+
+def test_what_could_not_be_sent_back_is_a_break_of_its_entry_again(sent: Books) -> None:
+    sent.run("statement +5.00/stranger -> break unknown_entry")
+    file = sent.last_file()
+    with sent.database.settle() as conn:
+        (found,) = breaks.listing(conn, closed=False, before=None, limit=9)
+        payment = breaks.send_back(conn, found.id, why="not ours", at=sent.at, name="Ada", iban=SHOPPER_IBAN)
+        facts = {"currency": "EUR", "amount_micros": 5_000_000, "creditor_name": "Ada", "creditor_iban": SHOPPER_IBAN}
+        placed = {"run_id": file.run_id, "message_id": file.message_id, "position": 9}
+        named = {"id": payment, "end_to_end_id": payment.hex, "reference": payment.hex[:25]}
+        state = {"kind": "sent_back", "state": "submitted", "state_since": sent.at}
+        conn.execute(bank_transactions.insert().values(**facts, **placed, **named, **state))
+    sent.run("breaks -> none\n at_bank -> 5.00\n transit -> 8.07")
+    assert sent.told(verified(one("RVNM", e2e=payment.hex), file=file.message_id)) == "1 statuses"
+    sent.run("breaks -> none\n transit -> 8.07")
+    assert sent.told(verified(one("RJCT", e2e=payment.hex), file=file.message_id)) == "1 statuses, break not_sent_back"
+    sent.run("breaks -> not_sent_back 5.00\n at_bank -> 0.00\n transit -> 3.07")
 
 
 def test_what_waits_for_a_person_is_not_unknown_however_long(sent: Books) -> None:
