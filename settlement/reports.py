@@ -137,11 +137,10 @@ class _Report:
         self.told.add(row.id)
         if status.status is Status.NOT_VERIFIED and _goes_on(report):
             return
-        suggested = None
-        if status.status is Status.CLOSE_MATCH:
-            # The one is the account's, the other an echo of ours; banks differ on which stands where.
-            names = (status.payee_name, status.creditor_name)
-            suggested = next((name for name in names if name and not _same_name(name, row.creditor_name)), None)
+        # Of a close match the one is the account's, the other an echo of ours; banks differ on which stands where.
+        echo = status.creditor_name if status.status is Status.CLOSE_MATCH else None
+        names = (status.payee_name, echo)
+        suggested = next((name for name in names if name and not _same_name(name, row.creditor_name)), None)
         text = None if suggested is not None else status.reason_text
         self._tell(row, _Word(status.status, status.iso_status, status.reason_code, text, suggested))
 

@@ -239,6 +239,8 @@ def test_the_name_is_wherever_the_bank_puts_it(sent: Books) -> None:
     assert name_at_the_bank(sent, "bakery") == "Martin"
     sent.told(verified(one("RVNM", e2e=bakery), file=file))
     assert (name_at_the_bank(sent, "bakery"), sent.state("bakery")) == ("Martin", "to_release RVNM")
+    sent.told(verified(one("RVNM", e2e=bakery, text="Léa"), file=file))
+    assert (name_at_the_bank(sent, "bakery"), sent.state("bakery")) == ("Léa", "to_release RVNM")
     sent.told(verified(one("RVMC", e2e=bakery, text="é" * 300), file=file))
     assert name_at_the_bank(sent, "bakery") == "é" * 140
 
