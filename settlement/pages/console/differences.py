@@ -1,6 +1,7 @@
 """Differences: what the bank says and the books do not, what it has not said, and what nobody could read."""
 
 import datetime as dt
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import Response, request
@@ -8,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from settlement import breaks, nightly, payouts, quarantine, reconciliation
+from settlement import breaks, nightly, payouts, quarantine, receiving, reconciliation
 from settlement.breaks import Way
 from settlement.imports import Imported
 from settlement.models import TransactionState
@@ -132,13 +133,12 @@ def retry(message_id: UUID) -> ResponseReturnValue:
     """Import a refused message again."""
     obole, at = current(), clock.now()
 
-    def noted(conn: Connection, imported: Imported) -> None:
-        detail = f"{imported.kind.value}: {imported.matched} matched, {len(imported.breaks)} breaks"
-        note(conn, "message_imported", message_id, detail, at=at)
+    def noted(conn: Connection, imported: Sequence[Imported]) -> None:
+        note(conn, "message_imported", message_id, receiving.summary(imported), at=at)
 
     try:
         bank = nightly.bank_of(obole.settings)
-        quarantine.retry(obole.database, message_id, account_iban=bank.iban, at=at, note=noted)
+        receiving.retry(obole.database, bank, message_id, at=at, note=noted)
     except OboleError as refusal:
         return _quarantine(refusal=refusal)
     tell("The message was imported.")
