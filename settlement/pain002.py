@@ -37,7 +37,7 @@ _ACCEPTED = frozenset({"ACCC", "ACCP", "ACFC", "ACSC", "ACSP", "ACTC", "ACWC", "
 _REJECTED = frozenset({"RJCT", "CANC"})
 # The same code sets since 2025 (DK, Anlage 3, 2.2.6: VOP Status Report). RVCM, completed with mismatches, is said of
 # a file, and by some of a payment. RVNC, not completed yet, is pending.
-_VERIFICATIONS = {
+VERIFICATIONS = {
     "RCVC": Status.VERIFIED,
     "RVMC": Status.CLOSE_MATCH,
     "RVCM": Status.CLOSE_MATCH,
@@ -169,7 +169,7 @@ def _status(iso: str | None, reason_code: str | None) -> Status | None:
     if iso in _REJECTED:
         return Status.REJECTED
     # Some banks call it pending, and give the result as the reason why.
-    return _VERIFICATIONS.get(iso) or _VERIFICATIONS.get(reason_code or "") or Status.PENDING
+    return VERIFICATIONS.get(iso) or VERIFICATIONS.get(reason_code or "") or Status.PENDING
 
 
 def _amount(original: xml.Element) -> Money | None:
@@ -193,11 +193,11 @@ def _payee_name(status: Status, text: str | None) -> str | None:
     if text is None or status not in (Status.CLOSE_MATCH, Status.NO_MATCH):
         return None
     # Some begin each text with the code that it explains.
-    for code in _VERIFICATIONS:
+    for code in VERIFICATIONS:
         text = text.removeprefix(f"{code} ")
     # A full stop ends a sentence, but for that of an abbreviation (S.A.).
     is_sentence = len(text) > _LONGEST_NAME or (text.endswith(".") and text.split()[-1].count(".") == 1)
-    return None if text in _VERIFICATIONS or (status is Status.NO_MATCH and is_sentence) else text.strip() or None
+    return None if text in VERIFICATIONS or (status is Status.NO_MATCH and is_sentence) else text.strip() or None
 
 
 def _reason(element: xml.Element) -> tuple[str | None, str | None]:

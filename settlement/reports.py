@@ -200,7 +200,9 @@ class _Report:
         """The bank waits for a word on the name. What is accepted or decided already waits no more."""
         if row.state not in _MAY_WAIT:
             return
-        detail = " ".join(part for part in (word.iso, word.code, word.text) if part)[:200]
+        # The finding first, also of a bank that calls it pending and gives the finding as the reason why.
+        found = word.code if word.code in pain002.VERIFICATIONS else " ".join(filter(None, (word.iso, word.code)))
+        detail = " ".join(filter(None, (found, word.text)))[:200]
         if row.state != TransactionState.TO_RELEASE.value:
             self.imported.statuses += move(self.conn, row, TransactionState.TO_RELEASE, self.at, detail=detail)
         name = word.payee_name[:_LONGEST_PAYEE] if word.payee_name else row.payee_name

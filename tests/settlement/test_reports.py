@@ -78,7 +78,7 @@ def test_a_name_that_differs_waits_for_a_word_and_moves_nothing(sent: Books) -> 
 
 @pytest.mark.parametrize(
     ("answer", "end", "payable"),
-    [("accepts bakery", "accepted", "0.00"), ("rejects AC04 bakery", "rejected AC04", "1.07")],
+    [("accepts bakery", "accepted", "0.00"), ("rejects AC04 bakery", "rejected RVNM AC04", "1.07")],
 )
 def test_after_the_word_the_bank_decides_as_ever(sent: Books, answer: str, end: str, payable: str) -> None:
     sent.told(verified(one("RVNM", e2e=sent.transaction("bakery").end_to_end_id), file=sent.last_file().message_id))
@@ -87,7 +87,7 @@ def test_after_the_word_the_bank_decides_as_ever(sent: Books, answer: str, end: 
 
 @pytest.mark.parametrize(
     ("what", "end", "payable"),
-    [("executed", "accepted asked by telephone", "0.00"), ("not_executed", "rejected asked by telephone", "1.07")],
+    [("executed", "accepted asked by telephone", "0.00"), ("not_executed", "rejected RVNM asked by telephone", "1.07")],
 )
 def test_a_person_gives_the_word(sent: Books, what: str, end: str, payable: str) -> None:
     sent.told(verified(one("RVNM", e2e=sent.transaction("bakery").end_to_end_id), file=sent.last_file().message_id))
@@ -157,7 +157,7 @@ def test_a_check_that_was_not_possible_waits_unless_the_bank_goes_on(sent: Books
         assert sent.state("bakery") == "submitted"
     pending = one("PDNG", e2e=bakery, reason="RVNA", text="no answer")
     assert sent.told(verified(pending, file=file, group="PDNG")) == "1 statuses"
-    sent.run("state bakery -> to_release PDNG RVNA no answer")
+    sent.run("state bakery -> to_release RVNA no answer")
 
 
 def test_a_word_on_the_name_comes_too_late_for_what_was_decided(sent: Books) -> None:
@@ -191,7 +191,7 @@ def test_a_payment_without_an_id_is_found_by_its_facts(sent: Books, facts: dict[
     sent.run("state bakery -> to_release RVMC\n state press -> submitted\n breaks -> none\n audit -> sound")
     assert name_at_the_bank(sent, "bakery") == "Martin"
     assert sent.told(verified(one("RJCT", **facts), file=file)) == "1 statuses"
-    sent.run("state bakery -> rejected\n payable bakery -> 1.07\n audit -> sound")
+    sent.run("state bakery -> rejected RVMC\n payable bakery -> 1.07\n audit -> sound")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_bank_that_names_no_file_but_its_payments_or_its_batch(sent: Books) ->
     told = verified(one("RJCT", e2e=press), one("RJCT"), file="NOTPROVIDED")
     # That it must be the other one is not enough to move money.
     assert sent.told(told) == "1 statuses, break unknown_transaction"
-    sent.run("state bakery -> to_release RVNM\n state press -> rejected\n audit -> sound")
+    sent.run("state bakery -> to_release RVNM\n state press -> rejected RVNM\n audit -> sound")
 
 
 def test_the_name_is_wherever_the_bank_puts_it(sent: Books) -> None:
