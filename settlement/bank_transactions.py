@@ -51,6 +51,7 @@ RETURNED = {
     TransactionKind.EQUITY: Reason.EQUITY_RETURNED,
     TransactionKind.INCOME: Reason.INCOME_RETURNED,
 }
+_LONGEST_DETAIL = 200
 _TOLD = frozenset({TransactionState.BOOKED, TransactionState.REJECTED, TransactionState.RETURNED})
 AT_THE_BANK = [
     TransactionState.SUBMITTED.value,
@@ -109,8 +110,12 @@ def move(
 def reject(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, *, detail: str | None) -> bool:
     """The bank never executed it: its money is back where it came from. Answers whether that is so by this call.
 
-    What should have been sent back was nobody's before and is so again: its entry is a break, `NOT_SENT_BACK`.
+    What should have been sent back was nobody's before and is so again: its entry is a break, `NOT_SENT_BACK`. What
+    was to be released keeps the finding about the name before the reason: sent again, it would be found again.
     """
+    if row.state == TransactionState.TO_RELEASE.value:
+        finding = (row.state_detail or "").partition(" ")[0]
+        detail = " ".join(filter(None, (finding, detail)))[:_LONGEST_DETAIL]
     if not move(conn, row, TransactionState.REJECTED, at, detail=detail):
         return False
     post(conn, row, REJECTED, row.id, at)

@@ -50,7 +50,7 @@ from wallet.languages import LOCALES
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
 from wallet.money import Money, decimal_string
 from wallet.page_models import IdentityKind
-from wallet.schemas import NewMerchant, NewPurse
+from wallet.schemas import NewMerchant, NewMerchantName, NewPurse
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _JSON = click.option("--json", "as_json", is_flag=True, help="Say it as one JSON document.")
@@ -703,6 +703,18 @@ def _merchant_iban(merchant_id: UUID, iban: str) -> None:
     with current().database.write() as conn:
         merchants.change_iban(conn, merchant_id, iban)
         _note_action(conn, "merchant_iban_changed", merchant_id, f"to {iban}", clock.now())
+
+
+@merchant.command("name")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("legal_name")
+@_says_no
+def _merchant_name(merchant_id: UUID, legal_name: str) -> None:
+    """Change the name under which a merchant sells and is paid: the one that its bank has for its account."""
+    body = load(NewMerchantName, {"legal_name": legal_name})
+    with current().database.write() as conn:
+        merchants.rename(conn, merchant_id, body["legal_name"])
+        _note_action(conn, "merchant_renamed", merchant_id, f"to {body['legal_name']}", clock.now())
 
 
 @purse.command("open")

@@ -14,6 +14,7 @@ from settlement import nightly
 from settlement.models import bank_transactions
 from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, each_step, facts
 from tests.flows import story
+from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
 from wallet import clock, purses
 from wallet.models import TopUpMethod
@@ -143,6 +144,57 @@ def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, whe
         story.prove_sent_once(point.folder / "bank")
 
     assert set(each_step(morning, when, perish, afterwards)) >= IMPORT
+
+
+@pytest.fixture
+def doubtful(ground: Ground) -> Ground:
+    """The run is done, and the bank doubts the names of some payees: by their ids, and by their facts alone."""
+    story.open_bank(ground.settings)
+    with Shop(ground.settings) as shop:
+        evening(shop)
+        nightly.run(shop.database, nightly.bank_of(ground.settings), at=clock.now())
+        with shop.database.read() as conn:
+            sent = conn.execute(select(bank_transactions).order_by(bank_transactions.c.kind, bank_transactions.c.id))
+            first, second, _, withdrawal, _ = sent.all()
+        by_id = verified(one("RVMC", e2e=first.end_to_end_id, text="Boulangerie Martin"), file=first.message_id)
+        # The two withdrawals have the same creditor and amount: one word for each.
+        twin = {"iban": withdrawal.creditor_iban, "name": withdrawal.creditor_name, "amount": "2.00"}
+        by_facts = verified(one("RVNM", **twin), one("RVNA", **twin), file="NOTPROVIDED")
+        rejected = verified(one("RJCT", e2e=second.end_to_end_id, reason="AC04"), file=second.message_id)
+        for number, message in enumerate((by_id, by_facts, rejected)):
+            (ground.folder / "bank" / "inbox" / f"{number}.xml").write_bytes(message)
+    return ground
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_words_on_names_killed_at_any_step_are_told_once_and_answered_once(doubtful: Ground, when: str):
+    def decided(point: Point) -> None:
+        # Each takes what is at hand, so a death between two leaves the others to the next.
+        point.nursery.run("collect", point)
+        point.nursery.run("release", point)
+
+    with doubtful.copy() as point:
+        decided(point)
+        undisturbed = facts(point.database)
+    states = sorted(state for *_, state in undisturbed["bank transactions"].elements())
+    assert states == ["accepted", "rejected", "rejected", "rejected", "submitted"]
+    assert not undisturbed["breaks"]
+
+    def perish(point: Point, step: int) -> bool:
+        return point.nursery.run("collect and release", point, step=step, when=when)
+
+    def afterwards(point: Point) -> None:
+        story.prove(point.database)
+        decided(point)
+        assert facts(point.database) == undisturbed
+        story.prove(point.database)
+        story.prove_sent_once(point.folder / "bank")
+
+    verbs = each_step(doubtful, when, perish, afterwards)
+    # The last three are a person's.
+    assert set(verbs) >= {"directory.put_away"}
+    assert verbs[-3:] == ["elsewhere"] * 3
 
 
 def test_a_payout_killed_on_its_way_is_paid_to_its_shop(night: Ground):

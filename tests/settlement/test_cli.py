@@ -275,6 +275,9 @@ def test_a_merchant_is_taken_on_paid_elsewhere_and_listed(shop: Shop) -> None:
     listed = said(shop, "merchant", "list")
     assert (listed["id"], listed["iban"]) == (merchant_id, SHOPPER_IBAN)
     assert "iban_invalid" in flask(shop, "merchant", "iban", merchant_id, "FR00", status=1)
+    flask(shop, "merchant", "name", merchant_id, "Boulangerie Martin")
+    assert said(shop, "merchant", "list")["name"] == "Boulangerie Martin"
+    assert "validation_failed" in flask(shop, "merchant", "name", merchant_id, "x" * 141, status=1)
     assert "validation_failed" in flask(shop, *command, "--currency", "???", "--email", "x", status=1)
 
 

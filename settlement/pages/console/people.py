@@ -73,6 +73,12 @@ class NewAccount(Why):
     iban = Text(42, required=True)
 
 
+class NewName(Why):
+    """The name under which a merchant sells and is paid from now on."""
+
+    legal_name = Text(140, required=True)
+
+
 # --- purses --------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +226,23 @@ def change_iban(merchant_id: UUID) -> ResponseReturnValue:
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)
     tell("The merchant is paid to its new account from the next run on.")
+    return go(f"/console/merchants/{merchant_id}")
+
+
+@blueprint.post("/merchants/<uuid:merchant_id>/name")
+@decided
+def rename(merchant_id: UUID) -> ResponseReturnValue:
+    """Pay a merchant under another name from the next cut on."""
+    at = clock.now()
+    try:
+        said = forms.read(NewName)
+        with current().database.write() as conn:
+            before = merchants.find(conn, merchant_id).legal_name
+            merchants.rename(conn, merchant_id, said["legal_name"])
+            note(conn, "merchant_renamed", merchant_id, f"{before} to {said['legal_name']}: {said['why']}", at=at)
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("The merchant is paid under its new name from the next run on.")
     return go(f"/console/merchants/{merchant_id}")
 
 

@@ -77,9 +77,11 @@ def test_a_merchants_terms_and_account_are_changed_with_the_reason(console: Cons
     console.post(f"/merchants/{merchant.id}/terms", terms)
     console.post(f"/merchants/{merchant.id}/iban", {"iban": "FR00", "why": "x"}, status=422)
     console.post(f"/merchants/{merchant.id}/iban", {"iban": SHOPPER_IBAN, "why": "letter of May"})
+    console.post(f"/merchants/{merchant.id}/name", {"legal_name": "", "why": "x"}, status=422)
+    console.post(f"/merchants/{merchant.id}/name", {"legal_name": "Boulangerie Martin", "why": "its bank says so"})
     with console.shop.database.read() as conn:
         row = merchants.find(conn, merchant.id)
-    assert row.iban == SHOPPER_IBAN
+    assert (row.iban, row.legal_name) == (SHOPPER_IBAN, "Boulangerie Martin")
     assert merchants.terms_of(row) == Terms(
         commission_bp=150,
         minimum_payout_micros=5_000_000,
@@ -90,6 +92,7 @@ def test_a_merchants_terms_and_account_are_changed_with_the_reason(console: Cons
     page = console.get("/log")
     assert "the new contract" in page
     assert f"{MERCHANT_IBAN} to {SHOPPER_IBAN}: letter of May" in page
+    assert "to Boulangerie Martin: its bank says so" in page
 
 
 def test_a_merchant_is_registered_and_its_people_invited(console: Console) -> None:
