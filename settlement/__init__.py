@@ -7,7 +7,8 @@
 9. `reconciliation`: what the bank said is matched, posted, or listed as a break.
 
 `nightly` runs 5 to 7 in order, `scheduler` does so every night, `forecast` says what it would do, `statements`
-(`pdf`, `merkle`) what it did, and `audit` proves all of it again from the rows. Where people decide: `approvals` before
+(`pdf`, `merkle`) what it did, and `audit` proves all of it again from the rows (`audits` keeps
+how that ended, and tells people). Where people decide: `approvals` before
 a run's files leave, `breaks` to explain what does not match, `quarantine` for what nobody could read; `figures` and
 `savings` show how it goes.
 """

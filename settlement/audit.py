@@ -785,7 +785,11 @@ def _contradicted_by_bytes(conn: Connection, message_id: str) -> Iterator[str]:
             {"id": message_id},
         )
     }
-    document = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    try:
+        document = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    except etree.XMLSyntaxError:
+        yield "its bytes are no XML"
+        return
     here = "{*}CstmrCdtTrfInitn/{*}"
     sent = {
         str(each.findtext("{*}PmtId/{*}EndToEndId")): (

@@ -7,7 +7,7 @@ all of them.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from flask import Flask, current_app
 from prometheus_client import (
@@ -32,6 +32,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _EXTENSION = "obole_metrics"
+_MORE = "obole_more_metrics"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 # The wallet's own accounts: their balances are a few index lookups, merchants' would be one each.
 _CONTROL_ACCOUNTS = (
@@ -71,6 +72,11 @@ def register(app: Flask) -> None:
     app.extensions[_EXTENSION] = Requests()
 
 
+def also(app: Flask, figures: Callable[[Connection], Iterable[Metric]]) -> None:
+    """Let another part of the application tell its figures at each scrape."""
+    app.extensions.setdefault(_MORE, []).append(figures)
+
+
 def requests() -> Requests:
     """The counters of the running application."""
     found: Requests = current_app.extensions[_EXTENSION]
@@ -84,7 +90,8 @@ def exposition(conn: Connection) -> bytes:
         counted = CollectorRegistry()
         MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     books = CollectorRegistry()
-    books.register(_Books(list(_figures(conn))))
+    more = [metric for figures in current_app.extensions.get(_MORE, []) for metric in figures(conn)]
+    books.register(_Books([*_figures(conn), *more]))
     return generate_latest(counted) + generate_latest(books)
 
 
