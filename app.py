@@ -13,7 +13,7 @@ from flask_smorest import Api
 
 from settlement import api as settlement_api
 from settlement import cli
-from settlement.api import metrics as settlement_metrics
+from settlement import metrics as settlement_metrics
 from settlement.pages import console, merchant, purchases
 from wallet.api import (
     checkouts,

@@ -310,7 +310,9 @@ _RULES = {
                    sum(CASE WHEN t.reason = 'redeem' THEN t.amount_micros ELSE 0 END) AS captured,
                    sum(CASE WHEN t.reason = 'refund' THEN t.amount_micros ELSE 0 END) AS refunded,
                    sum(CASE WHEN t.reason IN ('payout_rejected', 'payout_returned')
-                            THEN t.amount_micros ELSE 0 END) AS came_back
+                            THEN t.amount_micros ELSE 0 END) AS came_back,
+                   sum(CASE WHEN t.reason IN ('merchant_repaid', 'written_off')
+                            THEN t.amount_micros ELSE 0 END) AS repaid
             FROM payouts p
             JOIN accounts a ON a.owner_id = p.merchant_id AND a.kind = 'payable' AND a.currency = p.currency
             LEFT JOIN transfers t ON (t.credit_account_id = a.id OR t.debit_account_id = a.id)
@@ -319,7 +321,7 @@ _RULES = {
             GROUP BY p.id) list
         JOIN payouts p ON p.id = list.id
         WHERE coalesce(list.captured, 0) <> p.captured_micros OR coalesce(list.refunded, 0) <> p.refunded_micros
-           OR coalesce(list.came_back, 0) <> p.came_back_micros""",
+           OR coalesce(list.came_back, 0) <> p.came_back_micros OR coalesce(list.repaid, 0) <> p.repaid_micros""",
     ),
     "each payout begins where the one before ended": _Rule(
         "payout {id}",
@@ -397,7 +399,7 @@ _RULES = {
            OR coalesce(j.amount_micros, b.amount_micros) <> b.amount_micros
            OR coalesce(r.amount_micros, b.amount_micros) <> b.amount_micros""",
     ),
-    # A gap that a person explained as the capital of before the first statement has no entry.
+    # A gap or a wrong sum that a person explained has no entry; early word that was taken back has two transfers.
     "what moved by the bank's word names the entry, or the part of one, that told it": _Rule(
         "transfer {id}",
         "{reason} of {amount_micros} names {reference}: entry {match}, part {part_match}, own payment {own_kind}",
@@ -412,8 +414,10 @@ _RULES = {
         WHERE (t.reason IN ({_BY_THE_BANK})
                AND NOT coalesce(e.match = t.reason OR (e.match = 'top_up_reversed' AND t.reason = 'loss'), 1 = 0)
                AND NOT coalesce(p.match = t.reason AND p.amount_micros = t.amount_micros, 1 = 0)
-               AND NOT coalesce(t.reason = 'equity_paid_in' AND b.kind = 'statement_gap' AND b.resolved_at IS NOT NULL
-                                AND b.resolution IS NOT NULL AND b.difference_micros = t.amount_micros, 1 = 0))
+               AND NOT coalesce(e.match = 'information' AND t.reason IN ('top_up', 'top_up_reversed', 'loss'), 1 = 0)
+               AND NOT coalesce(t.reason IN ('equity_paid_in', 'bank_fee', 'loss')
+                                AND b.kind IN ('statement_gap', 'statement_sum') AND b.resolved_at IS NOT NULL
+                                AND b.resolution IS NOT NULL AND abs(b.difference_micros) = t.amount_micros, 1 = 0))
            OR (t.reason = 'sent_back'
                AND NOT coalesce(o.kind = 'sent_back' AND o.amount_micros = t.amount_micros, 1 = 0))""",
     ),
@@ -459,7 +463,9 @@ _RULES = {
         FROM statement_entries e
         LEFT JOIN (SELECT entry_id, count(*) AS number, sum(difference_micros) AS micros FROM breaks
                    WHERE resolved_at IS NULL AND kind <> 'not_confirmed' GROUP BY entry_id) o ON o.entry_id = e.id
-        WHERE (e.match = 'break' AND coalesce(o.micros, 0) <> e.amount_micros)
+        JOIN statements s ON s.id = e.statement_id
+        WHERE (e.match = 'break' AND e.currency = s.currency AND coalesce(o.micros, 0) <> e.amount_micros)
+           OR (e.match = 'break' AND coalesce(o.number, 0) = 0)
            OR (e.match <> 'break' AND o.number > 0)""",
     ),
     # A sum stands for its details, which have other amounts, and banks write reversals with either sign.
@@ -636,7 +642,7 @@ def _bank(conn: Connection, balances: _Balances) -> Iterator[Check]:
             SELECT currency, amount_micros AS micros FROM statement_entries WHERE match IN ({_MOVED_BY})
             UNION ALL
             SELECT b.currency, b.difference_micros FROM breaks b
-            JOIN transfers t ON t.reference = b.id AND t.reason = 'equity_paid_in') e
+            JOIN transfers t ON t.reference = b.id AND t.reason IN ('equity_paid_in', 'bank_fee', 'loss')) e
         GROUP BY currency""",
     )
     early = _by_currency(

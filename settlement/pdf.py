@@ -216,12 +216,16 @@ def _figures(page: _Page, payout: Row[tuple[object, ...]], totals: Totals) -> No
         "captured": payout.captured_micros,
         "refunded": -payout.refunded_micros,
         "came_back": payout.came_back_micros,
+        "repaid": payout.repaid_micros,
         "commission": -payout.commission_micros,
         "bank_fee": -payout.bank_fee_micros,
         "carried_out": -payout.carried_out_micros,
         **sent,
     }
     for name, micros in figures.items():
+        if name == "repaid" and micros == 0:
+            # It is rare, and what was written before there were repayments keeps its bytes.
+            continue
         page.rule()
         page.y += _ROW
         page.write(_LEFT, page.words[name])
@@ -259,6 +263,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "captured": "Purchases",
         "refunded": "Refunds",
         "came_back": "Earlier payouts that came back",
+        "repaid": "Debt repaid or written off",
         "commission": "Commission",
         "bank_fee": "Bank fee",
         "carried_out": "Carried over to the next payout",
@@ -285,6 +290,8 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.REFUND: "Refund",
         Reason.PAYOUT_REJECTED: "Payout rejected",
         Reason.PAYOUT_RETURNED: "Payout returned",
+        Reason.MERCHANT_REPAID: "Debt repaid",
+        Reason.WRITTEN_OFF: "Debt written off",
     },
     "fr": {
         "title": "Relevé de versement",
@@ -297,6 +304,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "captured": "Achats",
         "refunded": "Remboursements",
         "came_back": "Versements antérieurs revenus",
+        "repaid": "Dette remboursée ou abandonnée",
         "commission": "Commission",
         "bank_fee": "Frais bancaires",
         "carried_out": "Report sur le prochain versement",
@@ -323,5 +331,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.REFUND: "Remboursement",
         Reason.PAYOUT_REJECTED: "Versement rejeté",
         Reason.PAYOUT_RETURNED: "Versement revenu",
+        Reason.MERCHANT_REPAID: "Dette remboursée",
+        Reason.WRITTEN_OFF: "Dette abandonnée",
     },
 }

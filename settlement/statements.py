@@ -35,6 +35,7 @@ FIGURES = (
     "captured",
     "refunded",
     "came_back",
+    "repaid",
     "commission",
     "bank_fee",
     "net",
@@ -46,6 +47,7 @@ _COLUMNS = (
     bank_transactions.c.state,
     bank_transactions.c.state_since,
     bank_transactions.c.state_detail,
+    bank_transactions.c.payee_name,
     bank_transactions.c.end_to_end_id,
     bank_transactions.c.reference,
     bank_transactions.c.creditor_name,
@@ -191,6 +193,9 @@ def claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: str) ->
     figures = {name: decimal_string(getattr(payout, f"{name}_micros"), payout.currency) for name in FIGURES}
     purchases = purchase_count(conn, payout)
     alone = one_by_one_micros(payout, purchases)
+    if payout.repaid_micros == 0:
+        # What was signed before there were repayments is signed to the same bytes again.
+        del figures["repaid"]
     return {
         **root_claims(conn, payout, origin=origin),
         "merchant": str(payout.merchant_id),

@@ -174,6 +174,7 @@ def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:
         "state": row.state,
         "state_since": rfc3339(row.state_since),
         "state_detail": row.state_detail,
+        "payee_name": row.payee_name,
         "reference": row.reference,
         "end_to_end_id": row.end_to_end_id,
         "creditor_iban": row.creditor_iban,

@@ -100,3 +100,20 @@ def test_another_merchants_payout_is_not_there(shop: Shop, bakery: Seat, press: 
         assert press.get(place).status_code == 404
     assert bakery.get(f"/merchant/payouts/{new_id()}").status_code == 404
     assert "There was no payout yet." in press.text("/merchant/payouts")
+
+
+def test_a_payout_that_waits_at_the_bank_says_whose_name_the_account_has(
+    shop: Shop, bakery: Seat, alice: Purse
+) -> None:
+    sell(shop, alice, bakery.merchant, "1.00")
+    settle(shop)
+    with shop.database.write() as conn:
+        known = {"state": "to_release", "state_detail": "RVMC", "payee_name": "Boulangerie Martin"}
+        conn.execute(bank_transactions.update().values(**known))
+    assert "waits at the bank" in bakery.text("/merchant/payouts")
+    text = bakery.text(payout_path(bakery))
+    assert "the name on the account differs" in text
+    assert "It was sent to Bakery; the bank knows the account as Boulangerie Martin." in text
+    text = bakery.text("/merchant/waiting")
+    assert "the name on your account differs" in text
+    assert "tell the operator" in text
