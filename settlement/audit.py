@@ -299,12 +299,12 @@ _RULES = {
     ),
     "each payout equals its list": _Rule(
         "payout {id}",
-        "says {captured_micros} captured, {refunded_micros} refunded, {came_back_micros} come back; its list says"
-        " {list_captured_micros}, {list_refunded_micros}, {list_came_back_micros}",
+        "says {captured_micros} captured, {refunded_micros} refunded, {came_back_micros} come back, {repaid_micros} repaid;"
+        " its list says {list_captured_micros}, {list_refunded_micros}, {list_came_back_micros}, {list_repaid_micros}",
         """
-        SELECT p.id, p.currency, p.captured_micros, p.refunded_micros, p.came_back_micros,
+        SELECT p.id, p.currency, p.captured_micros, p.refunded_micros, p.came_back_micros, p.repaid_micros,
                list.captured AS list_captured_micros, list.refunded AS list_refunded_micros,
-               list.came_back AS list_came_back_micros
+               list.came_back AS list_came_back_micros, list.repaid AS list_repaid_micros
         FROM (
             SELECT p.id,
                    sum(CASE WHEN t.reason = 'redeem' THEN t.amount_micros ELSE 0 END) AS captured,
@@ -791,7 +791,11 @@ def _contradicted_by_bytes(conn: Connection, message_id: str) -> Iterator[str]:
             {"id": message_id},
         )
     }
-    document = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    try:
+        document = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    except etree.XMLSyntaxError:
+        yield "its bytes are no XML"
+        return
     here = "{*}CstmrCdtTrfInitn/{*}"
     sent = {
         str(each.findtext("{*}PmtId/{*}EndToEndId")): (

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import (
     approvals,
+    audits,
     bank_files,
     breaks,
     business_day,
@@ -89,13 +90,32 @@ def _says_no(command: Callable[..., None]) -> Callable[..., None]:
 @_JSON
 @_says_no
 def _run(business_date: dt.datetime | None, as_json: bool) -> None:
-    """Close the day, cut, render and submit. Running it again changes nothing."""
-    bank = nightly.bank_of(current().settings)
+    """Close the day, cut, render and submit, then audit the books. Running it again changes nothing.
+
+    Status 1 if the books do not add up.
+    """
+    settings, database = current().settings, current().database
+    bank = nightly.bank_of(settings)
     with _progress(quiet=as_json) as step:
-        run = nightly.run(current().database, bank, at=clock.now(), business_date=_date(business_date), progress=step)
-    if run is None:
-        raise click.ClickException("No business day is due yet.")
-    _show_run(run, as_json)
+        run = nightly.run(database, bank, at=clock.now(), business_date=_date(business_date), progress=step)
+        if run is None:
+            raise click.ClickException("No business day is due yet.")
+        step("audit")
+        checks = audits.prove(
+            database,
+            origin=settings.origin,
+            wallet_name=settings.operator_name,
+            at=clock.now(),
+            business_date=run.business_date,
+        )
+    failed = [check for check in checks if not check.ok]
+    said = "sound" if not failed else f"{len(failed)} checks failed"
+    _show_run(
+        run, as_json, audit={"ok": not failed, "failed": [_plain(check) for check in failed]} if as_json else said
+    )
+    if failed:
+        _show_findings(failed, on_error=True)
+        raise click.exceptions.Exit(1)
 
 
 @settlement.command("close")
@@ -435,8 +455,8 @@ def _take_out(kind: str, amount: str, currency: str, why: str, as_json: bool) ->
 @with_appcontext
 @_says_no
 def _audit(as_json: bool) -> None:
-    """Recompute the books from their rows. Status 1 if anything does not add up."""
-    checks = audit_books(current().database)
+    """Recompute the books from their rows, and name those that contradict. Status 1 if anything does not add up."""
+    checks = audit_books(current().database, at=clock.now())
     if as_json:
         click.echo(json.dumps([_plain(check) for check in checks]))
     else:
@@ -839,7 +859,7 @@ def _words(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
+def _show_run(run: Row[tuple[object, ...]], as_json: bool, **more: Any) -> None:
     with current().database.read() as conn:
         counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
         lacking = approvals.missing(conn, run.id, current().settings.approvals)
@@ -863,6 +883,7 @@ def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
             for row in counted
         ],
         files=[file.message_id for file in files],
+        **more,
     )
 
 
@@ -872,10 +893,26 @@ def _show_audit(checks: list[Check]) -> None:
         figures = ", ".join(f"{name} {value}" for name, value in check.figures.items())
         table.add_row("ok" if check.ok else "WRONG", check.name, f"{figures} {check.currency or ''}".strip())
     Console(soft_wrap=True).print(table)
+    _show_findings(checks)
+
+
+def _show_findings(checks: list[Check], *, on_error: bool = False) -> None:
+    for check in checks:
+        if not check.ok:
+            click.echo(f"WRONG  {check.name}", err=on_error)
+        for finding in check.findings:
+            click.echo(f"       {finding.subject}: {finding.detail}", err=on_error)
 
 
 def _plain(check: Check) -> dict[str, Any]:
-    return {"name": check.name, "ok": check.ok, "currency": check.currency, "figures": check.figures}
+    rows = [{"subject": finding.subject, "detail": finding.detail} for finding in check.findings]
+    return {
+        "name": check.name,
+        "ok": check.ok,
+        "currency": check.currency,
+        "figures": check.figures,
+        "findings": rows,
+    }
 
 
 @contextmanager

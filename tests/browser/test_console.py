@@ -135,7 +135,7 @@ PAGES = (
     "/console/merchants",
     "/console/merchants/new",
     "/console/health",
-    "/console/audit?run=1",
+    "/console/audit",
     "/console/log",
     "/console/keys",
     "/console/operators",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import own_money, quarantine
+from settlement import audits, own_money, quarantine
 from settlement.models import bank_transactions
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, make_settings
@@ -136,7 +136,24 @@ def test_the_audit_exits_with_1_when_a_cent_is_missing(shop: Shop) -> None:
         conn.execute(purses.update().values(balance_micros=purses.c.balance_micros - 10_000))
     checks = json.loads(flask(shop, "audit", "--json", status=1))
     assert [check["name"] for check in checks if not check["ok"]] == ["each purse's balance equals its transfers"]
-    assert "WRONG" in flask(shop, "audit", status=1)
+    (wrong,) = [check for check in checks if not check["ok"]]
+    assert [row["subject"].partition(" ")[0] for row in wrong["findings"]] == ["purse"]
+    shown = flask(shop, "audit", status=1)
+    assert "WRONG" in shown
+    assert wrong["findings"][0]["subject"] in shown
+
+
+def test_a_run_ends_with_the_audit_and_its_status(shop: Shop) -> None:
+    sold(shop)
+    assert said(shop, "settlement", "run")["audit"] == {"ok": True, "failed": []}
+    with shop.database.write() as conn:
+        conn.execute(purses.update().values(balance_micros=purses.c.balance_micros - 10_000))
+        (purse,) = conn.execute(sa.select(purses.c.id)).scalars()
+    output = flask(shop, "settlement", "run", status=1)
+    assert "1 checks failed" in output
+    assert f"purse {purse}" in output
+    with shop.database.read() as conn:
+        assert [row.failed for row in audits.listing(conn, limit=9)] == [1, 0]
 
 
 def test_importing_garbage_is_an_error_with_its_code(shop: Shop, tmp_path: Path) -> None:

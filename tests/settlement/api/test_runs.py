@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 
-from settlement import xml
+from settlement import audits, xml
 from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
-from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, Merchant, Purse, Shop, bearer, created, make_settings, refused
+from tests.support import (
+    MERCHANT_IBAN,
+    OPERATOR_IBAN,
+    ORIGIN,
+    Merchant,
+    Purse,
+    Shop,
+    bearer,
+    created,
+    make_settings,
+    refused,
+)
 from wallet import clock
 from wallet.ids import new_id
 
@@ -309,9 +320,17 @@ def test_the_proof_of_others_says_what_is_wrong(shop: Shop, alice: Purse) -> Non
         conn.exec_driver_sql("UPDATE purses SET balance_micros = balance_micros + 1")
     proof = got(shop, "/v1/audit")
     assert proof["ok"] is False
-    assert [(check["name"], check["figures"]) for check in proof["checks"] if not check["ok"]] == [
-        ("each purse's balance equals its transfers", {"wrong": 1})
-    ]
+    (wrong,) = [check for check in proof["checks"] if not check["ok"]]
+    assert (wrong["name"], wrong["figures"]) == ("each purse's balance equals its transfers", {"wrong": 1})
+    (row,) = wrong["findings"]
+    assert row["subject"] == f"purse {alice.id}"
+    assert row["detail"].startswith("holds 20.000001 EUR; the transfers of its account")
+    assert proof["last_kept"] is None
+    at = clock.now().replace(microsecond=0)
+    audits.prove(shop.database, origin=ORIGIN, wallet_name="Obole", at=at, business_date=at.date())
+    kept = got(shop, "/v1/audit")["last_kept"]
+    assert (kept["audited_at"], kept["business_date"]) == (clock.rfc3339(at), at.date().isoformat())
+    assert (kept["failed"], kept["checks"]) == (1, len(proof["checks"]))
 
 
 # --- who may ask -------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ PAGES = [
     "/breaks/closed",
     "/quarantine",
     "/audit",
-    "/audit?run=1",
     "/log",
     "/log?verify=1",
     "/keys",
