@@ -38,7 +38,7 @@ from settlement.audit import Check
 from settlement.audit import audit as audit_books
 from settlement.imports import Imported
 from settlement.models import RunState, TransactionKind, TransactionState
-from settlement.payouts import advance, cut, place
+from settlement.payouts import advance, cut, place, try_again
 from settlement.receiving import Received
 from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
@@ -703,6 +703,18 @@ def _merchant_iban(merchant_id: UUID, iban: str) -> None:
     with current().database.write() as conn:
         merchants.change_iban(conn, merchant_id, iban)
         _note_action(conn, "merchant_iban_changed", merchant_id, f"to {iban}", clock.now())
+
+
+@merchant.command("retry")
+@click.argument("merchant_ids", type=click.UUID, nargs=-1, required=True)
+@click.option("--why", required=True, help="What you found out; kept in the log of actions.")
+@_says_no
+def _merchant_retry(merchant_ids: tuple[UUID, ...], why: str) -> None:
+    """Send what the bank refused or gave back again with the next run, to the account that the merchant has."""
+    with current().database.settle() as conn:
+        for merchant_id in merchant_ids:
+            try_again(conn, merchant_id)
+            _note_action(conn, "merchant_retried", merchant_id, why, clock.now())
 
 
 @purse.command("open")
