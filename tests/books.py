@@ -247,7 +247,9 @@ class Books:
         """Money back to the shopper's bank."""
         with self.database.write() as conn:
             money = Money.parse(amount, self.currencies[shopper])
-            row = purses.withdraw(conn, self.ids[shopper], money, iban=SHOPPER_IBAN, name=shopper, at=self.at)
+            row = purses.withdraw(
+                conn, self.ids[shopper], money, iban=SHOPPER_IBAN, name=shopper, minimum_micros=0, at=self.at
+            )
         self.ids[name], self.currencies[name] = row.id, self.currencies[shopper]
 
     # --- nights ----------------------------------------------------------------------------------------------
