@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import bank_files
+from settlement import bank_files, payouts
 from settlement.models import (
     TRANSITIONS,
     BreakKind,
@@ -86,7 +86,7 @@ def move(
 ) -> bool:
     """Compare-and-set along `TRANSITIONS`; answers whether the bank transaction is in ``new`` by this call.
 
-    The merchant of a payout hears where it ended.
+    The merchant of a payout hears where it ended; of one that failed it is planned when its money is sent again.
     """
     allowed = [old.value for old, following in TRANSITIONS.items() if new in following]
     moved = conn.execute(
@@ -95,6 +95,8 @@ def move(
         .values(state=new.value, state_since=at, state_detail=detail)
     )
     if moved.rowcount == 1 and row.kind == TransactionKind.PAYOUT.value and new in _TOLD:
+        if new is not TransactionState.BOOKED:
+            payouts.plan_next_try(conn, row.id, detail=detail)
         said = {
             "payout_id": str(row.id),
             "amount": str(Money(row.amount_micros, row.currency)),

@@ -39,7 +39,7 @@ from settlement.audit import Check
 from settlement.audit import audit as audit_books
 from settlement.imports import Imported
 from settlement.models import RunState, TransactionKind, TransactionState
-from settlement.payouts import advance, cut, place
+from settlement.payouts import advance, cut, place, try_again
 from settlement.receiving import Received
 from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
@@ -735,6 +735,18 @@ def _merchant_name(merchant_id: UUID, legal_name: str) -> None:
     with current().database.write() as conn:
         merchants.rename(conn, merchant_id, body["legal_name"])
         _note_action(conn, "merchant_renamed", merchant_id, f"to {body['legal_name']}", clock.now())
+
+
+@merchant.command("retry")
+@click.argument("merchant_ids", type=click.UUID, nargs=-1, required=True)
+@click.option("--why", required=True, help="What you found out; kept in the log of actions.")
+@_says_no
+def _merchant_retry(merchant_ids: tuple[UUID, ...], why: str) -> None:
+    """Send what the bank refused or gave back again with the next run, to the account that the merchant has."""
+    with current().database.settle() as conn:
+        for merchant_id in merchant_ids:
+            try_again(conn, merchant_id)
+            _note_action(conn, "merchant_retried", merchant_id, why, clock.now())
 
 
 @purse.command("open")

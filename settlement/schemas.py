@@ -243,6 +243,12 @@ class ProofView(Answer):
     lines = fields.List(fields.Nested(LineProof), required=True)
 
 
+class NewRetry(Strict):
+    """An operator's word that a merchant's money may be sent to the same account again; ``why`` is kept."""
+
+    why = Text(200, required=True)
+
+
 class PayablePart(Answer):
     """One part of what is owed: why it is not paid yet, and when it will be; null where time alone does not help."""
 

@@ -29,13 +29,15 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from settlement import bank_transactions as bank_transactions_room
 from settlement import breaks, business_day, forecast, nightly, own_money, reconciliation
+from settlement import payouts as payouts_room
 from settlement.audit import audit
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.imports import NO_CURRENCY
-from settlement.models import TransactionKind, bank_files, bank_transactions, payouts
+from settlement.models import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet import api_keys, ledger, merchants, purses, redemptions, vouchers
 from wallet.db import Database
@@ -242,7 +244,9 @@ class Books:
         """Money back to the shopper's bank."""
         with self.database.write() as conn:
             money = Money.parse(amount, self.currencies[shopper])
-            row = purses.withdraw(conn, self.ids[shopper], money, iban=SHOPPER_IBAN, name=shopper, at=self.at)
+            row = purses.withdraw(
+                conn, self.ids[shopper], money, iban=SHOPPER_IBAN, name=shopper, minimum_micros=0, at=self.at
+            )
         self.ids[name], self.currencies[name] = row.id, self.currencies[shopper]
 
     # --- nights ----------------------------------------------------------------------------------------------
@@ -270,11 +274,32 @@ class Books:
         with self.database.settle() as conn:
             reconciliation.decide(conn, row.id, executed=executed, why="asked by telephone", at=self.at)
 
-    def new_iban(self, merchant: str) -> None:
+    def new_iban(self, merchant: str, iban: str = SHOPPER_IBAN) -> None:
         """The merchant moves to another account."""
         with self.database.write() as conn:
             mine = merchants_table.c.id == self.ids[merchant]
-            conn.execute(merchants_table.update().where(mine).values(iban=SHOPPER_IBAN))
+            conn.execute(merchants_table.update().where(mine).values(iban=iban))
+
+    def word(self, merchant: str) -> None:
+        """An operator says that the merchant's money may be sent again."""
+        with self.database.settle() as conn:
+            payouts_room.try_again(conn, self.ids[merchant])
+
+    def books(self, name: str) -> None:
+        """The last payment is booked, without a statement that would tell of it."""
+        with self.database.settle() as conn:
+            row = self.transaction(name)
+            assert bank_transactions_room.move(conn, row, TransactionState.BOOKED, self.at, detail=None)
+            bank_transactions_room.post(conn, row, bank_transactions_room.BOOKED, row.id, self.at)
+
+    def returns(self, reason: str, name: str, number: str = "0") -> None:
+        """A booked payment comes back, the last one, or ``number`` before it; no statement tells of it."""
+        wanted = self.ids[name]
+        rows = [row for row in self.transactions() if wanted in (row.merchant_id, row.id)]
+        with self.database.settle() as conn:
+            row = rows[-1 - int(number)]
+            assert bank_transactions_room.move(conn, row, TransactionState.RETURNED, self.at, detail=reason)
+            bank_transactions_room.post(conn, row, bank_transactions_room.RETURNED, row.id, self.at)
 
     # --- what the bank says ----------------------------------------------------------------------------------
 
@@ -442,6 +467,13 @@ class Books:
         with self.database.read() as conn:
             transaction_id = self.transaction(merchant).id
             return conn.execute(sa.select(payouts).where(payouts.c.id == transaction_id)).one()
+
+    def payout_date(self, payout_id: UUID) -> dt.date:
+        """The business date of a payout."""
+        with self.database.read() as conn:
+            wanted = sa.select(payouts.c.business_date).where(payouts.c.id == payout_id)
+            date: dt.date = conn.execute(wanted).scalar_one()
+            return date
 
     def last_file(self) -> Any:
         """The bank file that was made last."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -36,7 +37,9 @@ from sqlalchemy import func, select, union_all
 from settlement import breaks, business_day, nightly, reconciliation
 from settlement.audit import audit
 from settlement.bank.directory import Directory
+from settlement.bank.profile import Profile
 from settlement.models import bank_files, bank_transactions, payouts, settlement_runs
+from settlement.payouts import try_again
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, PASSPHRASE, SHOPPER_IBAN, sign_jws
 from wallet import api_keys, errors, ledger, merchants, orders, purses, redemptions, vouchers
 from wallet import models as tables
@@ -147,7 +150,6 @@ class Merchant:
     moves: list[tuple[dt.date, str, int]] = field(default_factory=list)
     paid: int = 0
     last_date: dt.date | None = None
-    last_payout: "Transaction | None" = None
 
     @property
     def payable(self) -> int:
@@ -186,6 +188,10 @@ class Transaction:
     file: str | None = None
     detail: str | None = None
     business_date: dt.date | None = None
+    # Of a payout that failed: from when its money may be sent again; None: not by itself.
+    retry_date: dt.date | None = None
+    # The bank's reason, where it came back before it was booked.
+    early_reason: str | None = None
     doubled: bool = False
 
 
@@ -309,6 +315,7 @@ class Wallet(RuleBasedStateMachine):
             iban=OPERATOR_IBAN,
             bic=None,
             fees_micros=FEES,
+            profile=Profile(timezone=ZoneInfo("Europe/Paris"), cutoff=dt.time(15, 0)),
             file_limit=2,
             batch_booking=True,
             answer_days=5,
@@ -706,7 +713,7 @@ class Wallet(RuleBasedStateMachine):
             refusal = errors.InsufficientFunds
         with pytest.raises(refusal) if refusal else contextlib.nullcontext(), self.database.write() as conn:
             money = Money(amount, purse.currency)
-            row = purses.withdraw(conn, purse.id, money, iban=SHOPPER_IBAN, name="Alice", at=self.at)
+            row = purses.withdraw(conn, purse.id, money, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=self.at)
             self.transactions[row.id] = Transaction(
                 row.id, purse, amount, "requested", self.at, SHOPPER_IBAN, business_date=self.open_date
             )
@@ -780,8 +787,9 @@ class Wallet(RuleBasedStateMachine):
         assert row.carried_out_micros == sum(amount for day, _, amount in merchant.moves if day <= date) - merchant.paid
         self.fee_income[merchant.currency] += commission + fee
         merchant.last_date = date
-        merchant.last_payout = Transaction(row.id, merchant, net, "cut", self.at, merchant.iban)
-        self.transactions[row.id] = merchant.last_payout
+        self.transactions[row.id] = Transaction(
+            row.id, merchant, net, "cut", self.at, merchant.iban, business_date=date
+        )
 
     def decision(self, merchant: Merchant, date: dt.date) -> tuple[int, int, int] | None:
         """Commission, bank fee and net of the merchant's payout for ``date``, or None: it waits."""
@@ -792,20 +800,20 @@ class Wallet(RuleBasedStateMachine):
         new = [move for move in merchant.moves if since < move[0] <= date]
         sold = max(0, sum(amount for _, kind, amount in new if kind != "back"))
         fee, minor = FEES.get(merchant.currency, 0), MINOR[merchant.currency]
-        borne = fee if merchant.terms.bank_fee is BankFeeBearer.MERCHANT else 0
+        has_sold = any(kind == "sale" and amount for _, kind, amount in new)
+        borne = fee if merchant.terms.bank_fee is BankFeeBearer.MERCHANT and has_sold else 0
         commission = sold * merchant.terms.commission_bp // 10_000
         # What went back beyond what came in since that day is no longer there to be paid.
         gone = max(0, -sum(amount for day, _, amount in merchant.moves if day > date))
         gone = gone if any(day > date and kind == "refund" for day, kind, _ in merchant.moves) else 0
         net = (gross - commission - borne - gone) // minor * minor
-        last = merchant.last_payout
-        refused = (
-            last is not None
-            and last.state in ("rejected", "returned")
-            and (last.detail or "").startswith(REFUSES_ACCOUNT)
-            and last.iban == merchant.iban
+        held_back = any(
+            each.state in ("rejected", "returned")
+            and each.iban == merchant.iban
+            and (each.retry_date is None or each.retry_date > date)
+            for each in self.payouts_of(merchant)
         )
-        if net <= 0 or refused:
+        if net <= 0 or held_back:
             return None
         oldest = min((day for day, kind, _ in new if kind != "refund"), default=date)
         if date < oldest + merchant.terms.maximum_wait_days * DAY:
@@ -865,6 +873,46 @@ class Wallet(RuleBasedStateMachine):
 
     def move(self, transaction: Transaction, state: str, detail: str | None) -> None:
         transaction.state, transaction.since, transaction.detail = state, self.at, detail
+        if state in ("rejected", "returned") and isinstance(transaction.owner, Merchant):
+            self.plan_retry(transaction, transaction.owner)
+
+    def payouts_of(self, merchant: Merchant) -> list[Transaction]:
+        """The newest first."""
+        mine = [each for each in self.transactions.values() if each.owner is merchant]
+        return sorted(mine, key=lambda each: each.business_date or dt.date.min, reverse=True)
+
+    def plan_retry(self, failed: Transaction, merchant: Merchant) -> None:
+        """One day after a try that failed, then three, then seven, then never; never to an account that is refused."""
+        assert failed.business_date is not None
+        in_a_row = 0
+        for each in self.payouts_of(merchant):
+            if (each.business_date or dt.date.min) >= failed.business_date:
+                continue
+            if each.state == "booked":
+                break
+            in_a_row += each.state in ("rejected", "returned") and each.iban == failed.iban
+        days = {0: 1, 1: 3, 2: 7}.get(in_a_row)
+        if days is None or (failed.detail or "").startswith(REFUSES_ACCOUNT):
+            failed.retry_date = None
+        else:
+            failed.retry_date = failed.business_date + days * DAY
+
+    @rule(data=st.data())
+    def a_word(self, data: st.DataObject) -> None:
+        """An operator lets a merchant's money be sent again."""
+        merchant = data.draw(st.sampled_from(self.merchants))
+        waiting = [
+            each
+            for each in self.payouts_of(merchant)
+            if each.state in ("rejected", "returned")
+            and each.iban == merchant.iban
+            and (each.retry_date is None or each.retry_date > self.open_date)
+        ]
+        refusal = None if waiting else errors.NothingWaits
+        with pytest.raises(refusal) if refusal else contextlib.nullcontext(), self.database.settle() as conn:
+            try_again(conn, merchant.id)
+        for each in waiting:
+            each.retry_date = self.open_date
 
     def give_back(self, transaction: Transaction) -> None:
         """A payout's or withdrawal's money is where it came from."""
@@ -1007,13 +1055,14 @@ class Wallet(RuleBasedStateMachine):
         if transaction.state == "returned":
             return ["returned_twice"]
         self.early_returns.append(transaction)
+        transaction.early_reason = transaction.early_reason or line.return_reason
         return ["returned_before_booked"]
 
     def retry_returns(self) -> None:
         for transaction in list(self.early_returns):
             if transaction.state == "booked":
                 self.early_returns.remove(transaction)
-                self.move(transaction, "returned", None)
+                self.move(transaction, "returned", transaction.early_reason)
                 self.give_back(transaction)
                 self.in_bank[transaction.owner.currency] += transaction.amount
 

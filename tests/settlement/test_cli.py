@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from settlement import audits, own_money, quarantine
 from settlement.models import bank_transactions
+from tests.books import pain002
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, make_settings
 from wallet import actions, clock, identities, ledger
@@ -313,6 +314,21 @@ def test_rotating_the_keys_keeps_the_old_one_listed(shop: Shop) -> None:
     listed = [json.loads(line) for line in flask(shop, "keys", "list", "--json").splitlines()]
     assert [key["kid"] for key in listed] == [before, after]
     assert listed[0]["retired_at"] is not None
+
+
+def test_what_the_bank_refused_is_sent_again_by_a_word(shop: Shop, tmp_path: Path) -> None:
+    merchant = str(sold(shop).id)
+    retry = ["merchant", "retry", merchant, "--why", "the account is free again"]
+    assert "nothing_waits" in flask(shop, *retry, status=1)
+    run, refusal = said(shop, "settlement", "run"), tmp_path / "refusal.xml"
+    refusal.write_bytes(pain002(run["files"][0], "RJCT", "AC06"))
+    flask(shop, "settlement", "import", str(refusal))
+    assert said(shop, "settlement", "preview")["waiting"] == {"account_refused": 1}
+    flask(shop, *retry)
+    assert said(shop, "settlement", "preview")["payouts_amount"] == "0.50"
+    with shop.database.read() as conn:
+        (line,) = actions.listing(conn, before=None, limit=9)
+    assert (line.action, line.subject, line.detail) == ("merchant_retried", merchant, "the account is free again")
 
 
 def test_what_is_done_at_a_terminal_is_in_the_log(shop: Shop) -> None:

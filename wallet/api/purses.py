@@ -223,14 +223,28 @@ def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Re
     idempotent=True,
     status=201,
     answer=schemas.WithdrawalView,
-    refuses=[*_BANK_AMOUNT, errors.IbanInvalid, errors.PurseFrozen, errors.InsufficientFunds],
+    refuses=[
+        *_BANK_AMOUNT,
+        errors.WithdrawalTooSmall,
+        errors.IbanInvalid,
+        errors.PurseFrozen,
+        errors.InsufficientFunds,
+    ],
 )
 def withdraw(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
     """Money back to the shopper's bank account, at par, with the next settlement run."""
 
     def work(conn: Connection) -> dict[str, Any]:
-        at, iban, name = clock.now(), body["iban"], body["name"]
-        row = purses.withdraw(conn, purse_id, body["money"], iban=iban, name=name, at=at)
+        money: Money = body["money"]
+        row = purses.withdraw(
+            conn,
+            purse_id,
+            money,
+            iban=body["iban"],
+            name=body["name"],
+            minimum_micros=current().settings.withdrawal_minimum_micros(money.currency),
+            at=clock.now(),
+        )
         return {
             "id": str(row.id),
             "amount": str(Money(row.amount_micros, row.currency)),

@@ -7,7 +7,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, post_load, validate
 
-from settlement import forecast, own_money
+from settlement import forecast, own_money, payouts
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.pages.console.operators import Invitation
 from wallet import clock, ledger, limits, merchants, purses, redemptions, search, team
@@ -322,6 +322,21 @@ def write_off(merchant_id: UUID) -> ResponseReturnValue:
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)
     tell("The debt is written off: it is your loss.")
+    return go(f"/console/merchants/{merchant_id}")
+
+
+@blueprint.post("/merchants/<uuid:merchant_id>/retry")
+@decided
+def send_again(merchant_id: UUID) -> ResponseReturnValue:
+    """Send what the bank refused or gave back again with the next run, to the same account."""
+    try:
+        why = forms.read(Why)["why"]
+        with current().database.settle() as conn:
+            payouts.try_again(conn, merchant_id)
+            note(conn, "merchant_retried", merchant_id, why, at=clock.now())
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("It is sent again with the next run.")
     return go(f"/console/merchants/{merchant_id}")
 
 

@@ -22,7 +22,7 @@ from tests.support import (
     make_settings,
     refused,
 )
-from wallet import clock
+from wallet import actions, clock
 from wallet.ids import new_id
 
 
@@ -222,6 +222,22 @@ def test_a_status_report(shop: Shop, bakery: Merchant, run: dict[str, Any]) -> N
     assert (payout["state"], payout["state_detail"]) == ("rejected", "AC04")
     (part,) = created(shop.get("/v1/payable", token=bakery.token), status=200)["parts"]
     assert (part["reason"], part["amount"], part["date"]) == ("account_refused", "1.07", None)
+
+
+def test_what_the_bank_refused_is_sent_again_by_an_operators_word(
+    shop: Shop, bakery: Merchant, run: dict[str, Any]
+) -> None:
+    path, why = f"/v1/merchants/{bakery.id}/retry", {"why": "the account is free again"}
+    refused(shop.post(path, why, token=shop.operator), 409, "nothing_waits")
+    created(told(shop, pain002(run["files"][0]["message_id"], "RJCT", "AC06", end_to_end_id(shop, bakery))), status=200)
+    refused(shop.post(path, {}, token=shop.operator), 422, "validation_failed")
+    refused(shop.post(path, why, token=bakery.token), 403, "key_scope")
+    refused(shop.post(f"/v1/merchants/{new_id()}/retry", why, token=shop.operator), 404, "merchant_not_found")
+    owed = created(shop.post(path, why, token=shop.operator), status=200)
+    assert [(part["reason"], part["amount"]) for part in owed["parts"]] == [("next_run", "1.07")]
+    with shop.database.read() as conn:
+        newest = actions.listing(conn, before=None, limit=1)[0]
+    assert (newest.action, newest.subject, newest.detail) == ("merchant_retried", str(bakery.id), why["why"])
 
 
 GARBAGE = {

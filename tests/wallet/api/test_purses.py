@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ import pytest
 import time_machine
 from nacl.signing import SigningKey
 
-from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, public_jwk, refused
+from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, make_settings, public_jwk, refused
 from wallet import clock, closing
 from wallet.models import KeyKind
 from wallet.money import EXPONENTS
@@ -277,6 +278,7 @@ def test_a_withdrawal_leaves_the_purse_at_par_and_once(shop: Shop, alice):
     [
         ({"amount": "10.01"}, 402, "insufficient_funds"),
         ({"amount": "0.005"}, 422, "amount_not_whole_minor"),
+        ({"amount": "0.99"}, 422, "withdrawal_too_small"),
         ({"currency": "USD"}, 422, "currency_mismatch"),
         ({"iban": "GB29NWBK60161331926818"}, 422, "iban_invalid"),
         ({"iban": "nonsense"}, 422, "validation_failed"),
@@ -287,6 +289,18 @@ def test_a_withdrawal_leaves_the_purse_at_par_and_once(shop: Shop, alice):
 def test_withdrawals_that_are_refused(shop: Shop, alice, change, status, code):
     refused(withdraw(shop, alice, **change), status, code)
     assert see(shop, alice)["balance"] == "10.00"
+
+
+def test_what_is_too_small_to_withdraw_names_the_least_that_is_not(shop: Shop, alice):
+    assert "1.00 EUR" in refused(withdraw(shop, alice, amount="0.01"), 422, "withdrawal_too_small")["detail"]
+    created(withdraw(shop, alice, amount="1.00"))
+
+
+def test_where_nothing_is_set_the_least_is_ten_times_the_banks_fee(database_url: str, tmp_path: Path):
+    with Shop(make_settings(tmp_path, database_url, withdrawal_minimum={})) as shop:
+        alice = shop.purse("10.00")
+        assert "3.80 EUR" in refused(withdraw(shop, alice, amount="3.79"), 422, "withdrawal_too_small")["detail"]
+        created(withdraw(shop, alice, amount="3.80"))
 
 
 def test_moving_money_needs_an_idempotency_key(shop: Shop, alice):

@@ -81,6 +81,7 @@ DECISIONS = [
     "/operators",
     f"/operators/{new_id()}/end",
     f"/operators/{new_id()}/invite",
+    f"/merchants/{new_id()}/retry",
     f"/purses/{new_id()}/unfreeze",
     f"/purses/{new_id()}/limits",
     f"/merchants/{new_id()}/resume",
