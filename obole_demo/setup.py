@@ -15,6 +15,8 @@ BANK_FEE = "0.38"
 # An account that exists at no bank: 30006 00001 is the example of the French banks' own IBAN documentation.
 OPERATOR_IBAN = "FR7630006000011234567890189"
 OPERATOR_NAME = "Obole demo town"
+# As banks are met, not the easiest of them (docs/sandbox-bank.md).
+DIALECTS = ("two-references", "some-free-text", "fees-apart", "notified-first")
 
 
 def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[str, str]:
@@ -35,6 +37,7 @@ def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[
             *("sandbox_bank", "init", "--folder", settings["OBOLE_BANK_FOLDER"]),
             *("--iban", settings["OBOLE_BANK_IBAN"], "--name", OPERATOR_NAME),
             *("--opening", "EUR=0.00", "--fee", f"EUR={BANK_FEE}"),
+            *(word for dialect in DIALECTS for word in ("--dialect", dialect)),
             environment=settings,
         )
     return settings
