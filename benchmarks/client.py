@@ -1,8 +1,8 @@
 """One client in a process of its own: ``python -m benchmarks.client JOB``. It does nothing but send and wait.
 
-``JOB`` is a file with the pickled fields of a `Job`. The client writes a line, waits for one, connects, warms up, writes
-another, sends its requests one after the other over one kept-alive connection until they or the seconds run out or SIGTERM
-comes, and writes what it saw as JSON. Standard library only: 32 of them start on a small machine.
+``JOB`` is a file with the pickled fields of a `Job`. The client writes a line, waits for one, connects, warms up,
+writes another, sends its requests one after the other over one kept-alive connection until they or the seconds run out
+or SIGTERM comes, and writes what it saw as JSON. Standard library only: 32 of them start on a small machine.
 """
 
 import itertools
