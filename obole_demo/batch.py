@@ -70,6 +70,8 @@ class _Day:
             run = self.operator.post("/v1/settlement/runs", {})
             progress.advance(night)
             self._bank_works(night=progress, task=night)
+            # What the bank has notified its statement confirms, one pass later.
+            self._bank_works()
             audit = self.operator.get("/v1/audit")
             progress.advance(night)
         self._show(purchases, run["id"], audit)

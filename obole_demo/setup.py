@@ -17,6 +17,8 @@ OPERATOR_IBAN = "FR7630006000011234567890189"
 OPERATOR_NAME = "Obole demo town"
 # Where what the operator takes out goes: the example account of the Dutch banks' own documentation.
 OWN_IBAN = "NL91ABNA0417164300"
+# As banks are met, not the easiest of them (docs/sandbox-bank.md).
+DIALECTS = ("two-references", "some-free-text", "fees-apart", "notified-first")
 
 
 def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[str, str]:
@@ -37,6 +39,7 @@ def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[
             *("sandbox_bank", "init", "--folder", settings["OBOLE_BANK_FOLDER"]),
             *("--iban", settings["OBOLE_BANK_IBAN"], "--name", OPERATOR_NAME),
             *("--opening", "EUR=0.00", "--fee", f"EUR={BANK_FEE}"),
+            *(word for dialect in DIALECTS for word in ("--dialect", dialect)),
             environment=settings,
         )
     return settings
