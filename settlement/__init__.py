@@ -4,7 +4,8 @@
 6. `payouts`: the cut, one payout per merchant, or one reason why not yet.
 7. `pain001`, `bank_files` and `bank`: rows become bytes, and the bytes reach the bank once.
 8. `pain002` and `camt`: bytes become what the bank said; `xml` keeps what is dangerous out.
-9. `reconciliation`: what the bank said is matched, posted, or listed as a break.
+9. `reports` and `reconciliation`: what the bank said is matched, posted, or listed as a break; `bank_transactions` is
+   the life of one payment, `imports` what one message did.
 
 `nightly` runs 5 to 7 in order, `scheduler` does so every night, `forecast` says what it would do, `statements`
 (`pdf`, `merkle`) what it did, and `audit` proves all of it again from the rows. Where people decide: `approvals` before

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import reconciliation
+from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, move, post
 from settlement.models import (
     BreakKind,
     EntryMatch,
@@ -146,11 +146,11 @@ def book(
     `BreakUnexplained` unless the entries together are exactly what was to be paid.
     """
     rows = _open(conn, break_ids, only=Way.BOOK)
-    payments = _payments(conn, transaction_ids, reconciliation.AT_THE_BANK)
+    payments = _payments(conn, transaction_ids, AT_THE_BANK)
     _must_agree(rows, payments, -sum(payment.amount_micros for payment in payments))
     for payment in payments:
-        reconciliation.move(conn, payment, TransactionState.BOOKED, at, detail=payment.state_detail)
-        reconciliation.post(conn, payment, reconciliation.BOOKED, payment.id, at)
+        move(conn, payment, TransactionState.BOOKED, at, detail=payment.state_detail)
+        post(conn, payment, BOOKED, payment.id, at)
     _close(conn, rows, Way.BOOK, why, at, match=EntryMatch.PAYOUT_BOOKED)
 
 
@@ -163,8 +163,8 @@ def returned(conn: Connection, break_ids: Collection[UUID], *, transaction_id: U
     rows = _open(conn, break_ids, only=Way.RETURN)
     payments = _payments(conn, [transaction_id], [TransactionState.BOOKED.value])
     _must_agree(rows, payments, payments[0].amount_micros)
-    reconciliation.move(conn, payments[0], TransactionState.RETURNED, at, detail=why[:_LONGEST_RESOLUTION])
-    reconciliation.post(conn, payments[0], reconciliation.RETURNED, payments[0].id, at)
+    move(conn, payments[0], TransactionState.RETURNED, at, detail=why[:_LONGEST_RESOLUTION])
+    post(conn, payments[0], RETURNED, payments[0].id, at)
     _close(conn, rows, Way.RETURN, why, at, match=EntryMatch.PAYOUT_RETURNED)
 
 
@@ -175,7 +175,7 @@ def awaited_in(conn: Connection, message_id: str) -> Sequence[UUID]:
             select(bank_transactions.c.id)
             .where(
                 bank_transactions.c.message_id == message_id,
-                bank_transactions.c.state.in_(reconciliation.AT_THE_BANK),
+                bank_transactions.c.state.in_(AT_THE_BANK),
             )
             .order_by(bank_transactions.c.position)
         )
@@ -196,7 +196,7 @@ def fitting(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 50) 
     if not {Way.BOOK, Way.RETURN} & set(ways(row)):
         return []
     micros = row.difference_micros
-    states = reconciliation.AT_THE_BANK if micros < 0 else [TransactionState.BOOKED.value]
+    states = AT_THE_BANK if micros < 0 else [TransactionState.BOOKED.value]
     return conn.execute(
         select(bank_transactions)
         .where(

@@ -24,6 +24,10 @@ _REPORTS = {"camt.053": "Stmt", "camt.054": "Ntfctn"}
 # Families and sub-families of the ISO 20022 bank transaction codes that are charges, fees or commissions.
 _FEES = frozenset({"CHRG", "FEES", "COMM", "COME", "COMI", "COMT"})
 
+# Sub-families that are returns by themselves: RRTN "reversal due to payment return", RPCR and RCDD "… payment
+# cancellation request", UPDD "… return or unpaid direct debit", PRDD "… payment reversal".
+_RETURNS = frozenset({"RRTN", "RPCR", "RCDD", "UPDD", "PRDD"})
+
 # External code set, ExternalReturnReason1Code: "Reason has not been specified by agent".
 _RETURNED_WITHOUT_REASON = "MS03"
 
@@ -34,6 +38,11 @@ class Direction(StrEnum):
     CREDIT = "credit"
     DEBIT = "debit"
 
+
+# What banks write where they have no reference.
+_NO_REFERENCE = frozenset({"NONREF", "NOREF", "NOTPROVIDED", "NOTAVAILABLE", "NONE", "UNKNOWN"})
+
+_COUNTER = re.compile("0*[0-9]{1,6}", re.ASCII)
 
 _DIRECTIONS = {"CRDT": Direction.CREDIT, "DBIT": Direction.DEBIT}
 
@@ -48,6 +57,10 @@ class Entry:
 
     # AcctSvcrRef of the Ntry: the bank's own. NtryRef names an entry within its statement only, where it often counts.
     entry_reference: str | None
+    # Evidence only, upper case: every other reference that the bank or a bank before it gave this payment.
+    transaction_references: tuple[str, ...]
+    entry_index: int  # from 0: which Ntry of the statement
+    entry_signed_micros: int  # the whole Ntry, negative in debit
     detail_index: int  # from 0, within the Ntry
     detail_count: int  # 1 when the Ntry is not split
     batch_count: int | None  # NtryDtls/Btch/NbOfTxs: how many payments the bank put in
@@ -63,7 +76,9 @@ class Entry:
     message_id: str | None
     references: tuple[str, ...]  # structured creditor references, upper case, no spaces
     remittance_text: str
-    return_reason: str | None  # not None if and only if it is a return; MS03 when the bank gives no reason
+    texts: tuple[str, ...]  # every place where a payer's words may stand, the likeliest first
+    is_return: bool  # by its RtrInf, or by its bank transaction code alone
+    return_reason: str | None  # None unless it is a return; MS03 when its RtrInf gives no reason
     bank_code: str  # PMNT/ICDT/ESCT, else the bank's own code, else ''
     is_fee: bool
     charges_micros: int  # included in the amount, in its currency; negative when the bank gave some back
@@ -80,10 +95,13 @@ class Statement:
     statement_id: str
     created_at: dt.datetime
     account_iban: str  # or the bank's own number, where the account has no IBAN
+    account_ids: tuple[str, ...]  # every id of the account that the statement gives, upper case, no spaces
     currency: str | None
     sequence_number: str | None  # ElctrncSeqNb, else LglSeqNb
-    opening_balance_micros: int | None  # OPBD, else PRCD
-    closing_balance_micros: int | None  # CLBD
+    page: str | None  # of several under one id
+    opening_balance_micros: int | None  # OPBD, else PRCD, else the interim one that this page begins with
+    opening_date: dt.date | None
+    closing_balance_micros: int | None  # CLBD, else the interim one that this page ends with
     closing_date: dt.date | None
     entries: tuple[Entry, ...]
 
@@ -121,13 +139,25 @@ def _statement(report: xml.Element, kind: str, message_id: str, message_created_
         statement_id=xml.required(report, "Id"),
         created_at=created_at,
         account_iban=iban,
+        account_ids=_account_ids(report),
         currency=stated or next(iter(currencies), None),
         sequence_number=xml.text(report, "ElctrncSeqNb") or xml.text(report, "LglSeqNb"),
+        page=xml.text(report, "StmtPgntn/PgNb") or xml.text(report, "NtfctnPgntn/PgNb"),
         opening_balance_micros=opening[0].micros if opening else None,
+        opening_date=opening[1] if opening else None,
         closing_balance_micros=closing[0].micros if closing else None,
         closing_date=closing[1] if closing else None,
-        entries=tuple(entry for ntry in xml.children(report, "Ntry") for entry in _entries(ntry, iban)),
+        entries=tuple(
+            entry
+            for position, ntry in enumerate(xml.children(report, "Ntry"))
+            for entry in _entries(ntry, iban, position)
+        ),
     )
+
+
+def _account_ids(report: xml.Element) -> tuple[str, ...]:
+    found = [*xml.children(report, "Acct/Id/IBAN"), *xml.children(report, "Acct/Id/Othr/Id")]
+    return tuple(dict.fromkeys(_compact(number) for each in found if (number := xml.content(each)) is not None))
 
 
 def _balances(report: xml.Element) -> dict[str, tuple[Money, dt.date | None]]:
@@ -146,7 +176,7 @@ def _balances(report: xml.Element) -> dict[str, tuple[Money, dt.date | None]]:
     return balances
 
 
-def _entries(ntry: xml.Element, account: str) -> list[Entry]:
+def _entries(ntry: xml.Element, account: str, position: int) -> list[Entry]:
     """The movements of one ``Ntry``: its details if they add up to it, else itself."""
     groups = xml.children(ntry, "NtryDtls")
     details = [(group, detail) for group in groups for detail in xml.children(group, "TxDtls")]
@@ -155,9 +185,9 @@ def _entries(ntry: xml.Element, account: str) -> list[Entry]:
     if not parts:
         group = groups[0] if len(groups) == 1 else None
         only = details[0][1] if len(details) == 1 else None
-        return [_entry(ntry, group, only, account, whole, direction, index=0, count=1)]
+        return [_entry(ntry, group, only, account, whole, direction, position=position, index=0, count=1)]
     return [
-        _entry(ntry, group, detail, account, money, side, index=index, count=len(details))
+        _entry(ntry, group, detail, account, money, side, position=position, index=index, count=len(details))
         for index, ((group, detail), (money, side)) in enumerate(zip(details, parts, strict=True))
     ]
 
@@ -178,6 +208,7 @@ def _entry(
     money: Money,
     direction: Direction,
     *,
+    position: int,
     index: int,
     count: int,
 ) -> Entry:
@@ -193,7 +224,10 @@ def _entry(
     outgoing = (direction is Direction.DEBIT) is not (reversal or return_reason is not None)
     name, iban = _counterparty(named, account, outgoing=outgoing)
     return Entry(
-        entry_reference=xml.identifier(ntry, "AcctSvcrRef"),
+        entry_reference=_entry_reference(ntry),
+        transaction_references=_transaction_references(ntry, named),
+        entry_index=position,
+        entry_signed_micros=_signed(_amount(ntry), _direction(ntry)),
         detail_index=index,
         detail_count=count,
         batch_count=None if batch is None else _count(batch),
@@ -215,6 +249,8 @@ def _entry(
             )
         ),
         remittance_text=" ".join(filter(None, map(xml.content, xml.children(named, "RmtInf/Ustrd")))),
+        texts=_texts(named, ntry if count == 1 else None),
+        is_return=return_reason is not None or not _RETURNS.isdisjoint(bank_code.split("/")[1:]),
         return_reason=return_reason,
         bank_code=bank_code,
         is_fee=is_fee,
@@ -316,6 +352,48 @@ def _counterparty(named: xml.Element, account: str, *, outgoing: bool) -> tuple[
         if (name or iban) and iban != account:
             return name, iban
     return None, None
+
+
+def _signed(money: Money, direction: Direction) -> int:
+    return money.micros if direction is Direction.CREDIT else -money.micros
+
+
+def _entry_reference(ntry: xml.Element) -> str | None:
+    element = xml.child(ntry, "AcctSvcrRef")
+    return None if element is None or _reference(element) is None else xml.content(element)
+
+
+def _reference(element: xml.Element) -> str | None:
+    """A reference as evidence: upper case, one space between words; None for the words that banks put for none."""
+    value = " ".join((xml.content(element) or "").split()).upper()
+    bare = re.sub(r"[\W_]", "", value)
+    return None if not bare.strip("0") or bare in _NO_REFERENCE else value
+
+
+def _transaction_references(ntry: xml.Element, named: xml.Element) -> tuple[str, ...]:
+    """The references of the detail, then NtryRef, unless it is a counter: every statement has an entry 2."""
+    paths = ("AcctSvcrRef", "TxId", "InstrId", "UETR", "ClrSysRef", "AcctOwnrTxId", "AcctSvcrTxId", "Prtry/Ref")
+    found = [_reference(each) for path in paths for each in xml.children(named, f"Refs/{path}")]
+    own = [_reference(each) for each in xml.children(ntry, "NtryRef")]
+    found += [each for each in own if each is not None and _COUNTER.fullmatch(each) is None]
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def _texts(named: xml.Element, ntry: xml.Element | None) -> tuple[str, ...]:
+    """Where a payer's words may stand; banks without details put them into the additional fields.
+
+    Those of the ``ntry`` are about all of its details, so they count only for an entry that is not split.
+    """
+    paths = (
+        "RmtInf/Ustrd",
+        "RmtInf/Strd/AddtlRmtInf",
+        "RmtInf/Strd/CdtrRefInf/Ref",
+        "Refs/EndToEndId",
+        "AddtlTxInf",
+    )
+    found = [each for path in paths for each in xml.children(named, path)]
+    found += [] if ntry is None else xml.children(ntry, "AddtlNtryInf")
+    return tuple(dict.fromkeys(words for each in found if _reference(each) and (words := xml.content(each))))
 
 
 def _compact(value: str) -> str:

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import reconciliation
+from settlement.imports import Imported
 from settlement.models import refused_messages
-from settlement.reconciliation import Imported
 from settlement.xml import MAX_BYTES
 from wallet.db import Database, insert_into
 from wallet.errors import NotFound

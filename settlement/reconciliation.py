@@ -9,7 +9,7 @@ exactly the open breaks. A status never undoes what was booked.
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,14 +17,14 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import bank_files as bank_file_room
-from settlement import camt, pain002
+from settlement import camt, imports, pain002, reports
+from settlement.bank_transactions import AT_THE_BANK, BOOKED, REJECTED, RETURNED, by_end_to_end_id, move, post
 from settlement.camt import Direction
+from settlement.imports import Imported
 from settlement.models import (
-    TRANSITIONS,
     BreakKind,
     EntryMatch,
     MessageKind,
-    TransactionKind,
     TransactionState,
     bank_files,
     bank_messages,
@@ -33,52 +33,16 @@ from settlement.models import (
     statement_entries,
     statements,
 )
-from wallet import automatic_top_ups, ledger, webhooks
+from wallet import automatic_top_ups, ledger
 from wallet.db import Database
 from wallet.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
 from wallet.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import Reason, top_ups
-from wallet.money import EXPONENTS, Money
+from wallet.money import EXPONENTS
 
-# Of a break about no money at all (ISO 4217: no currency involved).
-NO_CURRENCY = "XXX"
 # ISO 20022, Max35Text: every id of a message or statement.
 _LONGEST_ID = 35
-
-BOOKED = {
-    TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,
-    TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_BOOKED,
-}
-_REJECTED = {
-    TransactionKind.PAYOUT: Reason.PAYOUT_REJECTED,
-    TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_REJECTED,
-}
-RETURNED = {
-    TransactionKind.PAYOUT: Reason.PAYOUT_RETURNED,
-    TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_RETURNED,
-}
-# Rejected because the bank has had it before (ISO 20022 ExternalStatusReason1Code): the first one stands, and taking
-# this for a rejection of it would pay twice. We send nothing twice, but the software between us and the bank might.
-_DUPLICATE = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})
-_TOLD = frozenset({TransactionState.BOOKED, TransactionState.REJECTED, TransactionState.RETURNED})
-AT_THE_BANK = [
-    TransactionState.SUBMITTED.value,
-    TransactionState.ACCEPTED.value,
-    TransactionState.UNKNOWN.value,
-]
-
-
-@dataclass(slots=True)
-class Imported:
-    """What one message did. ``seen_before`` when it, or each of its entries, was imported earlier."""
-
-    kind: MessageKind
-    message_id: str
-    seen_before: bool = False
-    matched: int = 0
-    statuses: int = 0
-    breaks: list[BreakKind] = field(default_factory=list)
 
 
 def import_message(database: Database, data: bytes, *, account_iban: str, at: dt.datetime) -> Imported:
@@ -112,10 +76,10 @@ def import_message(database: Database, data: bytes, *, account_iban: str, at: dt
                 imported_at=at,
             )
         )
-        books = _Books(conn, bank_message_id, at, imported)
         if isinstance(message, pain002.StatusReport):
-            books.report(message)
+            reports.report(conn, message, bank_message_id=bank_message_id, at=at, imported=imported)
         else:
+            books = _Books(conn, bank_message_id, at, imported)
             news = [books.statement(statement) for statement in message]
             imported.seen_before = not any(news)
     return imported
@@ -150,7 +114,7 @@ def decide(conn: Connection, transaction_id: UUID, *, executed: bool, why: str, 
     if row.state != TransactionState.UNKNOWN.value or not move(conn, row, new, at, detail=why[:200]):
         raise PayoutNotUnknown
     if new is TransactionState.REJECTED:
-        post(conn, row, _REJECTED, row.id, at)
+        post(conn, row, REJECTED, row.id, at)
 
 
 def open_breaks(conn: Connection, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:
@@ -179,56 +143,6 @@ def awaited(conn: Connection, *, submitted_before: dt.datetime) -> Sequence[Row[
     ).all()
 
 
-def move(
-    conn: Connection,
-    row: Row[tuple[object, ...]],
-    new: TransactionState,
-    at: dt.datetime,
-    *,
-    detail: str | None,
-) -> bool:
-    """Compare-and-set along `TRANSITIONS`; answers whether the bank transaction is in ``new`` by this call.
-
-    The merchant of a payout hears where it ended.
-    """
-    allowed = [old.value for old, following in TRANSITIONS.items() if new in following]
-    moved = conn.execute(
-        bank_transactions.update()
-        .where(bank_transactions.c.id == row.id, bank_transactions.c.state.in_(allowed))
-        .values(state=new.value, state_since=at, state_detail=detail)
-    )
-    if moved.rowcount == 1 and row.kind == TransactionKind.PAYOUT.value and new in _TOLD:
-        said = {
-            "payout_id": str(row.id),
-            "amount": str(Money(row.amount_micros, row.currency)),
-            "currency": row.currency,
-            "reference": row.reference,
-            "state": new.value,
-            "state_detail": detail,
-        }
-        webhooks.emit(conn, row.merchant_id, f"payout.{new.value}", said, at=at)
-    return moved.rowcount == 1
-
-
-def post(
-    conn: Connection,
-    row: Row[tuple[object, ...]],
-    reasons: dict[TransactionKind, Reason],
-    reference: UUID,
-    at: dt.datetime,
-) -> None:
-    """Move a bank transaction's money for one of ``reasons``, by its kind."""
-    posting = Posting(
-        reason=reasons[TransactionKind(row.kind)],
-        currency=row.currency,
-        amount_micros=row.amount_micros,
-        reference=reference,
-        purse_id=row.purse_id,
-        merchant_id=row.merchant_id,
-    )
-    ledger.post(conn, posting, recorded_at=at)
-
-
 def _parsed(data: bytes) -> pain002.StatusReport | tuple[camt.Statement, ...]:
     # The parsers know their own namespace and refuse every other: ask the rarer one first, by its name.
     if b"pain.002.001." in data[:2_000]:
@@ -247,61 +161,6 @@ class _Books:
     bank_message_id: UUID
     at: dt.datetime
     imported: Imported
-
-    # --- pain.002 --------------------------------------------------------------------------------------------
-
-    def report(self, report: pain002.StatusReport) -> None:
-        """Most particular wins: a status of the transaction, else of its payment information, else of the group."""
-        file = self.conn.execute(
-            select(bank_files.c.message_id).where(bank_files.c.message_id == report.original_message_id)
-        ).scalar_one_or_none()
-        if file is None:
-            self._break(BreakKind.UNKNOWN_TRANSACTION, detail=f"Status for file {report.original_message_id}.")
-            return
-        bank_file_room.acknowledge(self.conn, file, at=self.at)
-        if report.group_status is pain002.Status.REJECTED and report.group_reason_code in _DUPLICATE:
-            detail = f"{report.group_reason_code} for file {file}: the bank has had it before."
-            self._break(BreakKind.DUPLICATE_REFUSED, detail=detail)
-            return
-        told: set[str] = set()
-        for status in report.transactions:
-            told.add(status.end_to_end_id or status.instruction_id or "")
-            row = self._transaction(status.end_to_end_id or status.instruction_id)
-            if row is None or row.message_id != file:
-                detail = f"Status {status.iso_status} for {status.end_to_end_id} in {file}."
-                self._break(BreakKind.UNKNOWN_TRANSACTION, detail=detail)
-                continue
-            self._status(row, status.status, status.reason_code, status.reason_text)
-        whole = report.group_status, report.group_reason_code, report.group_reason_text
-        for information in report.payment_information:
-            if information.status is not None:
-                whole = information.status, information.reason_code, information.reason_text
-        status_of_rest, code, text = whole
-        if status_of_rest in (pain002.Status.ACCEPTED, pain002.Status.REJECTED):
-            rest = select(bank_transactions).where(bank_transactions.c.message_id == file)
-            for row in self.conn.execute(rest.order_by(bank_transactions.c.position)).all():
-                if row.end_to_end_id not in told:
-                    self._status(row, status_of_rest, code, text)
-
-    def _status(self, row: Row[tuple[object, ...]], status: pain002.Status, code: str | None, text: str | None) -> None:
-        if status is pain002.Status.PENDING:
-            return
-        accepted = status is pain002.Status.ACCEPTED
-        new = TransactionState.ACCEPTED if accepted else TransactionState.REJECTED
-        detail = " ".join(part for part in (code, text) if part)[:200] or None
-        if row.state in (new.value, TransactionState.RETURNED.value):
-            return
-        if not accepted and code in _DUPLICATE:
-            self._break(BreakKind.DUPLICATE_REFUSED, transaction=row, detail=f"Rejected: {detail}.")
-            return
-        if move(self.conn, row, new, self.at, detail=detail):
-            self.imported.statuses += 1
-            if not accepted:
-                post(self.conn, row, _REJECTED, row.id, self.at)
-        elif not accepted:
-            self._break(BreakKind.REJECTED_AFTER_BOOKING, transaction=row, detail=f"Rejected: {detail}.")
-
-    # --- camt ------------------------------------------------------------------------------------------------
 
     def statement(self, told: camt.Statement) -> bool:
         """Answers whether it told anything new."""
@@ -479,7 +338,7 @@ class _Books:
         self, entry: camt.Entry, entry_id: UUID, signed: int
     ) -> EntryMatch | tuple[BreakKind, Row[tuple[object, ...]] | None]:
         """By EndToEndId, then PmtInfId (a batch booked as one), then reference (DESIGN.md, Settlement, 6)."""
-        row = self._transaction(entry.end_to_end_id)
+        row = by_end_to_end_id(self.conn, entry.end_to_end_id, at=self.at)
         if row is not None:
             came_back = signed > 0
             return self._came_back(entry, row, entry_id) if came_back else self._left(entry, row)
@@ -547,7 +406,7 @@ class _Books:
             )
         ).all()
         for found in waiting:
-            row = self._transaction(found.end_to_end_id)
+            row = by_end_to_end_id(self.conn, found.end_to_end_id, at=self.at)
             if row is None or not move(self.conn, row, TransactionState.RETURNED, self.at, detail=found.return_reason):
                 continue
             post(self.conn, row, RETURNED, row.id, self.at)
@@ -604,17 +463,6 @@ class _Books:
         )
         ledger.post(self.conn, posting, recorded_at=self.at)
 
-    def _transaction(self, end_to_end_id: str | None) -> Row[tuple[object, ...]] | None:
-        if end_to_end_id is None:
-            return None
-        mine = select(bank_transactions).where(bank_transactions.c.end_to_end_id == end_to_end_id)
-        row = self.conn.execute(mine).one_or_none()
-        if row is not None and row.state == TransactionState.RENDERED.value:
-            # The bank answers a file whose hand-over a kill kept us from recording: it does have it.
-            bank_file_room.acknowledge(self.conn, row.message_id, at=self.at)
-            row = self.conn.execute(mine).one()
-        return row
-
     def _break(
         self,
         kind: BreakKind,
@@ -625,19 +473,17 @@ class _Books:
         entry_id: UUID | None = None,
         transaction: Row[tuple[object, ...]] | None = None,
     ) -> None:
-        self.imported.breaks.append(kind)
-        self.conn.execute(
-            breaks.insert().values(
-                id=new_id(),
-                kind=kind.value,
-                currency=currency or (transaction.currency if transaction is not None else NO_CURRENCY),
-                difference_micros=difference,
-                entry_id=entry_id,
-                bank_message_id=self.bank_message_id,
-                bank_transaction_id=transaction.id if transaction is not None else None,
-                detail=detail[:500],
-                opened_at=self.at,
-            )
+        imports.open_break(
+            self.conn,
+            kind,
+            imported=self.imported,
+            bank_message_id=self.bank_message_id,
+            at=self.at,
+            detail=detail,
+            currency=currency,
+            difference=difference,
+            entry_id=entry_id,
+            transaction=transaction,
         )
 
 

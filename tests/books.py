@@ -32,6 +32,7 @@ from settlement import breaks, business_day, forecast, nightly, reconciliation
 from settlement.audit import audit
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
+from settlement.imports import NO_CURRENCY
 from settlement.models import bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet import api_keys, ledger, merchants, purses, redemptions, vouchers
@@ -516,4 +517,4 @@ def _amount(signed: int, currency: str) -> str:
 
 
 def _currency(row: Any) -> str:
-    return "EUR" if row.currency == reconciliation.NO_CURRENCY else str(row.currency)
+    return "EUR" if row.currency == NO_CURRENCY else str(row.currency)

@@ -13,7 +13,9 @@ from uuid_utils.compat import uuid7
 
 # Crockford's base 32: no I, L, O or U, so that a reference read aloud or typed by hand survives.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_REFERENCE_LENGTH = 16
+_RANDOM_LENGTH = 16
+# ``RF``, two check digits, and the random part: every reference of this wallet.
+REFERENCE_LENGTH = 4 + _RANDOM_LENGTH
 
 
 def new_id() -> UUID:
@@ -28,8 +30,8 @@ def token_sha256(token: str) -> bytes:
 
 def new_reference() -> str:
     """A new RF creditor reference (ISO 11649): ``RF``, two check digits, 16 random characters (80 bits)."""
-    random = secrets.randbits(5 * _REFERENCE_LENGTH)
-    body = "".join(_ALPHABET[random >> 5 * place & 31] for place in range(_REFERENCE_LENGTH))
+    random = secrets.randbits(5 * _RANDOM_LENGTH)
+    body = "".join(_ALPHABET[random >> 5 * place & 31] for place in range(_RANDOM_LENGTH))
     return f"RF{mod_97_10.calc_check_digits(body + 'RF')}{body}"
 
 

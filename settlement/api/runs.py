@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import audit, bank_files, business_day, forecast, nightly, reconciliation, schemas, xml
 from settlement.forecast import Preview
+from settlement.imports import NO_CURRENCY
 from wallet import clock
 from wallet.api import auth
 from wallet.api.context import current
@@ -279,7 +280,7 @@ def _preview(seen: Preview) -> dict[str, Any]:
 
 
 def _break(row: Row[Any]) -> dict[str, Any]:
-    about_money = row.currency != reconciliation.NO_CURRENCY
+    about_money = row.currency != NO_CURRENCY
     return {
         "id": str(row.id),
         "kind": row.kind,

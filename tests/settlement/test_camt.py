@@ -87,6 +87,9 @@ def test_booked_entries_explain_the_balance(sample: str) -> None:
 def test_a_batch_booked_without_details_is_one_entry_with_its_batch() -> None:
     assert statement("camt053_v02").entries[0] == camt.Entry(
         entry_reference="BATCH-0001",
+        transaction_references=(),
+        entry_index=0,
+        entry_signed_micros=-512_400_000,
         detail_index=0,
         detail_count=1,
         batch_count=37,
@@ -102,6 +105,8 @@ def test_a_batch_booked_without_details_is_one_entry_with_its_batch() -> None:
         message_id="OBOLE-20261123-1",
         references=(),
         remittance_text="",
+        texts=("VIREMENT SEPA REMISE 37 OPERATIONS",),
+        is_return=False,
         return_reason=None,
         bank_code="PMNT/ICDT/ESCT",
         is_fee=False,
@@ -115,6 +120,9 @@ def test_details_whose_amount_only_amtdtls_states_are_split() -> None:
     first, second = statement("camt053_v02").entries[1:3]
     assert first == camt.Entry(
         entry_reference=None,
+        transaction_references=(),
+        entry_index=1,
+        entry_signed_micros=-300_150_000,
         detail_index=0,
         detail_count=2,
         batch_count=2,
@@ -130,6 +138,8 @@ def test_details_whose_amount_only_amtdtls_states_are_split() -> None:
         message_id="OBOLE-20261123-1",
         references=("RF18539007547034",),
         remittance_text="",
+        texts=("rf18 5390 0754 7034", "PO-0001"),
+        is_return=False,
         return_reason=None,
         bank_code="VIR-005",
         is_fee=False,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from settlement import reconciliation
-from settlement.reconciliation import NO_CURRENCY
+from settlement.imports import NO_CURRENCY
 from tests.books import MONDAY, Books, camt, entry, pain002
 from wallet import webhooks
 from wallet.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown

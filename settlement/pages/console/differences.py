@@ -10,8 +10,8 @@ from sqlalchemy.engine import Connection
 
 from settlement import breaks, nightly, payouts, quarantine, reconciliation
 from settlement.breaks import Way
+from settlement.imports import Imported
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
-from settlement.reconciliation import Imported
 from wallet import clock
 from wallet.api.context import current
 from wallet.api.operations import load

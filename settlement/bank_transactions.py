@@ -1,0 +1,100 @@
+"""A bank transaction's life: the states it goes through, and the money that moves with them.
+
+Invariant: a state changes only along `TRANSITIONS`, compared and set, so that of two words about one payment one
+decides; and what a state means for the books is posted by whoever brought it there, once.
+"""
+
+import datetime as dt
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection, Row
+
+from settlement import bank_files
+from settlement.models import TRANSITIONS, TransactionKind, TransactionState, bank_transactions
+from wallet import ledger, webhooks
+from wallet.ledger import Posting
+from wallet.models import Reason
+from wallet.money import Money
+
+BOOKED = {
+    TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,
+    TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_BOOKED,
+}
+REJECTED = {
+    TransactionKind.PAYOUT: Reason.PAYOUT_REJECTED,
+    TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_REJECTED,
+}
+RETURNED = {
+    TransactionKind.PAYOUT: Reason.PAYOUT_RETURNED,
+    TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_RETURNED,
+}
+_TOLD = frozenset({TransactionState.BOOKED, TransactionState.REJECTED, TransactionState.RETURNED})
+AT_THE_BANK = [
+    TransactionState.SUBMITTED.value,
+    TransactionState.ACCEPTED.value,
+    TransactionState.UNKNOWN.value,
+]
+
+
+def by_end_to_end_id(conn: Connection, end_to_end_id: str | None, *, at: dt.datetime) -> Row[tuple[object, ...]] | None:
+    """The payment of this id, of which the bank speaks."""
+    if end_to_end_id is None:
+        return None
+    mine = select(bank_transactions).where(bank_transactions.c.end_to_end_id == end_to_end_id)
+    row = conn.execute(mine).one_or_none()
+    if row is not None and row.state == TransactionState.RENDERED.value:
+        # The bank answers a file whose hand-over a kill kept us from recording: it does have it.
+        bank_files.acknowledge(conn, row.message_id, at=at)
+        row = conn.execute(mine).one()
+    return row
+
+
+def move(
+    conn: Connection,
+    row: Row[tuple[object, ...]],
+    new: TransactionState,
+    at: dt.datetime,
+    *,
+    detail: str | None,
+) -> bool:
+    """Compare-and-set along `TRANSITIONS`; answers whether the bank transaction is in ``new`` by this call.
+
+    The merchant of a payout hears where it ended.
+    """
+    allowed = [old.value for old, following in TRANSITIONS.items() if new in following]
+    moved = conn.execute(
+        bank_transactions.update()
+        .where(bank_transactions.c.id == row.id, bank_transactions.c.state.in_(allowed))
+        .values(state=new.value, state_since=at, state_detail=detail)
+    )
+    if moved.rowcount == 1 and row.kind == TransactionKind.PAYOUT.value and new in _TOLD:
+        said = {
+            "payout_id": str(row.id),
+            "amount": str(Money(row.amount_micros, row.currency)),
+            "currency": row.currency,
+            "reference": row.reference,
+            "state": new.value,
+            "state_detail": detail,
+        }
+        webhooks.emit(conn, row.merchant_id, f"payout.{new.value}", said, at=at)
+    return moved.rowcount == 1
+
+
+def post(
+    conn: Connection,
+    row: Row[tuple[object, ...]],
+    reasons: dict[TransactionKind, Reason],
+    reference: UUID,
+    at: dt.datetime,
+) -> None:
+    """Move a bank transaction's money for one of ``reasons``, by its kind."""
+    posting = Posting(
+        reason=reasons[TransactionKind(row.kind)],
+        currency=row.currency,
+        amount_micros=row.amount_micros,
+        reference=reference,
+        purse_id=row.purse_id,
+        merchant_id=row.merchant_id,
+    )
+    ledger.post(conn, posting, recorded_at=at)

@@ -1,0 +1,55 @@
+"""One import at work: what a bank message did, and the breaks that it opened."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy.engine import Connection, Row
+
+from settlement.models import BreakKind, MessageKind, breaks
+from wallet.ids import new_id
+
+# Of a break about no money at all (ISO 4217: no currency involved).
+NO_CURRENCY = "XXX"
+
+
+@dataclass(slots=True)
+class Imported:
+    """What one message did. ``seen_before`` when it, or each of its entries, was imported earlier."""
+
+    kind: MessageKind
+    message_id: str
+    seen_before: bool = False
+    matched: int = 0
+    statuses: int = 0
+    breaks: list[BreakKind] = field(default_factory=list)
+
+
+def open_break(
+    conn: Connection,
+    kind: BreakKind,
+    *,
+    imported: Imported,
+    bank_message_id: UUID,
+    at: dt.datetime,
+    detail: str,
+    currency: str | None = None,
+    difference: int = 0,
+    entry_id: UUID | None = None,
+    transaction: Row[tuple[object, ...]] | None = None,
+) -> None:
+    """List what the bank says and the books do not. ``difference`` in micros: positive, the bank holds more."""
+    imported.breaks.append(kind)
+    conn.execute(
+        breaks.insert().values(
+            id=new_id(),
+            kind=kind.value,
+            currency=currency or (transaction.currency if transaction is not None else NO_CURRENCY),
+            difference_micros=difference,
+            entry_id=entry_id,
+            bank_message_id=bank_message_id,
+            bank_transaction_id=transaction.id if transaction is not None else None,
+            detail=detail[:500],
+            opened_at=at,
+        )
+    )

@@ -1,0 +1,143 @@
+"""Pairing: which word of the bank tells again what another word told before.
+
+Invariant: pure. References are evidence, never identity: the bank gives one reference to several facts, several to one,
+or none. So two words are paired by what they would do to the books; references, dates and payers only choose among
+equals, and facts that would be booked differently are never exchanged. Where nothing says how a word would be booked,
+its payer, its text and its end-to-end id must at least not contradict the other's.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.engine import Row
+
+from settlement.references import compact
+
+Word = Row[Any]
+
+
+def paired(
+    words: Sequence[Word], facts: Iterable[Word], *, guessing: bool, is_statement: bool
+) -> list[tuple[Word, Word]]:
+    """Each word with the fact it tells again, each fact used once; equal sums of one account and currency are given.
+
+    Not ``guessing``: a word and a fact that would be booked the same. ``guessing``: one of the two does not say how,
+    and nothing contradicts. A notification's word (not ``is_statement``) is early or late word of a fact of its own
+    day: unlike a statement's it may be another fact that no statement has told yet.
+    """
+    by_amount: dict[int, list[Word]] = {}
+    for fact in facts:
+        by_amount.setdefault(fact.amount_micros, []).append(fact)
+    possible = [
+        (_preference(word, fact), word, fact)
+        for word in words
+        for fact in by_amount.get(word.amount_micros, ())
+        if _may_be(word, fact, guessing=guessing, is_statement=is_statement)
+    ]
+    possible.sort(key=lambda each: (each[0], -each[1].position, -each[2].id.int), reverse=True)
+    used: set[object] = set()
+    pairs = []
+    for _, word, fact in possible:
+        if word.id not in used and fact.id not in used:
+            used |= {word.id, fact.id}
+            pairs.append((word, fact))
+    return pairs
+
+
+def contained(words: Sequence[Word], others: Sequence[Word], *, same_day: bool) -> Mapping[object, Word] | None:
+    """The one of ``others`` that each of ``words`` tells again, by the word's id; None unless all of them do.
+
+    For two statements: an amount, a date and what is said agree, and each is used once. Without dates on the entries
+    the statements must be of the ``same_day``.
+    """
+    left: dict[int, list[Word]] = {}
+    for other in others:
+        left.setdefault(other.amount_micros, []).append(other)
+    found: dict[object, Word] = {}
+    for word in words:
+        alike = [
+            other
+            for other in left.get(word.amount_micros, ())
+            if _told_alike(word, other) and (same_day or None not in (word.booking_date, other.booking_date))
+        ]
+        if not alike:
+            return None
+        best = max(alike, key=lambda other: (_preference(word, other), -other.position))
+        left[word.amount_micros].remove(best)
+        found[word.id] = best
+    return found
+
+
+def contradict(one: Word, other: Word) -> bool:
+    """Whether what two words say of one movement cannot both be true."""
+    pairs = (
+        (one.end_to_end_id, other.end_to_end_id),
+        (one.counterparty_iban, other.counterparty_iban),
+    )
+    if any(None not in pair and compact(pair[0]) != compact(pair[1]) for pair in pairs):
+        return True
+    # Names and texts are cut at different lengths, and the one message has more of them than the other.
+    return not _overlap(one.counterparty_name, other.counterparty_name) or not _overlap(one.text, other.text)
+
+
+def _may_be(word: Word, fact: Word, *, guessing: bool, is_statement: bool) -> bool:
+    if guessing:
+        if word.about is not None and fact.about is not None:
+            return False
+    elif word.about is None or word.about != fact.about:
+        return False
+    if is_statement:
+        return not guessing or not contradict(word, fact)
+    # To book a payment late (with its statement) is harmless, to book it twice is not; but one from another payer, or
+    # of another day, is another.
+    return _days_agree(word, fact) and not contradict(word, fact)
+
+
+def _told_alike(word: Word, other: Word) -> bool:
+    return (
+        (word.about == other.about or None in (word.about, other.about))
+        and (word.booking_date == other.booking_date or None in (word.booking_date, other.booking_date))
+        and not _references_differ(word, other)
+        and not contradict(word, other)
+    )
+
+
+def _references_differ(word: Word, other: Word) -> bool:
+    """Both are of the same kind of message, of which a bank that has references gives each of its facts the same."""
+    return False if None in (word.bank_reference, other.bank_reference) else word.bank_reference != other.bank_reference
+
+
+def _days_agree(word: Word, fact: Word) -> bool:
+    for one, other in ((word.booking_date, fact.booking_date), (word.value_date, fact.value_date)):
+        if one is not None and other is not None:
+            return bool(one == other)
+    return True
+
+
+def _preference(word: Word, fact: Word) -> tuple[int, ...]:
+    """The more agrees the better; an open break gains most by another word; then the older fact."""
+    return (
+        _agree(word.bank_reference, fact.bank_reference),
+        _agree(word.end_to_end_id, fact.end_to_end_id),
+        _agree(word.booking_date, fact.booking_date) + _agree(word.value_date, fact.value_date),
+        _agree(word.counterparty_iban, fact.counterparty_iban),
+        _agree(word.text or None, fact.text or None),
+        -_days_apart(word.booking_date, fact.booking_date),
+    )
+
+
+def _agree(one: object, other: object) -> int:
+    return int(one is not None and one == other)
+
+
+def _days_apart(one: dt.date | None, other: dt.date | None) -> int:
+    return 0 if one is None or other is None else abs((one - other).days)
+
+
+def _overlap(one: str | None, other: str | None) -> bool:
+    """Whether two texts can be the same: one is missing, or is a part of the other."""
+    first, second = compact(one or ""), compact(other or "")
+    return first in second or second in first
+
+

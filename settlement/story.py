@@ -1,0 +1,292 @@
+"""The account's story: one statement after the other, each beginning where the one before ended.
+
+Invariant: a statement is the truth about its days. Opening, entries and closing add up, or the difference is a break
+by itself; so is a gap to the statement before. Statements are in the order of their days, whenever they come; ids come
+back and pages share one, so an id places nothing. What tells days that are known again is found by where it begins in
+the account's running balance and by what it tells; only what is more is new.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.engine import Connection, Row
+
+from settlement import camt, matching, pairing
+from settlement.camt import Direction
+from settlement.imports import Imported, open_break
+from settlement.matching import Word
+from settlement.models import (
+    BreakKind,
+    EntryMatch,
+    MessageKind,
+    StatementStanding,
+    breaks,
+    statement_entries,
+    statements,
+)
+
+_MOVEMENTS = statement_entries.c.match.not_in([EntryMatch.PENDING.value, EntryMatch.INFORMATION.value])
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A statement's balances and the signs of its entries, in micros; what it does not say follows from the rest."""
+
+    opening: int | None
+    closing: int | None
+    entries: int
+    # Reversals have the sign of what they reverse: the balances tell.
+    reversals_flipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a statement tells again: its words by id, each with the word that told it first.
+
+    ``inside``: all of it, within a longer statement. ``covers``: statements that it tells the whole of.
+    """
+
+    words: Mapping[object, Word] = field(default_factory=dict)
+    inside: bool = False
+    covers: tuple[UUID, ...] = ()
+
+
+def figures(conn: Connection, told: camt.Statement, currency: str, account: str) -> Figures:
+    """The balances of a new statement, and whether its reversals are written with the original's sign.
+
+    A bank writes all its reversals one way; the balances tell which. A missing opening is the statement's before, or
+    follows from the closing; and the reverse.
+    """
+    opening, closing = told.opening_balance_micros, told.closing_balance_micros
+    plain, flipped = _sum(told, currency, flip=False), _sum(told, currency, flip=True)
+    if told.kind != MessageKind.CAMT_053.value:
+        return Figures(opening, closing, plain, reversals_flipped=False)
+    before = _closing_before(conn, told, currency, account) if opening is None else opening
+    turned = flipped != plain and None not in (before, closing) and before + flipped == closing  # type: ignore[operator]
+    moved = flipped if turned else plain
+    if opening is None and closing is not None:
+        opening = closing - moved
+    elif opening is None:
+        opening = before or 0
+    return Figures(opening, opening + moved if closing is None else closing, moved, reversals_flipped=turned)
+
+
+def signed(entry: camt.Entry, *, flip: bool) -> int:
+    """An entry's amount, positive onto our account; ``flip``: a reversal has the sign of what it reverses."""
+    credit = (entry.direction is Direction.CREDIT) is not (flip and entry.reversal)
+    return entry.amount_micros if credit else -entry.amount_micros
+
+
+def told_again(conn: Connection, statement: Row[Any]) -> Again:
+    """What of a new statement was told before. Reads only; the same until `place` has placed it."""
+    mine = matching.words(conn, statement_entries.c.statement_id == statement.id, _MOVEMENTS)
+    if not mine:
+        return Again(inside=_is_a_repetition(conn, statement))
+    for other in _neighbours(conn, statement):
+        theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
+        again = _within(statement, mine, other, theirs)
+        if again is not None:
+            return Again(words=again, inside=True)
+    return _longer(conn, statement, mine)
+
+
+def place(
+    conn: Connection, statement: Row[Any], again: Again, *, imported: Imported, message_id: UUID, at: dt.datetime
+) -> None:
+    """Put a statement whose entries are booked in its place: what it repeats steps back, gaps and sums are breaks."""
+    if again.inside:
+        _set_standing(conn, statement.id)
+        return
+    for covered in again.covers:
+        _set_standing(conn, covered)
+        conn.execute(breaks.update().where(breaks.c.statement_id == covered).values(statement_id=statement.id))
+    wrong = (statement.closing_micros or 0) - (statement.opening_micros or 0) - statement.entries_micros
+    opener = _Opener(conn, imported, message_id, at)
+    opener.settle(
+        statement, BreakKind.STATEMENT_SUM, wrong, f"Statement {statement.statement_id}: its entries do not add up."
+    )
+    before = _neighbour(conn, statement, later=False)
+    opener.gap(statement, before)
+    after = _neighbour(conn, statement, later=True)
+    # Statements from before this was kept have no place to come back to.
+    if after is not None and after.written_at is not None:
+        opener.gap(after, statement)
+
+
+# --- private -----------------------------------------------------------------------------------------------
+
+
+def _sum(told: camt.Statement, currency: str, *, flip: bool) -> int:
+    booked = (entry for entry in told.entries if entry.status == "BOOK" and entry.currency == currency)
+    return sum(signed(entry, flip=flip) for entry in booked)
+
+
+def _of_account(account: str, currency: str) -> Any:
+    return and_(
+        statements.c.kind == MessageKind.CAMT_053.value,
+        statements.c.account_iban == account,
+        statements.c.currency == currency,
+        statements.c.standing == StatementStanding.NEW.value,
+    )
+
+
+def _story(conn: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
+    """Every statement of an account in the order of its days; pages of one id in the order of their numbers."""
+    rows = conn.execute(select(statements).where(_of_account(account, currency))).all()
+    return sorted(rows, key=_order)
+
+
+def _order(row: Row[Any]) -> tuple[Any, ...]:
+    written = row.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
+    date = row.closing_date or row.opening_date or written.date()
+    page = int(row.page) if row.page and row.page.isdigit() else 0
+    return date, written, page, row.position
+
+
+def _closing_before(conn: Connection, told: camt.Statement, currency: str, account: str) -> int | None:
+    date = told.closing_date or told.opening_date or told.created_at.date()
+    before = [row for row in _story(conn, account, currency) if _order(row)[0] <= date]
+    return before[-1].closing_micros if before else None
+
+
+def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any] | None:
+    others = [row for row in _story(conn, statement.account_iban, statement.currency) if row.id != statement.id]
+    place_ = _order(statement)
+    if later:
+        return next((row for row in others if _order(row) > place_), None)
+    return next((row for row in reversed(others) if _order(row) < place_), None)
+
+
+def _neighbours(conn: Connection, statement: Row[Any]) -> Iterator[Row[Any]]:
+    """Statements told before that may be about the same days."""
+    first = statement.opening_date or statement.closing_date
+    for row in _story(conn, statement.account_iban, statement.currency):
+        if row.position >= statement.position or None in (row.opening_micros, row.closing_micros):
+            continue
+        if first is None or row.closing_date is None or row.closing_date >= first:
+            yield row
+
+
+def _is_a_repetition(conn: Connection, statement: Row[Any]) -> bool:
+    """A statement without movements tells nothing; told again it is not even a day."""
+    same = and_(
+        _of_account(statement.account_iban, statement.currency),
+        statements.c.position < statement.position,
+        statements.c.statement_id == statement.statement_id,
+        statements.c.opening_micros == statement.opening_micros,
+        statements.c.closing_micros == statement.closing_micros,
+        statements.c.closing_date == statement.closing_date,
+    )
+    return conn.execute(select(statements.c.id).where(same).limit(1)).one_or_none() is not None
+
+
+def _within(
+    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word]
+) -> Mapping[object, Word] | None:
+    """A statement inside one that is known: it begins somewhere in its running balance, and all of it follows there."""
+    same_day = _same_day(statement, other)
+    balance = other.opening_micros
+    for start in range(len(theirs)):
+        if balance == statement.opening_micros and len(mine) <= len(theirs) - start:
+            found = pairing.contained(mine, theirs[start:], same_day=same_day)
+            if found is not None:
+                return found
+        balance += theirs[start].amount_micros
+    return None
+
+
+def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
+    """A statement that begins where known ones began, and tells all of theirs and more."""
+    known = [row for row in _neighbours(conn, statement) if row.opening_micros is not None]
+    found: dict[object, Word] = {}
+    covers: list[UUID] = []
+    left, balance = list(mine), statement.opening_micros
+    while left:
+        step = _next_covered(conn, statement, left, [row for row in known if row.opening_micros == balance])
+        if step is None:
+            break
+        other, again = step
+        found |= again
+        covers.append(other.id)
+        known = [row for row in known if row.id != other.id]
+        left = [word for word in left if word.id not in again]
+        balance = other.closing_micros
+    return Again(words=found, covers=tuple(covers))
+
+
+def _next_covered(
+    conn: Connection, statement: Row[Any], left: Sequence[Word], candidates: Sequence[Row[Any]]
+) -> tuple[Row[Any], dict[object, Word]] | None:
+    for other in candidates:
+        theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
+        if not theirs or len(theirs) > len(left):
+            continue
+        backwards = pairing.contained(theirs, left, same_day=_same_day(statement, other))
+        if backwards is not None:
+            first = {word.id: word for word in theirs}
+            return other, {word.id: first[told] for told, word in backwards.items()}
+    return None
+
+
+def _same_day(one: Row[Any], other: Row[Any]) -> bool:
+    if one.statement_id == other.statement_id and one.closing_date == other.closing_date:
+        return True
+    return one.closing_date is not None and one.closing_date == other.closing_date
+
+
+def _set_standing(conn: Connection, statement_id: UUID) -> None:
+    conn.execute(
+        statements.update()
+        .where(statements.c.id == statement_id)
+        .values(standing=StatementStanding.TOLD_AGAIN.value)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    conn: Connection
+    imported: Imported
+    message_id: UUID
+    at: dt.datetime
+
+    def gap(self, statement: Row[Any], before: Row[Any] | None) -> None:
+        """Before the first statement there was nothing, as far as the books know."""
+        began = before.closing_micros if before is not None else 0
+        if None in (began, statement.opening_micros):
+            return
+        detail = f"Statement {statement.statement_id} does not open where the one before closed."
+        self.settle(statement, BreakKind.STATEMENT_GAP, statement.opening_micros - began, detail)
+
+    def settle(self, statement: Row[Any], kind: BreakKind, difference: int, detail: str) -> None:
+        """Let the breaks of a kind about a statement add up to ``difference``; what persons closed counts."""
+        mine = and_(breaks.c.statement_id == statement.id, breaks.c.kind == kind.value)
+        known = int(
+            self.conn.execute(
+                select(func.coalesce(func.sum(breaks.c.difference_micros), 0)).where(mine)
+            ).scalar_one()
+        )
+        if known == difference:
+            return
+        open_ = self.conn.execute(select(breaks).where(mine, breaks.c.resolved_at.is_(None)).limit(1)).one_or_none()
+        if open_ is None:
+            open_break(
+                self.conn,
+                kind,
+                imported=self.imported,
+                bank_message_id=self.message_id,
+                at=self.at,
+                currency=statement.currency,
+                difference=difference - known,
+                statement_id=statement.id,
+                detail=detail,
+            )
+            return
+        rest = open_.difference_micros + difference - known
+        over = {} if rest else {"resolved_at": self.at, "resolution": "a statement that came later tells it"}
+        values = {"difference_micros": rest, **over}
+        self.conn.execute(breaks.update().where(breaks.c.id == open_.id).values(**values))
+
