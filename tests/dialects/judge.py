@@ -14,7 +14,6 @@ could not do better either.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import text
@@ -109,10 +108,10 @@ def unaccounted(database: Database, files: Sequence[File]) -> list[str]:
     for file in files:
         digest = hashlib.sha256(file.content).hexdigest()
         mine = [row for row in rows if row.sha256 == digest]
-        told = Counter({position: set[int]() for position in {row.position for row in mine}})
+        told = {row.position: set[int]() for row in mine}
         for row in mine:
             if row.entry_index is not None:
-                told[row.position] |= {row.entry_index}
+                told[row.position].add(row.entry_index)
         found = tuple(len(told[position]) for position in sorted(told))
         if found != file.entries:
             wrong.append(f"{file.message_id} tells {file.entries} entries, and the books have rows of {found}")

@@ -6,7 +6,7 @@ each have their own word for it.
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tests.dialects import camt
 from tests.dialects.camt import Balance, Detail, Entry, Report
@@ -34,12 +34,12 @@ class Names:
 class File:
     """One message of the bank: its bytes, and how many ``Ntry`` each of its reports has."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     entries: tuple[int, ...]
     # What it was made of, to tell it again in other bytes.
     kind: str
     message_id: str
-    reports: tuple[Report, ...]
+    reports: tuple[Report, ...] = field(repr=False)
     day: int
 
 
@@ -260,34 +260,36 @@ class _Teller:
                 returned = fact.kind is Kind.CAME_BACK or (fact.kind is Kind.UNDONE and fact.number % 2 == 0)
                 return replace(detail, end_to_end_id=name, reason="AC04" if returned else None)
             case Kind.FEE:
-                named = self.words(fact) if self.dialect.references is References.SHARED else {}
-                return replace(detail, **{**named, "lines": ("Entgelt", *named.get("lines", ()))})
+                named = self.worded(detail, fact) if self.dialect.references is References.SHARED else detail
+                return replace(named, lines=("Entgelt", *named.lines))
+            case Kind.STRANGER if fact.number % 2:
+                return replace(detail, party=_payer(fact), structured=(_NOBODYS,))
             case Kind.STRANGER:
-                unknown = {"structured": (_NOBODYS,)} if fact.number % 2 else {"lines": ("Danke",)}
-                return replace(detail, party=_payer(fact), **unknown)
+                return replace(detail, party=_payer(fact), lines=("Danke",))
         changed = '<Amt Ccy="USD">23.10</Amt>' if fact.changed else None
-        return replace(detail, party=_payer(fact), instructed=changed, **self.words(fact))
+        return self.worded(replace(detail, party=_payer(fact), instructed=changed), fact)
 
-    def words(self, fact: Fact) -> dict[str, tuple[str, ...]]:
-        """The references that the payer named, as the bank hands them on."""
+    def worded(self, detail: Detail, fact: Fact) -> Detail:
+        """With the references that the payer named, as the bank hands them on."""
         said = [self.names.references[each] for each in fact.announced]
         if not said:
-            return {}
+            return detail
         spaced = [" ".join(each[start : start + 4] for start in range(0, len(each), 4)) for each in said]
         match self.dialect.words:
             case Words.STRUCTURED:
-                return {"structured": tuple(said)}
+                return replace(detail, structured=tuple(said))
             case Words.SPACES:
-                return {"lines": ("Aufladung", *spaced)}
+                return replace(detail, lines=("Aufladung", *spaced))
             case Words.LOWER:
-                return {"lines": tuple(each.lower() for each in said)}
+                return replace(detail, lines=tuple(each.lower() for each in said))
             case Words.PREFIXED:
-                return {"lines": tuple(f"SVWZ+Ref.:{each}/Obole" for each in said)}
+                return replace(detail, lines=tuple(f"SVWZ+Ref.:{each}/Obole" for each in said))
             case Words.CUT:
-                return {"lines": tuple(part for each in said for part in (f"Aufladung {each[:9]}", each[9:]))}
+                halves = tuple(part for each in said for part in (f"Aufladung {each[:9]}", each[9:]))
+                return replace(detail, lines=halves)
             case Words.END_TO_END:
-                return {"end_to_end_id": said[0], "lines": tuple(said[1:])}  # type: ignore[dict-item]
-        return {"lines": ("Aufladung", *said)}
+                return replace(detail, end_to_end_id=said[0], lines=tuple(said[1:]))
+        return replace(detail, lines=("Aufladung", *said))
 
     # --- references ------------------------------------------------------------------------------------------
 
