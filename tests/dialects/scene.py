@@ -8,7 +8,7 @@ from lxml import etree
 from sqlalchemy import text
 
 from tests.books import Books
-from tests.dialects.facts import ANNOUNCED, PAYMENTS, PURSES
+from tests.dialects.facts import ANNOUNCED, DATES, PAYMENTS, PURSES
 from tests.dialects.telling import Names
 from tests.support import OPERATOR_IBAN
 from wallet.db import Database
@@ -49,7 +49,8 @@ def empty(database: Database) -> None:
 
 def prepare(database: Database, folder: Path) -> Scene:
     """Purses filled by card, a purchase at each merchant, withdrawals, and one night that sends it all to the bank."""
-    books = Books(database, folder, answer_days=_PATIENCE)
+    at = dt.datetime.combine(DATES[0] - dt.timedelta(days=1), dt.time(20), dt.UTC)
+    books = Books(database, folder, at=at, answer_days=_PATIENCE)
     for shopper in _SHOPPERS[:PURSES]:
         books.top_up(shopper, "100.00")
     for number, payment in enumerate(PAYMENTS):
@@ -147,8 +148,3 @@ def _cents(amount: str) -> int:
     if decimals[2:].strip("0"):
         raise AssertionError(f"{amount} is no whole number of cents")
     return int(whole) * 100 + sign * int(decimals[:2].ljust(2, "0"))
-
-
-def later(at: dt.datetime, days: int) -> dt.datetime:
-    """So many days after ``at``."""
-    return at + dt.timedelta(days=days)
