@@ -276,15 +276,21 @@ def _in_transit(conn: Connection, balances: _Balances) -> Iterator[Check]:
         yield _equal(sentence, currency, kinds.get("in_transit", 0), moving.get(currency, 0))
 
 
+_EXPLAINED = """
+    'payout_booked', 'payout_returned', 'top_up', 'top_up_reversed', 'bank_fee', 'equity_paid_in', 'merchant_repaid',
+    'loss', 'sent_back', 'split'
+"""
+
+
 def _bank(conn: Connection, balances: _Balances) -> Iterator[Check]:
     """The bank's last closing balance against the books', every difference an entry or a gap that is listed."""
     matched = _by_currency(
-        conn, "SELECT currency, sum(amount_micros) FROM statement_entries WHERE match <> 'break' GROUP BY currency"
+        conn, f"SELECT currency, sum(amount_micros) FROM statement_entries WHERE match IN ({_EXPLAINED}) GROUP BY currency"
     )
     early = _by_currency(
         conn,
-        """SELECT currency, sum(amount_micros) FROM statement_entries
-           WHERE match <> 'break' AND booked_in IS NULL GROUP BY currency""",
+        f"""SELECT currency, sum(amount_micros) FROM statement_entries
+           WHERE match IN ({_EXPLAINED}) AND booked_in IS NULL GROUP BY currency""",
     )
     open_breaks = _by_currency(
         conn,
@@ -295,9 +301,10 @@ def _bank(conn: Connection, balances: _Balances) -> Iterator[Check]:
     closing = _by_currency(
         conn,
         """SELECT s.currency, s.closing_micros FROM statements s
-           WHERE s.position = (SELECT max(l.position) FROM statements l
-                               WHERE l.currency = s.currency AND l.kind = 'camt.053'
-                                 AND l.closing_micros IS NOT NULL)""",
+           WHERE s.id = (SELECT l.id FROM statements l
+                         WHERE l.currency = s.currency AND l.kind = 'camt.053' AND l.standing = 'new'
+                           AND l.closing_micros IS NOT NULL
+                         ORDER BY l.closing_date DESC, l.written_at DESC, l.position DESC LIMIT 1)""",
     )
     for currency, kinds in balances.items():
         books = -kinds.get("bank", 0)

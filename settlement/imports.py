@@ -20,9 +20,32 @@ class Imported:
     kind: MessageKind
     message_id: str
     seen_before: bool = False
+    # Facts that moved the books; words for facts that were told before.
     matched: int = 0
+    told_again: int = 0
     statuses: int = 0
     breaks: list[BreakKind] = field(default_factory=list)
+
+    def and_then(self, other: "Imported") -> "Imported":
+        """What this message and another one of the same file did."""
+        return Imported(
+            self.kind,
+            self.message_id,
+            seen_before=self.seen_before and other.seen_before,
+            matched=self.matched + other.matched,
+            told_again=self.told_again + other.told_again,
+            statuses=self.statuses + other.statuses,
+            breaks=self.breaks + other.breaks,
+        )
+
+    def mark(self) -> tuple[int, int, int]:
+        """Where it is now, for `back_to`."""
+        return self.matched, self.told_again, len(self.breaks)
+
+    def back_to(self, mark: tuple[int, int, int]) -> None:
+        """Take back what a transaction did that was rolled back."""
+        self.matched, self.told_again, breaks_ = mark
+        del self.breaks[breaks_:]
 
 
 def open_break(
@@ -36,6 +59,7 @@ def open_break(
     currency: str | None = None,
     difference: int = 0,
     entry_id: UUID | None = None,
+    statement_id: UUID | None = None,
     transaction: Row[tuple[object, ...]] | None = None,
 ) -> None:
     """List what the bank says and the books do not. ``difference`` in micros: positive, the bank holds more."""
@@ -47,6 +71,7 @@ def open_break(
             currency=currency or (transaction.currency if transaction is not None else NO_CURRENCY),
             difference_micros=difference,
             entry_id=entry_id,
+            statement_id=statement_id,
             bank_message_id=bank_message_id,
             bank_transaction_id=transaction.id if transaction is not None else None,
             detail=detail[:500],

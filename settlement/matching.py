@@ -43,6 +43,8 @@ from wallet.models import AnnouncementKind, Reason, announcements, purses, top_u
 FEE = "fee"
 EQUITY = "equity"
 _PAYMENT, _FILE, _PURSE, _MERCHANT, _SEVERAL = "payment", "file", "purse", "merchant", "several"
+# What a reversal of what is about these does to our account: our payments left it, top-ups came.
+SIGN_OF_REVERSAL = {_PAYMENT: 1, _PURSE: -1}
 
 Word = Row[Any]
 _Outcome = EntryMatch | tuple[BreakKind, Row[Any] | None]
@@ -77,9 +79,7 @@ class _Known:
     targets: dict[str, str]
 
     @classmethod
-    def of(
-        cls, conn: Connection, entries: Sequence[camt.Entry], named: Sequence[Sequence[str]]
-    ) -> "_Known":
+    def of(cls, conn: Connection, entries: Sequence[camt.Entry], named: Sequence[Sequence[str]]) -> "_Known":
         ends = {spelled for entry in entries for spelled in _spellings(entry.end_to_end_id)}
         batches = {each for entry in entries for each in (entry.payment_information_id, entry.message_id) if each}
         rfs = {reference for candidates in named for reference in candidates}
@@ -152,8 +152,14 @@ class Booking:
 
     def book(self, word: Word, *, is_statement: bool) -> None:
         """Book a new fact, or open a break of its amount."""
+        booked_in = word.statement_id if is_statement else None
+        if word.currency != word.account_currency:
+            # What it was in the account's currency is for the statement's sum to say.
+            self._mark(word, EntryMatch.BREAK, booked_in=booked_in)
+            self._break(word, BreakKind.CURRENCY_DIFFERS, None, difference=0)
+            return
         outcome = self._outcome(word, word.about, word.reference, is_statement=is_statement)
-        self._write(word, outcome, booked_in=word.statement_id if is_statement else None)
+        self._write(word, outcome, booked_in=booked_in)
 
     def fail(self, word: Word, why: str, *, is_statement: bool) -> None:
         """A word whose booking failed is a break of its amount."""
@@ -192,7 +198,13 @@ class Booking:
         self.conn.execute(statement_entries.update().where(statement_entries.c.id == word.id).values(**values))
 
     def _break(
-        self, word: Word, kind: BreakKind, transaction: Row[Any] | None, *, detail: str | None = None
+        self,
+        word: Word,
+        kind: BreakKind,
+        transaction: Row[Any] | None,
+        *,
+        detail: str | None = None,
+        difference: int | None = None,
     ) -> None:
         said = f"{word.bank_code} {word.counterparty_name or ''} {word.text}".strip()
         open_break(
@@ -202,7 +214,7 @@ class Booking:
             bank_message_id=self.bank_message_id,
             at=self.at,
             currency=word.currency,
-            difference=word.amount_micros,
+            difference=word.amount_micros if difference is None else difference,
             entry_id=word.id,
             transaction=transaction,
             detail=detail or said,
@@ -376,7 +388,8 @@ class Booking:
                     statement_id=word.statement_id,
                     position=position + number,
                     entry_index=word.entry_index,
-                    detail_index=number,
+                    # Below zero: not told by itself.
+                    detail_index=-number,
                     booked_in=word.statement_id if is_statement else None,
                     account_iban=word.account_iban,
                     currency=word.currency,
@@ -453,9 +466,10 @@ def resolve(conn: Connection, entry_id: UUID, at: dt.datetime, *, kind: BreakKin
 
 
 def words(conn: Connection, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> Sequence[Word]:
-    """Entries with the ``kind``, ``bank_message_id`` and ``standing`` of the statement that tells them, in order."""
+    """Entries in order, each with what tells it: ``kind``, ``bank_message_id`` and ``account_currency``."""
+    telling = (statements.c.kind, statements.c.bank_message_id, statements.c.currency.label("account_currency"))
     query = (
-        select(statement_entries, statements.c.kind, statements.c.bank_message_id, statements.c.standing)
+        select(statement_entries, *telling)
         .join(statements, statements.c.id == statement_entries.c.statement_id)
         .where(*conditions)
         .order_by(statements.c.position, statement_entries.c.position)

@@ -93,7 +93,7 @@ class EntryMatch(StrEnum):
     """What became of one word of the bank about one movement.
 
     The first group moved the books, each entry by its own amount. ``break``: nothing explains it yet; ``closed``: a
-    person closed its break without a posting. The others moved nothing: the row that did is ``same_as``, or nothing did.
+    person closed its break without a posting. The others moved nothing: the row that did is ``same_as``, or none did.
     """
 
     PAYOUT_BOOKED = "payout_booked"

@@ -241,8 +241,7 @@ def answers(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
             .select_from(statement_entries)
             .join(
                 statements,
-                (statements.c.id == statement_entries.c.booked_in)
-                | (statements.c.id == statement_entries.c.notified_in),
+                statements.c.id == statement_entries.c.statement_id,
             )
             .join(bank_messages, bank_messages.c.id == statements.c.bank_message_id)
             # Ids grow with time: nothing that the bank said before the run is looked at.

@@ -45,11 +45,13 @@ def paired(
     return pairs
 
 
-def contained(words: Sequence[Word], others: Sequence[Word], *, same_day: bool) -> Mapping[object, Word] | None:
+def contained(
+    words: Sequence[Word], others: Sequence[Word], *, same_day: bool, by_reference: bool
+) -> Mapping[object, Word] | None:
     """The one of ``others`` that each of ``words`` tells again, by the word's id; None unless all of them do.
 
     For two statements: an amount, a date and what is said agree, and each is used once. Without dates on the entries
-    the statements must be of the ``same_day``.
+    the statements must be of the ``same_day``; ``by_reference``, words of different references are of different facts.
     """
     left: dict[int, list[Word]] = {}
     for other in others:
@@ -59,7 +61,9 @@ def contained(words: Sequence[Word], others: Sequence[Word], *, same_day: bool) 
         alike = [
             other
             for other in left.get(word.amount_micros, ())
-            if _told_alike(word, other) and (same_day or None not in (word.booking_date, other.booking_date))
+            if _told_alike(word, other)
+            and (same_day or None not in (word.booking_date, other.booking_date))
+            and not (by_reference and _references_differ(word, other))
         ]
         if not alike:
             return None
@@ -98,13 +102,11 @@ def _told_alike(word: Word, other: Word) -> bool:
     return (
         (word.about == other.about or None in (word.about, other.about))
         and (word.booking_date == other.booking_date or None in (word.booking_date, other.booking_date))
-        and not _references_differ(word, other)
         and not contradict(word, other)
     )
 
 
 def _references_differ(word: Word, other: Word) -> bool:
-    """Both are of the same kind of message, of which a bank that has references gives each of its facts the same."""
     return False if None in (word.bank_reference, other.bank_reference) else word.bank_reference != other.bank_reference
 
 
@@ -139,5 +141,3 @@ def _overlap(one: str | None, other: str | None) -> bool:
     """Whether two texts can be the same: one is missing, or is a part of the other."""
     first, second = compact(one or ""), compact(other or "")
     return first in second or second in first
-
-

@@ -29,7 +29,10 @@ from settlement.models import (
     statements,
 )
 
-_MOVEMENTS = statement_entries.c.match.not_in([EntryMatch.PENDING.value, EntryMatch.INFORMATION.value])
+# As they were told: what only waits moved nothing, and what was worked out of a sum was not told.
+_MOVEMENTS = statement_entries.c.match.not_in([EntryMatch.PENDING.value, EntryMatch.INFORMATION.value]) & (
+    statement_entries.c.detail_index >= 0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
         return Again(inside=_is_a_repetition(conn, statement))
     for other in _neighbours(conn, statement):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
-        again = _within(statement, mine, other, theirs)
+        again = _within(statement, mine, other, theirs) or _by_its_id(statement, mine, other, theirs)
         if again is not None:
             return Again(words=again, inside=True)
     return _longer(conn, statement, mine)
@@ -192,11 +195,25 @@ def _within(
     balance = other.opening_micros
     for start in range(len(theirs)):
         if balance == statement.opening_micros and len(mine) <= len(theirs) - start:
-            found = pairing.contained(mine, theirs[start:], same_day=same_day)
+            # Where it may as well follow, references tell: a bank gives each fact the same, or none.
+            follows = other.closing_micros == statement.opening_micros
+            found = pairing.contained(mine, theirs[start:], same_day=same_day, by_reference=follows)
             if found is not None:
                 return found
         balance += theirs[start].amount_micros
     return None
+
+
+def _by_its_id(
+    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word]
+) -> Mapping[object, Word] | None:
+    """A statement is told twice when id, day and entries are the same, but for a page that goes on from another."""
+    same = (statement.statement_id, statement.closing_date, statement.page, len(mine))
+    if same != (other.statement_id, other.closing_date, other.page, len(theirs)):
+        return None
+    if other.closing_micros == statement.opening_micros:
+        return None
+    return pairing.contained(mine, theirs, same_day=True, by_reference=True)
 
 
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
@@ -225,7 +242,9 @@ def _next_covered(
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
         if not theirs or len(theirs) > len(left):
             continue
-        backwards = pairing.contained(theirs, left, same_day=_same_day(statement, other))
+        follows = other.closing_micros == statement.opening_micros
+        same_day = _same_day(statement, other)
+        backwards = pairing.contained(theirs, left, same_day=same_day, by_reference=follows)
         if backwards is not None:
             first = {word.id: word for word in theirs}
             return other, {word.id: first[told] for told, word in backwards.items()}
@@ -233,16 +252,12 @@ def _next_covered(
 
 
 def _same_day(one: Row[Any], other: Row[Any]) -> bool:
-    if one.statement_id == other.statement_id and one.closing_date == other.closing_date:
-        return True
     return one.closing_date is not None and one.closing_date == other.closing_date
 
 
 def _set_standing(conn: Connection, statement_id: UUID) -> None:
     conn.execute(
-        statements.update()
-        .where(statements.c.id == statement_id)
-        .values(standing=StatementStanding.TOLD_AGAIN.value)
+        statements.update().where(statements.c.id == statement_id).values(standing=StatementStanding.TOLD_AGAIN.value)
     )
 
 
@@ -265,9 +280,7 @@ class _Opener:
         """Let the breaks of a kind about a statement add up to ``difference``; what persons closed counts."""
         mine = and_(breaks.c.statement_id == statement.id, breaks.c.kind == kind.value)
         known = int(
-            self.conn.execute(
-                select(func.coalesce(func.sum(breaks.c.difference_micros), 0)).where(mine)
-            ).scalar_one()
+            self.conn.execute(select(func.coalesce(func.sum(breaks.c.difference_micros), 0)).where(mine)).scalar_one()
         )
         if known == difference:
             return
@@ -289,4 +302,3 @@ class _Opener:
         over = {} if rest else {"resolved_at": self.at, "resolution": "a statement that came later tells it"}
         values = {"difference_micros": rest, **over}
         self.conn.execute(breaks.update().where(breaks.c.id == open_.id).values(**values))
-

@@ -1,0 +1,509 @@
+"""Entries: a statement or a notification, word by word: kept, paired with what was told before, booked.
+
+Invariant: each word of the bank has a row that says what became of it, and a fact is booked once, however often and in
+whatever order it is told. A message is worked through in stages of short transactions, so that purchases go on beside
+it; what is half done is finished before the next message is begun, from where it stopped, by whoever comes first.
+
+A statement is the truth: each of its entries is a fact of its own. A notification is early word of facts: booked at
+once, unless it may be another word for one that is known; then the statement decides.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection, Row
+
+from settlement import camt, matching, nightly, pairing, story, sums
+from settlement.bank.account import is_ours
+from settlement.imports import Imported, open_break
+from settlement.matching import Booking, Word
+from settlement.models import (
+    MOVED,
+    BreakKind,
+    EntryMatch,
+    ImportStage,
+    MessageKind,
+    StatementStanding,
+    bank_messages,
+    breaks,
+    statement_entries,
+    statements,
+)
+from wallet import ledger
+from wallet.db import Database
+from wallet.errors import BankMessageInvalid, Unavailable
+from wallet.ids import new_id
+from wallet.money import EXPONENTS
+
+log = structlog.get_logger()
+
+# How many words one transaction handles: purchases wait for no more than that.
+CHUNK = 50
+# How many it keeps at once: that only inserts.
+_KEPT = 250
+# So many bank days after it was told, early word that is on no statement is doubted.
+PATIENCE_DAYS = 5
+# ISO 20022, Max35Text.
+_LONGEST_ID = 35
+_FACTS = [match.value for match in (*MOVED, EntryMatch.BREAK, EntryMatch.CLOSED)]
+# More facts of one amount than these are not compared with a word.
+_MOST_ALIKE = 500
+_e = statement_entries.c
+
+
+def begin(
+    conn: Connection,
+    message: Sequence[camt.Statement],
+    *,
+    message_id: UUID,
+    account_iban: str,
+    other_ids: Collection[str],
+) -> None:
+    """Keep the statements of a message, in the transaction that keeps the message.
+
+    Raises `BankMessageInvalid` where none is about our account, or one cannot be placed.
+    """
+    if not any(is_ours(told.account_ids, iban=account_iban, other_ids=other_ids) for told in message):
+        raise BankMessageInvalid("The statement is about another account.")
+    position = int(conn.execute(select(func.coalesce(func.max(statements.c.position), 0))).scalar_one())
+    for number, told in enumerate(message, start=1):
+        ours = is_ours(told.account_ids, iban=account_iban, other_ids=other_ids)
+        _check_id(told.statement_id)
+        currency = _currency(told) if ours else (told.currency or "XXX")
+        if ours:
+            ledger.open_currency(conn, currency)
+            figures = story.figures(conn, told, currency, account_iban)
+        else:
+            figures = story.Figures(told.opening_balance_micros, told.closing_balance_micros, 0, False)
+        conn.execute(
+            statements.insert().values(
+                id=new_id(),
+                bank_message_id=message_id,
+                kind=told.kind,
+                statement_id=told.statement_id,
+                account_iban=account_iban if ours else told.account_iban[:34],
+                currency=currency,
+                position=position + number,
+                opening_micros=figures.opening,
+                closing_micros=figures.closing,
+                opening_date=told.opening_date,
+                closing_date=told.closing_date,
+                written_at=told.created_at,
+                sequence_number=_clip(told.sequence_number, 35),
+                page=_clip(told.page, 5),
+                standing=(StatementStanding.NEW if ours else StatementStanding.OTHER_ACCOUNT).value,
+                entries_micros=figures.entries,
+            )
+        )
+
+
+def finish(
+    database: Database, message: Row[Any], parse: Callable[[bytes], Sequence[camt.Statement]], *, imported: Imported
+) -> None:
+    """Work a message through its stages, from wherever it is.
+
+    Raises `BankMessageInvalid` when it cannot be kept; then nothing of it is.
+    """
+    work = _Work(database, message.id, message.imported_at, imported)
+    while (stage := work.stage()) is not ImportStage.DONE:
+        if stage is ImportStage.READING:
+            work.read(parse(message.content))
+        elif stage in (ImportStage.PAIRING, ImportStage.GUESSING):
+            work.pair(guessing=stage is ImportStage.GUESSING)
+        elif stage is ImportStage.BOOKING:
+            work.book()
+        else:
+            work.sum_up()
+    imported.seen_before = not work.is_news()
+
+
+def _check_id(told: str) -> None:
+    if len(told) > _LONGEST_ID:
+        raise BankMessageInvalid(f"An id has more than {_LONGEST_ID} characters.")
+
+
+def _currency(told: camt.Statement) -> str:
+    """The currency of the account, which its balances have and most of its entries."""
+    currency = told.currency
+    if currency is None:
+        named = {entry.currency for entry in told.entries}
+        if len(named) != 1:
+            raise BankMessageInvalid("The statement does not name its one currency.")
+        (currency,) = named
+    if currency not in EXPONENTS:
+        raise BankMessageInvalid(f"{currency!r} is not a currency of an account.")
+    return currency
+
+
+@dataclass(slots=True)
+class _Work:
+    """One message at work. Each step is one transaction, and looks first whether it is still the next."""
+
+    database: Database
+    message_id: UUID
+    at: dt.datetime
+    imported: Imported
+
+    def stage(self) -> ImportStage:
+        with self.database.read() as conn:
+            return ImportStage(self._row(conn).stage)
+
+    def is_news(self) -> bool:
+        """Whether it told anything new: a statement of its own days, or a fact."""
+        mine = statements.c.bank_message_id == self.message_id
+        own = select(statements.c.id).where(
+            mine,
+            statements.c.kind == MessageKind.CAMT_053.value,
+            statements.c.standing == StatementStanding.NEW.value,
+        )
+        again = [match.value for match in (EntryMatch.PAIRED, EntryMatch.SEEN_BEFORE)]
+        fact = select(_e.id).join(statements, statements.c.id == _e.statement_id).where(mine, _e.match.not_in(again))
+        with self.database.read() as conn:
+            return any(conn.execute(query.limit(1)).one_or_none() is not None for query in (own, fact))
+
+    # --- kept ------------------------------------------------------------------------------------------------
+
+    def read(self, message: Sequence[camt.Statement]) -> None:
+        try:
+            self._read(message)
+        except (Unavailable, BankMessageInvalid):
+            raise
+        except Exception as error:
+            # Whatever it was: a message that cannot be kept is refused whole, and the next one has its turn.
+            log.exception("bank message not kept", message=str(self.message_id))
+            self._forget()
+            raise BankMessageInvalid(f"The message could not be kept: {type(error).__name__}.") from error
+
+    def _read(self, message: Sequence[camt.Statement]) -> None:
+        told = [
+            (number, position, entry)
+            for number, statement in enumerate(message)
+            for position, entry in enumerate(statement.entries)
+        ]
+        with self.database.read() as conn:
+            rows = conn.execute(
+                select(statements)
+                .where(statements.c.bank_message_id == self.message_id)
+                .order_by(statements.c.position)
+            ).all()
+        flipped = [_is_flipped(row, statement) for row, statement in zip(rows, message, strict=True)]
+        while True:
+            with self.database.settle() as conn:
+                row = self._row(conn)
+                if row.stage != ImportStage.READING.value:
+                    return
+                chunk = told[row.place : row.place + _KEPT]
+                if not chunk:
+                    self._advance(conn, row, ImportStage.PAIRING)
+                    return
+                ours = [each for each in chunk if rows[each[0]].standing != StatementStanding.OTHER_ACCOUNT.value]
+                abouts = matching.about(conn, [entry for *_, entry in ours])
+                values = [
+                    _values(rows[number], position, entry, about, flip=flipped[number])
+                    for (number, position, entry), about in zip(ours, abouts, strict=True)
+                ]
+                if values:
+                    conn.execute(statement_entries.insert(), values)
+                self._advance(conn, row, ImportStage.READING, row.place + len(chunk))
+
+    def _forget(self) -> None:
+        mine = select(statements.c.id).where(statements.c.bank_message_id == self.message_id)
+        with self.database.settle() as conn:
+            if self._row(conn).stage != ImportStage.READING.value:
+                return
+            conn.execute(statement_entries.delete().where(_e.statement_id.in_(mine)))
+            conn.execute(statements.delete().where(statements.c.bank_message_id == self.message_id))
+            conn.execute(bank_messages.delete().where(bank_messages.c.id == self.message_id))
+
+    # --- paired ----------------------------------------------------------------------------------------------
+
+    def pair(self, *, guessing: bool) -> None:
+        """Pair each word with a fact that was told before; ``guessing``, the words that the first round left."""
+        stage, following = (
+            (ImportStage.GUESSING, ImportStage.BOOKING) if guessing else (ImportStage.PAIRING, ImportStage.GUESSING)
+        )
+        with self.database.read() as conn:
+            mine = statements.c.bank_message_id == self.message_id
+            left = matching.words(conn, mine, _e.match == EntryMatch.TOLD.value)
+            again: dict[object, Word] = {}
+            for statement in () if guessing else self._final(conn):
+                again |= story.told_again(conn, statement).words
+        for start in range(0, len(left), CHUNK):
+            chunk = left[start : start + CHUNK]
+            self._step(stage, partial(self._pair_chunk, again=again, guessing=guessing), chunk)
+        with self.database.settle() as conn:
+            row = self._row(conn)
+            if row.stage == stage.value:
+                self._advance(conn, row, following)
+
+    def _step(self, stage: ImportStage, do: Callable[..., None], words: Sequence[Word]) -> None:
+        """One transaction over some words. Where it fails, one for each; a word that fails by itself is a break."""
+        mark = self.imported.mark()
+        try:
+            with self.database.settle() as conn:
+                if self._row(conn).stage == stage.value:
+                    do(conn, words)
+            return
+        except Unavailable:
+            raise
+        except Exception as error:
+            self.imported.back_to(mark)
+            log.exception("entries not worked on", message=str(self.message_id), stage=stage.value)
+            if len(words) > 1:
+                for word in words:
+                    self._step(stage, do, [word])
+                return
+            why = f"{type(error).__name__} while it was imported."
+        with self.database.settle() as conn:
+            if self._row(conn).stage == stage.value:
+                for word in self._still_told(conn, words):
+                    self._booking(conn).fail(word, why, is_statement=word.kind == MessageKind.CAMT_053.value)
+
+    def _pair_chunk(
+        self, conn: Connection, chunk: Sequence[Word], *, again: Mapping[object, Word], guessing: bool
+    ) -> None:
+        left = self._still_told(conn, chunk)
+        for word in left:
+            if word.id in again:
+                known = again[word.id]
+                self._tell_again(conn, word, EntryMatch.SEEN_BEFORE, known.same_as or known.id)
+        new = [word for word in left if word.id not in again]
+        for statement_id in dict.fromkeys(word.statement_id for word in new):
+            self._pair_words(conn, [word for word in new if word.statement_id == statement_id], guessing=guessing)
+
+    def _pair_words(self, conn: Connection, words: Sequence[Word], *, guessing: bool) -> None:
+        is_statement = words[0].kind == MessageKind.CAMT_053.value
+        facts = self._facts(conn, words, guessing=guessing, is_statement=is_statement)
+        for word, fact in pairing.paired(words, facts, guessing=guessing, is_statement=is_statement):
+            if is_statement and not matching.confirm(conn, fact.id, word.statement_id, self.at):
+                continue
+            self._tell_again(conn, word, EntryMatch.PAIRED, fact.id)
+            if guessing and fact.match == EntryMatch.BREAK.value and word.about is not None:
+                (now,) = matching.words(conn, _e.id == fact.id)
+                self._booking(conn).explain(now, by=word)
+
+    def _facts(self, conn: Connection, words: Sequence[Word], *, guessing: bool, is_statement: bool) -> Sequence[Word]:
+        """The facts that these words may tell again, each of one of their amounts."""
+        conditions = [
+            _e.account_iban == words[0].account_iban,
+            _e.currency == words[0].currency,
+            _e.amount_micros.in_({word.amount_micros for word in words}),
+            _e.match.in_(_FACTS),
+            statements.c.bank_message_id != self.message_id,
+        ]
+        if not guessing:
+            conditions.append(_e.about.in_({word.about for word in words if word.about is not None}))
+        elif all(word.about is not None for word in words):
+            conditions.append(_e.about.is_(None))
+        if is_statement:
+            # Early word; what is on a statement is another fact than this one.
+            conditions.append(_e.booked_in.is_(None))
+        else:
+            twin, other = statement_entries.alias("twin"), statements.alias("other")
+            used = (
+                select(twin.c.id)
+                .join(other, other.c.id == twin.c.statement_id)
+                .where(twin.c.same_as == _e.id, other.c.bank_message_id == self.message_id)
+            )
+            conditions.append(~used.exists())
+        return matching.words(conn, *conditions, limit=_MOST_ALIKE * len(words))
+
+    def _tell_again(self, conn: Connection, word: Word, match: EntryMatch, fact_id: UUID) -> None:
+        conn.execute(
+            statement_entries.update()
+            .where(_e.id == word.id, _e.match == EntryMatch.TOLD.value)
+            .values(match=match.value, same_as=fact_id)
+        )
+        self.imported.told_again += 1
+
+    def _still_told(self, conn: Connection, words: Sequence[Word]) -> Sequence[Word]:
+        """Those that nobody has worked on yet: what was stopped half way is begun again."""
+        query = select(_e.id).where(_e.id.in_([word.id for word in words]), _e.match == EntryMatch.TOLD.value)
+        still = set(conn.execute(query).scalars())
+        return [word for word in words if word.id in still]
+
+    # --- booked ----------------------------------------------------------------------------------------------
+
+    def book(self) -> None:
+        """Book what is new. What left is booked before what came back, so that a return finds its payment."""
+        with self.database.read() as conn:
+            mine = statements.c.bank_message_id == self.message_id
+            told = matching.words(conn, mine, _e.match == EntryMatch.TOLD.value)
+        left = sorted(told, key=lambda word: word.amount_micros > 0)
+        for start in range(0, len(left), CHUNK):
+            chunk = left[start : start + CHUNK]
+            self._step(ImportStage.BOOKING, self._book_words, chunk)
+        with self.database.settle() as conn:
+            row = self._row(conn)
+            if row.stage == ImportStage.BOOKING.value:
+                self._booking(conn).retry_returns()
+                self._advance(conn, row, ImportStage.SUMMING)
+
+    def _book_words(self, conn: Connection, words: Sequence[Word]) -> None:
+        for word in self._still_told(conn, words):
+            self._booking(conn).book(word, is_statement=word.kind == MessageKind.CAMT_053.value)
+
+    # --- summed up -------------------------------------------------------------------------------------------
+
+    def sum_up(self) -> None:
+        """Explain sums by their details, put each statement in its place, and doubt what none confirms."""
+        with self.database.read() as conn:
+            accounts = {(row.account_iban, row.currency) for row in self._statements(conn)}
+            found = [each for account, currency in accounts for each in sums.explained(conn, account, currency)]
+        for start in range(0, len(found), CHUNK):
+            with self.database.settle() as conn:
+                if self._row(conn).stage != ImportStage.SUMMING.value:
+                    return
+                for each in found[start : start + CHUNK]:
+                    sums.apply(conn, each, at=self.at)
+        with self.database.read() as conn:
+            placing = [(row, story.told_again(conn, row)) for row in self._final(conn)]
+        with self.database.settle() as conn:
+            row = self._row(conn)
+            if row.stage != ImportStage.SUMMING.value:
+                return
+            for statement, again in placing:
+                story.place(conn, statement, again, imported=self.imported, message_id=self.message_id, at=self.at)
+            for account, currency in accounts:
+                self._doubt(conn, account, currency)
+            self._advance(conn, row, ImportStage.DONE)
+
+    def _doubt(self, conn: Connection, account: str, currency: str) -> None:
+        """Early word that no statement has confirmed, some bank days before the last one, is a break."""
+        last = conn.execute(
+            select(func.max(statements.c.closing_date)).where(
+                statements.c.kind == MessageKind.CAMT_053.value,
+                statements.c.account_iban == account,
+                statements.c.currency == currency,
+            )
+        ).scalar_one()
+        if last is None:
+            return
+        told = func.coalesce(_e.booking_date, _e.value_date, statements.c.closing_date)
+        doubted = select(breaks.c.id).where(breaks.c.entry_id == _e.id, breaks.c.kind == BreakKind.NOT_CONFIRMED.value)
+        unconfirmed = matching.words(
+            conn,
+            _e.account_iban == account,
+            _e.currency == currency,
+            _e.booked_in.is_(None),
+            _e.match.in_([match.value for match in MOVED]),
+            statements.c.kind == MessageKind.CAMT_054.value,
+            told < bank_days_before(last, PATIENCE_DAYS),
+            ~doubted.exists(),
+        )
+        for word in unconfirmed:
+            open_break(
+                conn,
+                BreakKind.NOT_CONFIRMED,
+                imported=self.imported,
+                bank_message_id=word.bank_message_id,
+                at=self.at,
+                currency=currency,
+                difference=-word.amount_micros,
+                entry_id=word.id,
+                detail=f"Notified, booked, and on no statement since: {word.text}".strip(" :"),
+            )
+
+    # --- rows ------------------------------------------------------------------------------------------------
+
+    def _row(self, conn: Connection) -> Row[Any]:
+        row = conn.execute(select(bank_messages).where(bank_messages.c.id == self.message_id)).one_or_none()
+        if row is None:
+            raise BankMessageInvalid("The message could not be kept.")
+        return row
+
+    def _advance(self, conn: Connection, row: Row[Any], stage: ImportStage, place: int = 0) -> None:
+        conn.execute(
+            bank_messages.update()
+            .where(bank_messages.c.id == row.id, bank_messages.c.stage == row.stage, bank_messages.c.place == row.place)
+            .values(stage=stage.value, place=place)
+        )
+
+    def _statements(self, conn: Connection) -> Sequence[Row[Any]]:
+        return conn.execute(
+            select(statements)
+            .where(
+                statements.c.bank_message_id == self.message_id,
+                statements.c.standing != StatementStanding.OTHER_ACCOUNT.value,
+            )
+            .order_by(statements.c.position)
+        ).all()
+
+    def _final(self, conn: Connection) -> list[Row[Any]]:
+        return [row for row in self._statements(conn) if row.kind == MessageKind.CAMT_053.value]
+
+    def _booking(self, conn: Connection) -> Booking:
+        return Booking(conn, self.message_id, self.at, self.imported)
+
+
+def bank_days_before(date: dt.date, days: int) -> dt.date:
+    """The day that lies so many bank days (T2's) before ``date``."""
+    while days:
+        date -= dt.timedelta(days=1)
+        days -= nightly.next_banking_day(date) == date
+    return date
+
+
+def _is_flipped(statement: Row[Any], told: camt.Statement) -> bool:
+    """Whether the statement's balances have told that its reversals have the original's sign (`story.figures`)."""
+    plain = (
+        story.signed(entry, flip=False)
+        for entry in told.entries
+        if entry.status == "BOOK" and entry.currency == statement.currency
+    )
+    own = statement.standing != StatementStanding.OTHER_ACCOUNT.value
+    return own and bool(statement.entries_micros != sum(plain))
+
+
+def _values(
+    statement: Row[Any], position: int, entry: camt.Entry, about: matching.About, *, flip: bool
+) -> dict[str, object]:
+    micros = story.signed(entry, flip=flip)
+    match = EntryMatch.TOLD
+    if entry.status != "BOOK":
+        match = EntryMatch.INFORMATION if entry.status == "INFO" else EntryMatch.PENDING
+    elif micros == 0:
+        match = EntryMatch.INFORMATION
+    elif entry.reversal and statement.kind == MessageKind.CAMT_054.value:
+        # Without balances nothing tells which sign a bank gives a reversal, but what it undoes.
+        undone = (about.about or "").partition(" ")[0]
+        if undone not in matching.SIGN_OF_REVERSAL:
+            match = EntryMatch.PENDING
+        else:
+            micros = matching.SIGN_OF_REVERSAL[undone] * abs(micros)
+    return {
+        "id": new_id(),
+        "statement_id": statement.id,
+        "position": position,
+        "entry_index": entry.entry_index,
+        "detail_index": entry.detail_index,
+        "account_iban": statement.account_iban,
+        "currency": entry.currency,
+        "amount_micros": micros,
+        "is_reversal": entry.reversal,
+        "is_fee": entry.is_fee,
+        "batch_count": entry.batch_count if entry.detail_count == 1 else None,
+        "booking_date": entry.booking_date,
+        "value_date": entry.value_date,
+        "bank_reference": _clip(entry.entry_reference, 100),
+        "end_to_end_id": _clip(entry.end_to_end_id, 35),
+        "payment_information_id": _clip(entry.payment_information_id, 35),
+        "reference": _clip(about.reference, 35),
+        "text": entry.remittance_text[:500],
+        "counterparty_name": _clip(entry.counterparty_name, 140),
+        "counterparty_iban": _clip(entry.counterparty_iban, 34),
+        "bank_code": entry.bank_code[:35],
+        "return_reason": _clip(entry.return_reason, 35),
+        "about": about.about,
+        "match": match.value,
+    }
+
+
+def _clip(text: str | None, length: int) -> str | None:
+    return None if text is None else text[:length]
