@@ -28,6 +28,7 @@ from wallet.db import Database
 
 EXAMPLES = int(os.environ.get("DIALECTS_EXAMPLES", "0"))
 SEED = int(os.environ.get("DIALECTS_SEED") or secrets.randbits(32))
+READ_AT = dt.datetime.combine(DATES[-1] + dt.timedelta(days=1), dt.time(20), dt.UTC)
 # Days after the last statement, when whatever a bank could still say it has said.
 _PATIENCE = 30
 _NAMES = Names("FR7630006000011234567890189", ("RF01", "RF02", "RF03", "RF04"), ("E1", "E2", "E3", "E4"), "P1")
@@ -70,6 +71,7 @@ def arrive(stage: Scene, database: Database, coming: list[Coming], monkeypatch: 
         path = stage.inbox / name
         if each.half:
             path.write_bytes(each.file.content[: len(each.file.content) // 2])
+            os.utime(path, times=(READ_AT.timestamp(), READ_AT.timestamp()))  # the writer is at it now
             collect(stage, database, monkeypatch)
             assert path.exists(), f"{name} was taken before it was whole"
         path.write_bytes(each.file.content)
@@ -81,9 +83,9 @@ def arrive(stage: Scene, database: Database, coming: list[Coming], monkeypatch: 
     assert [name for name in names if (stage.inbox / name).exists()] == []
 
 
-def collect(stage: Scene, database: Database, monkeypatch: pytest.MonkeyPatch, days: int = 1) -> None:
-    """What the scheduler does every minute, some days after the last of the facts."""
-    at = dt.datetime.combine(DATES[-1], dt.time(20), dt.UTC) + dt.timedelta(days=days)
+def collect(stage: Scene, database: Database, monkeypatch: pytest.MonkeyPatch, days: int = 0) -> None:
+    """What the scheduler does every minute, so many days after the files came."""
+    at = READ_AT + dt.timedelta(days=days)
     monkeypatch.setattr("wallet.clock.now", lambda: at)
     scheduler.collect(database, stage.books.bank)
 
