@@ -106,6 +106,7 @@ def test_whatever_the_bank_says_the_books_tell_the_truth(
         before = scene.standing(stage)
         files = tell(history, dialect, stage.names)
         coming = data.draw(comings(files, dialect), label="files")
+        note(f"{history}\n{dialect}")
         for each in coming:
             note(each.file.content.decode(dialect.form.encoding))
         arrive(stage, db, coming, monkeypatch)
