@@ -13,11 +13,13 @@ from flask_smorest import Api
 
 from settlement import api as settlement_api
 from settlement import cli
+from settlement import metrics as settlement_metrics
 from settlement.pages import console, merchant, purchases
 from wallet.api import (
     checkouts,
     documentation,
     merchants,
+    metrics,
     operations,
     problems,
     purses,
@@ -59,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = open_wallet(settings)
     requests.register(app, origin=settings.origin)
+    metrics.also(app, settlement_metrics.figures)
     api = Api(app)
     documentation.prepare(api)
     for blueprint in _api_blueprints():

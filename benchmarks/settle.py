@@ -3,6 +3,7 @@
 Writes one JSON object: seconds by step, the process's peak memory in MiB, and how many payouts were made.
 """
 
+import datetime as dt
 import json
 import re
 import resource
@@ -11,10 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 from benchmarks.scenes import IBAN
 from settlement import bank_files, business_day, nightly, payouts
 from settlement.audit import audit
+from settlement.bank.profile import Profile
 from wallet import clock
 from wallet.db import Database
 
@@ -25,6 +28,7 @@ _DEBTOR: dict[str, str | bool | None] = {
     "debtor_bic": None,
     "batch_booking": True,
 }
+_PROFILE = Profile(timezone=ZoneInfo("Europe/Paris"), cutoff=dt.time(15, 0))
 
 _T = TypeVar("_T")
 
@@ -44,10 +48,10 @@ def main(address: str) -> None:
         before = _peak_mib()
     step("close", lambda: business_day.close(database, today, at=at))
     step("balance", lambda: business_day.balance(database))
-    run = nightly.start(database, today, at=at)
+    run = nightly.start(database, today, profile=_PROFILE, at=at)
     made = step("cut", lambda: payouts.cut(database, run, bank_fees_micros={"EUR": 380_000}, at=at))
     step("place", lambda: payouts.place(database, run, debtor=_DEBTOR, file_limit=_FILE_LIMIT, at=at))
-    step("render", lambda: bank_files.render(database, run.id, at=at))
+    step("render", lambda: bank_files.render(database, run.id, profile=_PROFILE, at=at))
     settled = _peak_mib()
     wrong = [check.name for check in step("audit", lambda: audit(database)) if not check.ok]
     if wrong:

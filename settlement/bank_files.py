@@ -2,71 +2,94 @@
 
 Invariant: a file's bytes are a function of stored rows and are stored before they leave. The intention to submit
 is committed before the act, and the act is atomic (`settlement.bank`), so that a kill at any instruction neither
-loses a file nor sends it twice.
+loses a file nor sends it twice. What leaves was approved byte for byte, and asks for no date that the bank cannot keep.
 """
 
 import datetime as dt
 import hashlib
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import pain001
+from settlement import approvals, pain001
 from settlement.bank import Connector
+from settlement.bank.profile import Profile
 from settlement.models import FileState, TransactionState, bank_files, bank_transactions
 from wallet.db import Database
-from wallet.errors import BankFileNotFound, BankMessageInvalid
+from wallet.errors import ApprovalsMissing, BankFileNotFound, BankMessageInvalid
 
 _LONGEST_NAME = 70
 
 
-def render(database: Database, run_id: UUID, *, at: dt.datetime) -> int:
-    """Store the bytes of every file of a run that has none yet; answers how many. One transaction each."""
+def render(database: Database, run_id: UUID, *, profile: Profile, at: dt.datetime) -> int:
+    """Store the bytes of every file of a run that has none yet; answers how many. One transaction each.
+
+    A file asks the bank for the run's date, or for the first possible one if that is later.
+    """
     rendered = 0
     while True:
         with database.settle() as conn:
-            file = _next(conn, FileState.CUT, run_id)
+            file = _next(conn, run_id, FileState.CUT)
             if file is None:
                 return rendered
-            content = _content(conn, file)
-            conn.execute(
-                bank_files.update()
-                .where(bank_files.c.message_id == file.message_id, bank_files.c.state == FileState.CUT.value)
-                .values(
-                    state=FileState.RENDERED.value,
-                    content=content,
-                    sha256=hashlib.sha256(content).hexdigest(),
-                )
-            )
+            _write(conn, file, max(file.execution_date, profile.execution_date(at)))
             _move(conn, file.message_id, TransactionState.CUT, TransactionState.RENDERED, at)
             rendered += 1
 
 
-def submit(database: Database, run_id: UUID, connector: Connector, *, at: dt.datetime) -> int:
-    """Hand over every rendered file of a run, and any that a kill left half handed over; answers how many."""
-    submitted = 0
+def date_anew(database: Database, run_id: UUID, *, profile: Profile, at: dt.datetime) -> dt.date | None:
+    """Render every file of a run anew whose date has passed before it left; answers the new date, or None.
+
+    It keeps its name, since the bank never had it. Who approved the run approved other bytes (`approvals`).
+    """
+    possible, moved = profile.execution_date(at), None
     while True:
         with database.settle() as conn:
-            # Staged inside the transaction that commits the intention: nobody stages a file that may be out.
-            file = _next(conn, FileState.RENDERED, run_id)
-            if file is not None:
-                connector.stage(file.message_id, file.content)
-                conn.execute(
-                    bank_files.update()
-                    .where(
-                        bank_files.c.message_id == file.message_id,
-                        bank_files.c.state == FileState.RENDERED.value,
-                    )
-                    .values(state=FileState.SUBMITTING.value)
-                )
-        with database.read() as conn:
-            file = _next(conn, FileState.SUBMITTING, run_id)
-        if file is None:
-            return submitted
-        connector.hand_over(file.message_id)
+            file = _next(conn, run_id, FileState.RENDERED, bank_files.c.execution_date < possible)
+            if file is None:
+                return moved
+            _write(conn, file, possible)
+            moved = possible
+
+
+def submit(
+    database: Database,
+    run_id: UUID,
+    connector: Connector,
+    *,
+    profile: Profile,
+    approvals_needed: int = 0,
+    at: dt.datetime,
+) -> int:
+    """Hand over every rendered file of a run, and any that a kill left half handed over; answers how many.
+
+    A file whose date has passed is rendered anew first. Raises `ApprovalsMissing` where its bytes are not approved.
+    """
+    possible, submitted = profile.execution_date(at), 0
+    while True:
         with database.settle() as conn:
-            submitted += acknowledge(conn, file.message_id, at=at)
+            # Dated, approved and staged inside the transaction that commits the intention: nobody stages a file that
+            # may be out, and no other bytes than were approved.
+            file = _next(conn, run_id, FileState.RENDERED)
+            if file is not None and file.execution_date < possible:
+                file = _write(conn, file, possible)
+            is_approved = file is None or not approvals.missing(conn, run_id, approvals_needed)
+            if file is not None and is_approved:
+                connector.stage(file.message_id, file.content)
+                _set(conn, file, FileState.SUBMITTING)
+        if not is_approved:
+            raise ApprovalsMissing
+        with database.settle() as conn:
+            file = _next(conn, run_id, FileState.SUBMITTING)
+            if file is None:
+                return submitted
+            # A night may lie between the intention and the act, where something was killed.
+            if file.execution_date < possible and connector.take_back(file.message_id):
+                _set(conn, file, FileState.RENDERED)
+            else:
+                connector.hand_over(file.message_id)
+                submitted += acknowledge(conn, file.message_id, at=at)
 
 
 def acknowledge(conn: Connection, message_id: str, *, at: dt.datetime) -> int:
@@ -89,16 +112,35 @@ def find(conn: Connection, message_id: str) -> Row[tuple[object, ...]]:
     return row
 
 
-def _next(conn: Connection, state: FileState, run_id: UUID) -> Row[tuple[object, ...]] | None:
+def _next(
+    conn: Connection, run_id: UUID, state: FileState, *which: ColumnElement[bool]
+) -> Row[tuple[object, ...]] | None:
     return conn.execute(
         select(bank_files)
-        .where(bank_files.c.run_id == run_id, bank_files.c.state == state.value)
+        .where(bank_files.c.run_id == run_id, bank_files.c.state == state.value, *which)
         .order_by(bank_files.c.message_id)
         .limit(1)
     ).one_or_none()
 
 
-def _content(conn: Connection, file: Row[tuple[object, ...]]) -> bytes:
+def _set(conn: Connection, file: Row[tuple[object, ...]], state: FileState, **columns: object) -> None:
+    """Compare-and-set: only what is still as it was read."""
+    conn.execute(
+        bank_files.update()
+        .where(bank_files.c.message_id == file.message_id, bank_files.c.state == file.state)
+        .values(state=state.value, **columns)
+    )
+
+
+def _write(conn: Connection, file: Row[tuple[object, ...]], execution_date: dt.date) -> Row[tuple[object, ...]]:
+    """Store the bytes that ask for this date; answers the file with them."""
+    content = _content(conn, file, execution_date)
+    digest = hashlib.sha256(content).hexdigest()
+    _set(conn, file, FileState.RENDERED, execution_date=execution_date, content=content, sha256=digest)
+    return find(conn, file.message_id)
+
+
+def _content(conn: Connection, file: Row[tuple[object, ...]], execution_date: dt.date) -> bytes:
     rows = conn.execute(
         select(bank_transactions)
         .where(bank_transactions.c.message_id == file.message_id)
@@ -108,7 +150,7 @@ def _content(conn: Connection, file: Row[tuple[object, ...]]) -> bytes:
         message_id=file.message_id,
         payment_information_id=file.payment_information_id,
         created_at=file.created_at,
-        execution_date=file.execution_date,
+        execution_date=execution_date,
         currency=file.currency,
         debtor=pain001.Debtor(name=file.debtor_name, iban=file.debtor_iban, bic=file.debtor_bic),
         batch_booking=file.batch_booking,

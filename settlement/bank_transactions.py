@@ -11,8 +11,21 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import bank_files
-from settlement.models import TRANSITIONS, TransactionKind, TransactionState, bank_transactions
+from settlement.models import (
+    TRANSITIONS,
+    BreakKind,
+    EntryMatch,
+    TransactionKind,
+    TransactionState,
+    bank_transactions,
+    breaks,
+    own_payments,
+    statement_entries,
+    statements,
+)
 from wallet import ledger, webhooks
+from wallet.db import insert_into
+from wallet.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import Reason
 from wallet.money import Money
@@ -20,21 +33,33 @@ from wallet.money import Money
 BOOKED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,
     TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_BOOKED,
+    TransactionKind.EQUITY: Reason.EQUITY_BOOKED,
+    TransactionKind.INCOME: Reason.INCOME_BOOKED,
+    TransactionKind.SENT_BACK: Reason.SENT_BACK_BOOKED,
 }
 REJECTED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_REJECTED,
     TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_REJECTED,
+    TransactionKind.EQUITY: Reason.EQUITY_REJECTED,
+    TransactionKind.INCOME: Reason.INCOME_REJECTED,
+    TransactionKind.SENT_BACK: Reason.SENT_BACK_REJECTED,
 }
+# What was sent back and returns is not here: it is unexplained money again, whose entry is the break.
 RETURNED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_RETURNED,
     TransactionKind.WITHDRAWAL: Reason.WITHDRAWAL_RETURNED,
+    TransactionKind.EQUITY: Reason.EQUITY_RETURNED,
+    TransactionKind.INCOME: Reason.INCOME_RETURNED,
 }
 _TOLD = frozenset({TransactionState.BOOKED, TransactionState.REJECTED, TransactionState.RETURNED})
 AT_THE_BANK = [
     TransactionState.SUBMITTED.value,
+    TransactionState.TO_RELEASE.value,
     TransactionState.ACCEPTED.value,
     TransactionState.UNKNOWN.value,
 ]
+# The bank's statement may still decide these; until then it is a person who finds out, or gives the word.
+WAITS_FOR_A_PERSON = [TransactionState.TO_RELEASE.value, TransactionState.UNKNOWN.value]
 
 
 def by_end_to_end_id(conn: Connection, end_to_end_id: str | None, *, at: dt.datetime) -> Row[tuple[object, ...]] | None:
@@ -81,6 +106,19 @@ def move(
     return moved.rowcount == 1
 
 
+def reject(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, *, detail: str | None) -> bool:
+    """The bank never executed it: its money is back where it came from. Answers whether that is so by this call.
+
+    What should have been sent back was nobody's before and is so again: its entry is a break, `NOT_SENT_BACK`.
+    """
+    if not move(conn, row, TransactionState.REJECTED, at, detail=detail):
+        return False
+    post(conn, row, REJECTED, row.id, at)
+    if row.kind == TransactionKind.SENT_BACK.value:
+        _not_sent_back(conn, row, at, detail)
+    return True
+
+
 def post(
     conn: Connection,
     row: Row[tuple[object, ...]],
@@ -98,3 +136,36 @@ def post(
         merchant_id=row.merchant_id,
     )
     ledger.post(conn, posting, recorded_at=at)
+
+
+def _not_sent_back(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, detail: str | None) -> None:
+    entry = conn.execute(
+        select(statement_entries.c.id, statements.c.bank_message_id)
+        .join(own_payments, own_payments.c.entry_id == statement_entries.c.id)
+        .join(statements, statements.c.id == statement_entries.c.statement_id)
+        .where(own_payments.c.id == row.id)
+    ).one()
+    conn.execute(
+        statement_entries.update().where(statement_entries.c.id == entry.id).values(match=EntryMatch.BREAK.value)
+    )
+    now = {
+        "difference_micros": row.amount_micros,
+        "bank_transaction_id": row.id,
+        "detail": f"Not sent back: {detail or row.creditor_name}"[:500],
+        "opened_at": at,
+        "resolved_at": None,
+        "resolution": None,
+    }
+    # It may have been sent, and refused, before: one break, open again.
+    conn.execute(
+        insert_into(conn, breaks)
+        .values(
+            id=new_id(),
+            kind=BreakKind.NOT_SENT_BACK.value,
+            currency=row.currency,
+            entry_id=entry.id,
+            bank_message_id=entry.bank_message_id,
+            **now,
+        )
+        .on_conflict_do_update(index_elements=["entry_id", "kind"], set_=now)
+    )

@@ -1,32 +1,49 @@
 """Breaks: how a person closes what the bank says and the books do not.
 
-Invariant: a break over money is closed only by what explains it, a posting of exactly its amount or other breaks
-that make it up to zero, so that the bank's balance and the books' differ by exactly the open breaks, before and
-after. Whatever else is known about it is noted, and it stays open, *acknowledged*. Each verb takes a connection of
-`Database.settle`.
+Invariant: a break over money is closed only by what explains it, postings of exactly its amount or other breaks that
+make it up to zero, so that the bank's balance and the books' differ by exactly the open breaks, before and after.
+Whatever else is known about it is noted, and it stays open, *acknowledged*. Each verb takes a connection of
+`Database.settle`, and raises `NotFound` unless the break is open, `BreakUnexplained` unless it is one of that kind.
 """
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import select
+import schwifty
+from schwifty.exceptions import SchwiftyException
+from sqlalchemy import func, or_, select
 from sqlalchemy.engine import Connection, Row
 
+from settlement import matching, references
 from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, move, post
+from settlement.imports import Imported
 from settlement.models import (
     BreakKind,
     EntryMatch,
+    MessageKind,
+    TransactionKind,
     TransactionState,
     bank_transactions,
     breaks,
+    entry_parts,
+    own_payments,
     statement_entries,
 )
 from wallet import ledger
-from wallet.errors import BreakUnexplained, NotFound, PayoutNotFound, PurseNotFound
+from wallet.errors import (
+    BreakUnexplained,
+    IbanInvalid,
+    MerchantNotFound,
+    NotFound,
+    PayoutNotFound,
+    PurseNotFound,
+)
+from wallet.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason, purses
+from wallet.models import Reason, merchants, purses, shoppers, top_ups
 
 _LONGEST_RESOLUTION = 200
 
@@ -36,14 +53,31 @@ class Way(StrEnum):
 
     NOTE = "note"
     ASSIGN = "assign"
+    SPLIT = "split"
+    REPAYMENT = "repayment"
+    EQUITY = "equity"
+    SEND_BACK = "send_back"
+    TAKE_BACK = "take_back"
+    TRY_AGAIN = "try_again"
     EXPENSE = "expense"
+    LOSS = "loss"
     BOOK = "book"
     RETURN = "return"
     OFFSET = "offset"
     ACKNOWLEDGE = "acknowledge"
 
 
-_MAY_BE_A_TOP_UP = frozenset({BreakKind.UNKNOWN_ENTRY, BreakKind.CURRENCY_DIFFERS})
+# Money that came in and that nobody's reference explains.
+_MAY_BE_ANYBODYS = frozenset(
+    {
+        BreakKind.UNKNOWN_ENTRY,
+        BreakKind.CURRENCY_DIFFERS,
+        BreakKind.SEVERAL_REFERENCES,
+        BreakKind.NOT_SENT_BACK,
+        BreakKind.FAILED,
+    }
+)
+_OF_A_STATEMENT = frozenset({BreakKind.STATEMENT_GAP, BreakKind.STATEMENT_SUM})
 _MAY_BE_A_PAYMENT = frozenset({BreakKind.UNKNOWN_ENTRY, BreakKind.AMOUNT_DIFFERS})
 _MAY_BE_A_RETURN = frozenset({BreakKind.UNKNOWN_ENTRY, BreakKind.AMOUNT_DIFFERS, BreakKind.RETURNED_TWICE})
 
@@ -55,12 +89,21 @@ def ways(row: Row[tuple[object, ...]]) -> tuple[Way, ...]:
         return ()
     if micros == 0:
         return (Way.NOTE,)
-    if row.entry_id is not None and micros > 0:
-        found += [Way.ASSIGN] if kind in _MAY_BE_A_TOP_UP else []
+    found += [Way.TRY_AGAIN] if kind is BreakKind.FAILED else []
+    if kind is BreakKind.NOT_CONFIRMED:
+        found += [Way.TAKE_BACK] if row.match == EntryMatch.TOP_UP.value else []
+    elif row.entry_id is not None and micros > 0:
+        found += [Way.ASSIGN, Way.SPLIT, Way.REPAYMENT] if kind in _MAY_BE_ANYBODYS else []
         found += [Way.RETURN] if kind in _MAY_BE_A_RETURN else []
+        # What has only been notified is not there yet to be sent.
+        found += [Way.SEND_BACK] if kind in _MAY_BE_ANYBODYS and row.booked_in is not None else []
+        found += [Way.EQUITY]
     elif row.entry_id is not None:
+        found += [Way.TAKE_BACK] if kind is BreakKind.TOP_UP_REVERSED else []
         found += [Way.BOOK] if kind in _MAY_BE_A_PAYMENT else []
-        found += [Way.EXPENSE]
+        found += [Way.EXPENSE, Way.LOSS]
+    elif kind in _OF_A_STATEMENT:
+        found += [Way.EQUITY] if micros > 0 else [Way.EXPENSE, Way.LOSS]
     return (*found, Way.OFFSET, Way.ACKNOWLEDGE)
 
 
@@ -102,11 +145,160 @@ def assign(conn: Connection, break_id: UUID, *, purse_id: UUID, why: str, at: dt
     (row,) = _open(conn, [break_id])
     if Way.ASSIGN not in ways(row):
         raise NotFound("No open break over money that came in for a purse has this id.")
-    known = select(purses.c.id).where(purses.c.id == purse_id, purses.c.currency == row.currency)
-    if conn.execute(known).one_or_none() is None:
-        raise PurseNotFound
+    _check_purse(conn, purse_id, row.currency)
     _post(conn, row, Reason.TOP_UP, row.difference_micros, at, purse_id=purse_id)
     _close(conn, [row], Way.ASSIGN, why, at, match=EntryMatch.TOP_UP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of an entry: a purse's top-up, a merchant's repayment, or (neither) the operator's own money."""
+
+    amount_micros: int
+    purse_id: UUID | None = None
+    merchant_id: UUID | None = None
+
+
+def split(conn: Connection, break_id: UUID, parts: Sequence[Part], *, why: str, at: dt.datetime) -> None:
+    """One payment was for several: each part is booked by itself, and together they are exactly the entry.
+
+    Raises `PurseNotFound`, `MerchantNotFound`, or `BreakUnexplained` for parts that do not add up.
+    """
+    row = _one(conn, break_id, Way.SPLIT)
+    if any(part.amount_micros <= 0 for part in parts) or sum(part.amount_micros for part in parts) != (
+        row.difference_micros
+    ):
+        raise BreakUnexplained("The parts do not add up to the entry.")
+    for part in parts:
+        match, reason = EntryMatch.EQUITY_PAID_IN, Reason.EQUITY_PAID_IN
+        if part.purse_id is not None:
+            _check_purse(conn, part.purse_id, row.currency)
+            match, reason = EntryMatch.TOP_UP, Reason.TOP_UP
+        elif part.merchant_id is not None:
+            _check_merchant(conn, part.merchant_id, row.currency)
+            match, reason = EntryMatch.MERCHANT_REPAID, Reason.MERCHANT_REPAID
+        part_id = new_id()
+        conn.execute(
+            entry_parts.insert().values(
+                id=part_id,
+                entry_id=row.entry_id,
+                amount_micros=part.amount_micros,
+                match=match.value,
+                purse_id=part.purse_id,
+                merchant_id=None if part.purse_id is not None else part.merchant_id,
+            )
+        )
+        posting = Posting(
+            reason=reason,
+            currency=row.currency,
+            amount_micros=part.amount_micros,
+            reference=part_id,
+            purse_id=part.purse_id,
+            merchant_id=part.merchant_id,
+        )
+        ledger.post(conn, posting, recorded_at=at)
+    _close(conn, [row], Way.SPLIT, why, at, match=EntryMatch.SPLIT)
+
+
+def repayment(conn: Connection, break_id: UUID, *, merchant_id: UUID, why: str, at: dt.datetime) -> None:
+    """A merchant pays back what it owes: its payable account holds so much more. Raises `MerchantNotFound`."""
+    row = _one(conn, break_id, Way.REPAYMENT)
+    _check_merchant(conn, merchant_id, row.currency)
+    _post(conn, row, Reason.MERCHANT_REPAID, row.difference_micros, at, merchant_id=merchant_id)
+    _close(conn, [row], Way.REPAYMENT, why, at, match=EntryMatch.MERCHANT_REPAID)
+
+
+def equity(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
+    """It is the operator's own money: put in without its reference, or there before the books were opened."""
+    row = _one(conn, break_id, Way.EQUITY)
+    _post(conn, row, Reason.EQUITY_PAID_IN, row.difference_micros, at)
+    _close(conn, [row], Way.EQUITY, why, at, match=EntryMatch.EQUITY_PAID_IN)
+
+
+def send_back(
+    conn: Connection,
+    break_id: UUID,
+    *,
+    why: str,
+    at: dt.datetime,
+    name: str | None = None,
+    iban: str | None = None,
+) -> UUID:
+    """Send it back to where it came from, in the next run's bank file; answers the payment's id.
+
+    ``name`` and ``iban`` where the bank did not say who paid. Raises `IbanInvalid`, or `BreakUnexplained` where
+    nobody knows where it came from.
+    """
+    row = _one(conn, break_id, Way.SEND_BACK)
+    to_iban, to_name = row.counterparty_iban or iban, row.counterparty_name or name
+    if not to_iban or not to_name:
+        raise BreakUnexplained("The bank does not say where it came from: name and IBAN are needed.")
+    try:
+        to_iban = str(schwifty.IBAN(to_iban).compact)
+    except SchwiftyException:
+        raise IbanInvalid from None
+    payment_id = new_id()
+    conn.execute(
+        own_payments.insert().values(
+            id=payment_id,
+            kind=TransactionKind.SENT_BACK.value,
+            currency=row.currency,
+            amount_micros=row.difference_micros,
+            creditor_name=to_name[:140],
+            creditor_iban=to_iban,
+            entry_id=row.entry_id,
+            why=why[:_LONGEST_RESOLUTION],
+            requested_at=at,
+        )
+    )
+    posting = Posting(
+        reason=Reason.SENT_BACK,
+        currency=row.currency,
+        amount_micros=row.difference_micros,
+        reference=payment_id,
+    )
+    ledger.post(conn, posting, recorded_at=at)
+    _close(conn, [row], Way.SEND_BACK, why, at, match=EntryMatch.SENT_BACK)
+    return payment_id
+
+
+def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> int:
+    """A top-up that the bank took back, or never booked, leaves its purse, as far as that reaches; the rest is a loss.
+
+    Answers the loss, in micros. Raises `PurseFrozen` for a purse that is not active.
+    """
+    row = _one(conn, break_id, Way.TAKE_BACK)
+    amount, purse_id = -row.difference_micros, _purse_of(row)
+    balance = conn.execute(select(purses.c.balance_micros).where(purses.c.id == purse_id)).scalar_one()
+    taken = max(0, min(amount, balance))
+    if taken:
+        _post(conn, row, Reason.TOP_UP_REVERSED, taken, at, purse_id=purse_id)
+    if amount > taken:
+        _post(conn, row, Reason.LOSS, amount - taken, at)
+    # What was only notified was no movement in the end: should a statement tell it after all, it is booked then.
+    never = row.kind == BreakKind.NOT_CONFIRMED.value
+    _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.INFORMATION if never else EntryMatch.TOP_UP_REVERSED)
+    return int(amount - taken)
+
+
+def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> bool:
+    """Book an entry whose booking failed, after an upgrade perhaps; answers whether that closed the break."""
+    row = _one(conn, break_id, Way.TRY_AGAIN)
+    (word,) = matching.words(conn, statement_entries.c.id == row.entry_id)
+    imported = Imported(MessageKind(word.kind), "")
+    matching.Booking(conn, word.bank_message_id, at, imported).explain(word, by=word)
+    if imported.matched:
+        conn.execute(
+            breaks.update().where(breaks.c.id == break_id).values(resolution=f"{Way.TRY_AGAIN.value}: {why}"[:200])
+        )
+    return bool(imported.matched)
+
+
+def loss(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
+    """Money that left and is given up: a loss of the operator's, of exactly the break's amount."""
+    row = _one(conn, break_id, Way.LOSS)
+    _post(conn, row, Reason.LOSS, -row.difference_micros, at)
+    _close(conn, [row], Way.LOSS, why, at, match=EntryMatch.LOSS)
 
 
 def expense(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
@@ -132,6 +324,9 @@ def offset(conn: Connection, break_ids: Collection[UUID], *, why: str, at: dt.da
         raise BreakUnexplained("These breaks do not add up to zero.")
     if any(row.difference_micros == 0 for row in rows):
         raise BreakUnexplained("One of these breaks is about no money: close it with a note.")
+    if any(row.kind == BreakKind.NOT_CONFIRMED.value for row in rows):
+        _confirm_by_hand(conn, rows, why, at)
+        return
     if any(row.entry_id is not None and row.booked_in is None for row in rows):
         raise BreakUnexplained("One of these entries is on no statement yet; wait for it.")
     _close(conn, rows, Way.OFFSET, why, at)
@@ -209,8 +404,70 @@ def fitting(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 50) 
     ).all()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A purse that an unexplained payment may be meant for, and what speaks for it: the words of `suggestions`."""
+
+    purse_id: UUID
+    name: str
+    email: str
+    because: str
+    reference: str | None = None
+
+
+def suggestions(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 20) -> list[Suggestion]:
+    """Purses that a break over money that came in may be for, the likeliest first.
+
+    ``reference``: a reference that the text names, or nearly; ``account``: it was topped up from that account before;
+    ``name``: the payer's name is the shopper's; ``amount``: a top-up of exactly that amount is awaited.
+    """
+    if Way.ASSIGN not in ways(row):
+        return []
+    whose = (
+        select(purses.c.id, shoppers.c.name, shoppers.c.email)
+        .join(shoppers, shoppers.c.id == purses.c.shopper_id)
+        .where(purses.c.currency == row.currency)
+    )
+    announced = whose.add_columns(top_ups.c.reference).join(top_ups, top_ups.c.purse_id == purses.c.id)
+    # Of references typed wrongly some stretch is right: enough to find them, and for a person to compare.
+    text = references.compact(row.text or "")
+    pieces = {text[start : start + _STRETCH] for start in range(len(text) - _STRETCH + 1)}
+    earlier = statement_entries.alias("earlier")
+    same_payer = (
+        select(earlier.c.about)
+        .where(earlier.c.counterparty_iban == row.counterparty_iban, earlier.c.match == EntryMatch.TOP_UP.value)
+        .distinct()
+    )
+    known = [UUID(about.split(" ")[1]) for about in conn.execute(same_payer).scalars() if about and " " in about]
+    named = func.lower(shoppers.c.name) == (row.counterparty_name or "").strip().lower()
+    queries = (
+        (
+            "reference",
+            announced.where(or_(*(top_ups.c.reference.contains(piece) for piece in sorted(pieces)[:_MOST_PIECES]))),
+        )
+        if pieces
+        else None,
+        ("account", whose.where(purses.c.id.in_(known))) if known and row.counterparty_iban else None,
+        ("name", whose.where(named)) if row.counterparty_name else None,
+        ("amount", announced.where(top_ups.c.amount_micros == row.difference_micros)),
+    )
+    found: dict[UUID, Suggestion] = {}
+    for because, query in filter(None, queries):
+        for each in conn.execute(query.order_by(purses.c.id.desc()).limit(limit)):
+            reference = getattr(each, "reference", None)
+            suggestion = Suggestion(
+                purse_id=each.id, name=each.name, email=each.email, because=because, reference=reference
+            )
+            found.setdefault(each.id, suggestion)
+    return list(found.values())[:limit]
+
+
+_STRETCH, _MOST_PIECES = 8, 200
+
 _WITH_ENTRY = select(
     breaks,
+    statement_entries.c.match,
+    statement_entries.c.about,
     statement_entries.c.booking_date,
     statement_entries.c.booked_in,
     statement_entries.c.text,
@@ -235,6 +492,48 @@ def _open(
     if only is not None and (not any(only in ways(row) for row in rows) or any(not row.entry_id for row in rows)):
         raise BreakUnexplained("These breaks cannot be such a payment.")
     return rows
+
+
+def _one(conn: Connection, break_id: UUID, way: Way) -> Row[tuple[object, ...]]:
+    (row,) = _open(conn, [break_id])
+    if way not in ways(row):
+        raise BreakUnexplained("This break cannot be closed that way.")
+    return row
+
+
+def _check_purse(conn: Connection, purse_id: UUID, currency: object) -> None:
+    known = select(purses.c.id).where(purses.c.id == purse_id, purses.c.currency == currency)
+    if conn.execute(known).one_or_none() is None:
+        raise PurseNotFound
+
+
+def _check_merchant(conn: Connection, merchant_id: UUID, currency: object) -> None:
+    known = select(merchants.c.id).where(merchants.c.id == merchant_id, merchants.c.currency == currency)
+    if conn.execute(known).one_or_none() is None:
+        raise MerchantNotFound
+
+
+def _purse_of(row: Row[tuple[object, ...]]) -> UUID:
+    kind, _, key = str(row.about or "").partition(" ")
+    if kind != "purse":
+        raise BreakUnexplained("It is not known whose top-up that was.")
+    return UUID(key)
+
+
+def _confirm_by_hand(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], why: str, at: dt.datetime) -> None:
+    """A statement's entry that nobody knew is what was notified in other words."""
+    early = [row for row in rows if row.kind == BreakKind.NOT_CONFIRMED.value]
+    others = [row for row in rows if row.kind != BreakKind.NOT_CONFIRMED.value]
+    if len(early) != 1 or len(others) != 1 or others[0].booked_in is None:
+        raise BreakUnexplained("One notified entry and one entry of a statement explain each other.")
+    (first,), (second,) = early, others
+    matching.confirm(conn, first.entry_id, second.booked_in, at)
+    conn.execute(
+        statement_entries.update()
+        .where(statement_entries.c.id == second.entry_id)
+        .values(match=EntryMatch.PAIRED.value, same_as=first.entry_id, booked_in=None)
+    )
+    _close(conn, rows, Way.OFFSET, why, at)
 
 
 def _payments(
@@ -268,9 +567,16 @@ def _post(
     at: dt.datetime,
     *,
     purse_id: UUID | None = None,
+    merchant_id: UUID | None = None,
 ) -> None:
+    # What is about a statement as a whole has no entry: then the break itself is what the posting is about.
     posting = Posting(
-        reason=reason, currency=row.currency, amount_micros=amount_micros, reference=row.entry_id, purse_id=purse_id
+        reason=reason,
+        currency=row.currency,
+        amount_micros=amount_micros,
+        reference=row.entry_id or row.id,
+        purse_id=purse_id,
+        merchant_id=merchant_id,
     )
     ledger.post(conn, posting, recorded_at=at)
 
@@ -287,6 +593,9 @@ def _close(
     resolution = f"{way.value}: {why}"[:_LONGEST_RESOLUTION]
     mine = breaks.c.id.in_([row.id for row in rows])
     conn.execute(breaks.update().where(mine).values(resolved_at=at, resolution=resolution))
+    if match is None:
+        match = EntryMatch.CLOSED if way is Way.OFFSET else None
     if match is not None:
         entries = statement_entries.c.id.in_([row.entry_id for row in rows])
-        conn.execute(statement_entries.update().where(entries).values(match=match.value))
+        paired = statement_entries.c.match != EntryMatch.PAIRED.value
+        conn.execute(statement_entries.update().where(entries, paired).values(match=match.value))

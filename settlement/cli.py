@@ -8,7 +8,7 @@ import datetime as dt
 import functools
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,34 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.engine import Connection, Row
 
-from settlement import approvals, bank_files, breaks, business_day, forecast, nightly, reconciliation, scheduler
+from settlement import (
+    approvals,
+    bank_files,
+    breaks,
+    business_day,
+    forecast,
+    nightly,
+    own_money,
+    quarantine,
+    receiving,
+    reconciliation,
+    scheduler,
+)
 from settlement.audit import Check
 from settlement.audit import audit as audit_books
-from settlement.models import RunState
+from settlement.imports import Imported
+from settlement.models import RunState, TransactionKind, TransactionState
 from settlement.payouts import advance, cut, place
-from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, team
+from settlement.receiving import Received
+from settlement.xml import MAX_BYTES
+from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
 from wallet.api.context import current
 from wallet.api.operations import load
 from wallet.db import migrate
-from wallet.errors import AlreadyExists, IdentityNotFound, OboleError
+from wallet.errors import AlreadyExists, BankMessageFailed, BankMessageInvalid, IdentityNotFound, NotFound, OboleError
 from wallet.languages import LOCALES
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
-from wallet.money import decimal_string
+from wallet.money import Money, decimal_string
 from wallet.page_models import IdentityKind
 from wallet.schemas import NewMerchant, NewPurse
 
@@ -104,7 +119,7 @@ def _close(business_date: dt.datetime | None, as_json: bool) -> None:
 def _cut(business_date: dt.datetime, as_json: bool) -> None:
     """Make the payouts of a closed day and put them into files."""
     bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
-    run = nightly.start(database, business_date.date(), at=at)
+    run = nightly.start(database, business_date.date(), profile=bank.profile, at=at)
     made = cut(database, run, bank_fees_micros=bank.fees_micros, at=at)
     files = place(database, run, debtor=bank.debtor, file_limit=bank.file_limit, at=at)
     _say(as_json, run=str(run.id), bank_transactions=made, files=files)
@@ -116,9 +131,9 @@ def _cut(business_date: dt.datetime, as_json: bool) -> None:
 @_says_no
 def _render(run_id: UUID, as_json: bool) -> None:
     """Write the bytes of a run's bank files into the database."""
-    database, at = current().database, clock.now()
+    settings, database, at = current().settings, current().database, clock.now()
     run = _found(run_id)
-    files = bank_files.render(database, run_id, at=at)
+    files = bank_files.render(database, run_id, profile=nightly.profile_of(settings), at=at)
     with database.settle() as conn:
         advance(conn, run, RunState.CUT, RunState.RENDERED)
     _say(as_json, run=str(run_id), files=files)
@@ -139,17 +154,22 @@ def _submit(run_id: UUID, as_json: bool) -> None:
 @settlement.command("approve")
 @click.argument("run_id", type=click.UUID)
 @click.option("--operator", "email", required=True, help="Who approves it: an operator's e-mail address.")
+@click.option("--seen", help="The `files_sha256` that was looked at, as `run` shows it: refused if it is another now.")
 @_JSON
 @_says_no
-def _approve(run_id: UUID, email: str, as_json: bool) -> None:
-    """Let an operator approve a run whose files wait; with the last approval needed they go to the bank."""
+def _approve(run_id: UUID, email: str, seen: str | None, as_json: bool) -> None:
+    """Let an operator approve a run whose files wait; with the last approval needed they go to the bank.
+
+    Where the bank can no longer keep the date that they ask for, they are dated anew, and must be approved again.
+    """
     bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
+    nightly.keep_dates(database, bank, run_id, at=at)
     with database.settle() as conn:
         run = nightly.find(conn, run_id)
         approver = identities.find_by_identifier(conn, IdentityKind.OPERATOR, email)
         if approver is None:
             raise IdentityNotFound
-        if approvals.approve(conn, run_id, approver.id, at=at):
+        if approvals.approve(conn, run_id, approver.id, seen_sha256=seen, at=at):
             done = {"action": "run_approved", "subject": str(run_id), "detail": "flask settlement approve"}
             actions.record(conn, who=approver.identifier, identity_id=approver.id, **done, at=at)
     nightly.run(database, bank, at=at, business_date=run.business_date)
@@ -157,11 +177,14 @@ def _approve(run_id: UUID, email: str, as_json: bool) -> None:
 
 
 @settlement.command("import")
-@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1)
 @_JSON
 @_says_no
 def _import(files: tuple[Path, ...], as_json: bool) -> None:
-    """Import the bank's messages: FILES, or all that wait in the inbox."""
+    """Import the bank's messages: FILES, or all that wait in the inbox.
+
+    Each file has its line, one that is refused stops none of the others and is kept in quarantine. Status 1 if any was.
+    """
     bank, database = nightly.bank_of(current().settings), current().database
     if not files:
         report = scheduler.collect(database, bank)
@@ -169,27 +192,85 @@ def _import(files: tuple[Path, ...], as_json: bool) -> None:
         if report["refused"]:
             raise click.exceptions.Exit(1)
         return
+    all_well = True
     for file in files:
-        imported = reconciliation.import_message(database, file.read_bytes(), account_iban=bank.iban, at=clock.now())
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(MAX_BYTES + 1)
+        except OSError as error:
+            received = [Received(file.name, refusal=BankMessageInvalid(f"It cannot be read: {error.strerror}."))]
+        else:
+            received = receiving.receive(database, bank, content, name=file.name, at=clock.now())
+        all_well &= _say_received(file.name, received, as_json)
+    if not all_well:
+        raise click.exceptions.Exit(1)
+
+
+@settlement.command("quarantine")
+@_JSON
+@_says_no
+def _quarantine(as_json: bool) -> None:
+    """The bank's messages that could not be imported, and why. Status 1 if there is any."""
+    with current().database.read() as conn:
+        messages = quarantine.listing(conn)
+    for message in messages:
         _say(
             as_json,
-            file=file.name,
-            kind=imported.kind.value,
-            seen_before=imported.seen_before,
-            matched=imported.matched,
-            statuses=imported.statuses,
-            breaks=[kind.value for kind in imported.breaks],
+            id=str(message.id),
+            name=message.name,
+            reason=message.reason,
+            bytes=message.size,
+            refused_at=clock.rfc3339(message.refused_at),
+            sha256=message.sha256,
         )
+    if messages:
+        raise click.exceptions.Exit(1)
+
+
+@settlement.command("retry")
+@click.argument("message_ids", type=click.UUID, nargs=-1)
+@_JSON
+@_says_no
+def _retry(message_ids: tuple[UUID, ...], as_json: bool) -> None:
+    """Import messages again that are in quarantine: MESSAGE_IDS, or all. Status 1 if any is still refused."""
+    bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
+    with database.read() as conn:
+        chosen = message_ids or tuple(message.id for message in quarantine.listing(conn))
+    all_well = True
+    for message_id in chosen:
+        note = functools.partial(_note_imported, message_id=message_id, at=at)
+        try:
+            imported = receiving.retry(database, bank, message_id, at=at, note=note)
+        except (BankMessageInvalid, BankMessageFailed, NotFound) as refusal:
+            received = [Received(str(message_id), refusal=refusal)]
+        else:
+            received = [Received(str(message_id), imported=each) for each in imported]
+        all_well &= _say_received(str(message_id), received, as_json)
+    if not all_well:
+        raise click.exceptions.Exit(1)
+
+
+@settlement.command("dismiss")
+@click.argument("message_id", type=click.UUID)
+@click.option("--why", required=True, help="Why it need not be imported; kept with the message.")
+@_says_no
+def _dismiss(message_id: UUID, why: str) -> None:
+    """Let a message in quarantine go without importing it."""
+    at = clock.now()
+    with current().database.write() as conn:
+        quarantine.dismiss(conn, message_id, why, at=at)
+        _note_action(conn, "message_dismissed", message_id, why, at)
 
 
 @settlement.command("preview")
 @_JSON
 @_says_no
 def _preview(as_json: bool) -> None:
-    """What tonight would pay, its fees, and the bank balance it needs."""
+    """What tonight would pay, its fees, the bank balance it needs; what is owed to others, and what lacks of it."""
     fees = current().settings.bank_fees
     with current().database.read() as conn:
         previews = forecast.preview(conn, fees)
+        owed = {each.currency: each for each in safeguarding.positions(conn)}
     for seen in previews:
         money = functools.partial(decimal_string, currency=seen.currency)
         _say(
@@ -199,12 +280,17 @@ def _preview(as_json: bool) -> None:
             payouts_amount=money(seen.payouts_micros),
             withdrawals=seen.withdrawals,
             withdrawals_amount=money(seen.withdrawals_micros),
+            own_payments=seen.own_payments,
+            own_payments_amount=money(seen.own_payments_micros),
             commission=money(seen.commission_micros),
             bank_fees=money(seen.bank_fees_micros),
             bank_balance=money(seen.bank_balance_micros),
             needed=money(seen.needed_micros),
             enough=seen.needed_micros <= seen.bank_balance_micros,
             waiting={reason.value: count for reason, count in seen.waiting.items()},
+            owed=money(owed[seen.currency].owed_micros),
+            own=money(owed[seen.currency].own_micros),
+            short=money(owed[seen.currency].short_micros),
         )
 
 
@@ -231,7 +317,17 @@ def _breaks(as_json: bool) -> None:
         )
     for row in awaited:
         amount = decimal_string(row.amount_micros, row.currency)
-        _say(as_json, id=str(row.id), kind="not_answered", state=row.state, amount=amount, currency=row.currency)
+        _say(
+            as_json,
+            id=str(row.id),
+            kind="to_release" if row.state == TransactionState.TO_RELEASE.value else "not_answered",
+            state=row.state,
+            amount=amount,
+            currency=row.currency,
+            detail=row.state_detail,
+            creditor_name=row.creditor_name,
+            payee_name=row.payee_name,
+        )
     if found or awaited:
         raise click.exceptions.Exit(1)
 
@@ -242,7 +338,7 @@ def _breaks(as_json: bool) -> None:
 @click.option("--why", required=True, help="What the bank told you; kept with the payout.")
 @_says_no
 def _decide(payout_id: UUID, outcome: str, why: str) -> None:
-    """Say what became of a payout or withdrawal whose outcome is unknown."""
+    """Say what became of a payout or withdrawal whose outcome is unknown, or that waited for a word on the name."""
     at = clock.now()
     with current().database.settle() as conn:
         reconciliation.decide(conn, payout_id, executed=outcome == "executed", why=why, at=at)
@@ -290,6 +386,45 @@ def _resolve(break_ids: tuple[UUID, ...], why: str, **how: Any) -> None:
                 breaks.note(conn, break_ids[0], why=why, at=at)
         for break_id in break_ids:
             _note_action(conn, "break_resolved", break_id, f"{''.join(chosen) or 'note'}: {why}", at)
+
+
+@settlement.command("put-in")
+@click.argument("amount")
+@click.argument("currency")
+@_JSON
+@_says_no
+def _put_in(amount: str, currency: str, as_json: bool) -> None:
+    """Announce money of your own, and print the reference that your transfer must carry."""
+    at = clock.now()
+    with current().database.write() as conn:
+        money = Money.parse(amount, currency)
+        row = own_money.announce_equity(conn, money, at=at)
+        _note_action(conn, "equity_announced", row.id, f"{money} {currency}, {row.reference}", at)
+    _say(as_json, reference=row.reference, amount=str(money), currency=currency, iban=current().settings.bank_iban)
+
+
+@settlement.command("take-out")
+@click.argument("kind", type=click.Choice([TransactionKind.INCOME.value, TransactionKind.EQUITY.value]))
+@click.argument("amount")
+@click.argument("currency")
+@click.option("--why", required=True, help="It is kept with the payment.")
+@_JSON
+@_says_no
+def _take_out(kind: str, amount: str, currency: str, why: str, as_json: bool) -> None:
+    """Take commission (income), or what you had put in (equity), to your own account, with the next run."""
+    at, settings = clock.now(), current().settings
+    with current().database.write() as conn:
+        row = own_money.take_out(
+            conn,
+            TransactionKind(kind),
+            Money.parse(amount, currency),
+            to=own_money.account_of(settings),
+            why=why,
+            bank_fees_micros=settings.bank_fees,
+            at=at,
+        )
+        _note_action(conn, "own_money_taken_out", row.id, f"{kind} {amount} {currency}: {why}", at)
+    _say(as_json, id=str(row.id), amount=amount, currency=currency, iban=row.creditor_iban)
 
 
 # --- everything else ---------------------------------------------------------------------------------------
@@ -515,6 +650,50 @@ def _merchant_resume(merchant_id: UUID) -> None:
         _note_action(conn, "merchant_resumed", merchant_id, "", clock.now())
 
 
+@merchant.command("refund-limit")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("amount")
+@_says_no
+def _merchant_refund_limit(merchant_id: UUID, amount: str) -> None:
+    """Change how far below zero refunds may take a merchant: an AMOUNT, or "default" for what the settings say."""
+    with current().database.write() as conn:
+        currency = merchants.find(conn, merchant_id).currency
+        limit = None if amount == "default" else Money.parse(amount, currency).micros
+        merchants.set_refund_limit(conn, merchant_id, limit)
+        _note_action(conn, "refund_limit_changed", merchant_id, f"to {amount}", clock.now())
+
+
+@merchant.command("repays")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("amount")
+@_JSON
+@_says_no
+def _merchant_repays(merchant_id: UUID, amount: str, as_json: bool) -> None:
+    """Announce money of a merchant that is below zero, and print the reference that its transfer must carry."""
+    at = clock.now()
+    with current().database.write() as conn:
+        money = Money.parse(amount, merchants.find(conn, merchant_id).currency)
+        row = own_money.announce_repayment(conn, merchant_id, money, at=at)
+        detail = f"{money} {money.currency}, {row.reference}"
+        _note_action(conn, "repayment_announced", merchant_id, detail, at)
+    said = {"amount": str(money), "currency": money.currency}
+    _say(as_json, reference=row.reference, **said, iban=current().settings.bank_iban)
+
+
+@merchant.command("write-off")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("amount")
+@click.option("--why", required=True, help="It is kept.")
+@_says_no
+def _merchant_write_off(merchant_id: UUID, amount: str, why: str) -> None:
+    """Give up what a merchant below zero owes, or part of it: your loss."""
+    at = clock.now()
+    with current().database.write() as conn:
+        money = Money.parse(amount, merchants.find(conn, merchant_id).currency)
+        own_money.write_off(conn, merchant_id, money, at=at)
+        _note_action(conn, "debt_written_off", merchant_id, f"{money} {money.currency}: {why}", at)
+
+
 @merchant.command("iban")
 @click.argument("merchant_id", type=click.UUID)
 @click.argument("iban")
@@ -590,6 +769,48 @@ def _note_action(conn: Connection, action: str, subject: object, detail: str, at
     )
 
 
+def _note_imported(conn: Connection, imported: Sequence[Imported], *, message_id: UUID, at: dt.datetime) -> None:
+    _note_action(conn, "message_imported", message_id, receiving.summary(imported), at)
+
+
+def _say_received(name: str, received: Sequence[Received], as_json: bool) -> bool:
+    """What became of a file, in a line for each document in it; answers whether all of it was imported."""
+    refused = [(document.name, document.refusal) for document in received if document.refusal is not None]
+    if as_json:
+        imported = [document.imported for document in received if document.imported is not None]
+        whole = receiving.together(imported) if imported else None
+        facts = {
+            "file": quarantine.readable(name),
+            "kind": whole.kind.value if whole else None,
+            "seen_before": whole.seen_before if whole else False,
+            "matched": whole.matched if whole else 0,
+            "statuses": whole.statuses if whole else 0,
+            "breaks": [kind.value for kind in whole.breaks] if whole else [],
+            "refused": [
+                {"document": quarantine.readable(document), "code": refusal.code, "reason": refusal.detail}
+                for document, refusal in refused
+            ],
+        }
+        click.echo(json.dumps(facts))
+        return not refused
+    for document in received:
+        if document.imported is not None:
+            click.echo(f"{document.name}: {_did(document.imported)}")
+        elif document.refusal is not None:
+            click.echo(
+                f"{quarantine.readable(document.name)}: {document.refusal.detail} [{document.refusal.code}]", err=True
+            )
+    return not refused
+
+
+def _did(imported: Imported) -> str:
+    said = [imported.kind.value, *(["seen before"] if imported.seen_before else [])]
+    said += [f"{imported.matched} matched"] if imported.matched else []
+    said += [f"{imported.statuses} status{'es' if imported.statuses > 1 else ''}"] if imported.statuses else []
+    said += [f"breaks: {', '.join(kind.value for kind in imported.breaks)}"] if imported.breaks else []
+    return ", ".join(said)
+
+
 def _say(as_json: bool, **facts: Any) -> None:
     if as_json:
         click.echo(json.dumps(facts))
@@ -610,12 +831,15 @@ def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
     with current().database.read() as conn:
         counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
         lacking = approvals.missing(conn, run.id, current().settings.approvals)
+        digest = approvals.files_sha256(conn, run.id)
     _say(
         as_json,
         run=str(run.id),
         business_date=run.business_date.isoformat(),
         state=run.state,
         approvals_missing=lacking,
+        execution_dates=sorted({file.execution_date.isoformat() for file in files}),
+        files_sha256=digest,
         bank_transactions=[
             {
                 "kind": row.kind,

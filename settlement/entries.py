@@ -19,8 +19,9 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import camt, matching, nightly, pairing, story, sums
+from settlement import camt, matching, pairing, story, sums
 from settlement.bank.account import is_ours
+from settlement.bank.profile import next_banking_day
 from settlement.imports import Imported, open_break
 from settlement.matching import Booking, Word
 from settlement.models import (
@@ -446,7 +447,7 @@ def bank_days_before(date: dt.date, days: int) -> dt.date:
     """The day that lies so many bank days (T2's) before ``date``."""
     while days:
         date -= dt.timedelta(days=1)
-        days -= nightly.next_banking_day(date) == date
+        days -= next_banking_day(date) == date
     return date
 
 

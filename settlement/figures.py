@@ -1,4 +1,4 @@
-"""Figures: the wallet at a glance, for its operators: what moves, who owns the money, what it saves, what is late.
+"""Figures: the wallet at a glance, for its operators: what moves, what it saves, what is late.
 
 Invariant: everything here is read from the rows of other rooms and nothing is kept; a figure that costs a look at
 many rows says for which days it is.
@@ -24,7 +24,6 @@ from settlement.models import (
     refused_messages,
     settlement_runs,
 )
-from wallet import ledger
 from wallet.models import (
     AccountKind,
     DayState,
@@ -32,7 +31,6 @@ from wallet.models import (
     VoucherState,
     accounts,
     business_days,
-    purses,
     transfers,
     vouchers,
 )
@@ -49,21 +47,6 @@ class Day:
     business_date: dt.date
     purchases: int
     bank_transactions: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
-    """Who owns the money now, in one currency, in micros: what the wallet owes, and what it has at the bank."""
-
-    currency: str
-    purses_micros: int
-    held_micros: int
-    payable_micros: int
-    in_transit_micros: int
-    fee_income_micros: int
-    bank_fees_micros: int
-    bank_micros: int
-    card_clearing_micros: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +71,7 @@ class Health:
     open_breaks: int = 0
     refused_messages: int = 0
     unknown_payments: int = 0
+    to_release_payments: int = 0
     last_bank_message_at: dt.datetime | None = None
     last_run_at: dt.datetime | None = None
     free_bytes: int | None = None
@@ -136,17 +120,6 @@ def saved(conn: Connection, bank_fees_micros: Mapping[str, int], *, since: dt.da
     ]
 
 
-def totals(conn: Connection) -> Sequence[Totals]:
-    """Every currency that has accounts. Payables are what the others leave: double entry spares adding them up."""
-    owned = {
-        row.currency: int(row.micros)
-        for row in conn.execute(
-            select(purses.c.currency, func.sum(purses.c.balance_micros).label("micros")).group_by(purses.c.currency)
-        )
-    }
-    return [_totals(conn, currency, owned.get(currency, 0)) for currency in ledger.currencies(conn)]
-
-
 def health(conn: Connection, *, at: dt.datetime, cutoff: dt.time, sends_mail: bool, bank_folder: Path | None) -> Health:
     """What an operator looks at first when something seems wrong. A query each, all by index."""
     found = Health(late=_late(conn, at=at, cutoff=cutoff, sends_mail=sends_mail))
@@ -157,8 +130,9 @@ def health(conn: Connection, *, at: dt.datetime, cutoff: dt.time, sends_mail: bo
     found.webhooks_failed = _count(conn, webhook_deliveries, states == DeliveryState.FAILED.value)
     found.open_breaks = _count(conn, breaks, breaks.c.resolved_at.is_(None))
     found.refused_messages = _count(conn, refused_messages, refused_messages.c.dismissed_at.is_(None))
-    unknown = bank_transactions.c.state == TransactionState.UNKNOWN.value
-    found.unknown_payments = _count(conn, bank_transactions, unknown)
+    state = bank_transactions.c.state
+    found.unknown_payments = _count(conn, bank_transactions, state == TransactionState.UNKNOWN.value)
+    found.to_release_payments = _count(conn, bank_transactions, state == TransactionState.TO_RELEASE.value)
     found.last_bank_message_at = conn.execute(select(func.max(bank_messages.c.imported_at))).scalar_one()
     found.last_run_at = conn.execute(select(func.max(settlement_runs.c.started_at))).scalar_one()
     if bank_folder is not None and bank_folder.is_dir():
@@ -191,25 +165,6 @@ def _transactions(conn: Connection, since: dt.date) -> dict[tuple[dt.date, str, 
         .group_by(*group)
     )
     return {(date, currency, kind): count for date, currency, kind, count in rows}
-
-
-def _totals(conn: Connection, currency: str, purses_micros: int) -> Totals:
-    def held(kind: AccountKind) -> int:
-        return ledger.balance_micros(conn, kind, currency)
-
-    owed = {kind: held(kind) for kind in (AccountKind.HELD, AccountKind.IN_TRANSIT, AccountKind.FEE_INCOME)}
-    owned = {kind: -held(kind) for kind in (AccountKind.BANK, AccountKind.CARD_CLEARING, AccountKind.BANK_FEES)}
-    return Totals(
-        currency=currency,
-        purses_micros=purses_micros,
-        held_micros=owed[AccountKind.HELD],
-        payable_micros=sum(owned.values()) - sum(owed.values()) - purses_micros,
-        in_transit_micros=owed[AccountKind.IN_TRANSIT],
-        fee_income_micros=owed[AccountKind.FEE_INCOME],
-        bank_fees_micros=owned[AccountKind.BANK_FEES],
-        bank_micros=owned[AccountKind.BANK],
-        card_clearing_micros=owned[AccountKind.CARD_CLEARING],
-    )
 
 
 def _late(conn: Connection, *, at: dt.datetime, cutoff: dt.time, sends_mail: bool) -> list[tuple[str, dt.datetime]]:

@@ -10,11 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.engine import Connection
 
 from settlement import business_day, payouts
-from settlement.models import TransactionKind, TransactionState, bank_transactions, settlement_runs
+from settlement.models import (
+    TransactionState,
+    bank_files,
+    bank_transactions,
+    own_payments,
+    settlement_runs,
+)
 from settlement.models import payouts as payouts_table
 from settlement.payouts import Pay, Wait, WaitReason
 from wallet import ledger
@@ -31,6 +37,9 @@ class Preview:
     payouts_micros: int = 0
     withdrawals: int = 0
     withdrawals_micros: int = 0
+    # What the operator takes out and sends back.
+    own_payments: int = 0
+    own_payments_micros: int = 0
     commission_micros: int = 0
     merchant_fees_micros: int = 0
     bank_fees_micros: int = 0
@@ -41,8 +50,9 @@ class Preview:
 
     @property
     def needed_micros(self) -> int:
-        """What the bank account must hold: payouts, withdrawals, their fees, and what is already on its way."""
-        return self.payouts_micros + self.withdrawals_micros + self.bank_fees_micros + self.already_sent_micros
+        """What the bank account must hold: all that is to be paid, the fees, and what is already on its way."""
+        to_pay = self.payouts_micros + self.withdrawals_micros + self.own_payments_micros
+        return to_pay + self.bank_fees_micros + self.already_sent_micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +108,18 @@ def payable(conn: Connection, merchant_id: UUID, bank_fees_micros: Mapping[str, 
     parts = [
         Part(
             amount_micros=row.amount_micros,
-            reason="outcome_unknown" if row.state == TransactionState.UNKNOWN.value else "with_the_bank",
-            date=None if row.state == TransactionState.UNKNOWN.value else row.execution_date,
+            reason=_WAITS_FOR_A_PERSON.get(row.state, "with_the_bank"),
+            date=None if row.state in _WAITS_FOR_A_PERSON else row.execution_date,
             payout_id=row.id,
         )
         for row in conn.execute(
-            select(bank_transactions, settlement_runs.c.execution_date)
+            select(
+                bank_transactions,
+                func.coalesce(bank_files.c.execution_date, settlement_runs.c.execution_date).label("execution_date"),
+            )
             .join(payouts_table, payouts_table.c.id == bank_transactions.c.id)
             .join(settlement_runs, settlement_runs.c.id == bank_transactions.c.run_id)
+            .outerjoin(bank_files, bank_files.c.message_id == bank_transactions.c.message_id)
             .where(
                 bank_transactions.c.merchant_id == merchant_id,
                 bank_transactions.c.state.in_([state.value for state in _ON_ITS_WAY]),
@@ -144,9 +158,15 @@ _ON_ITS_WAY = (
     TransactionState.CUT,
     TransactionState.RENDERED,
     TransactionState.SUBMITTED,
+    TransactionState.TO_RELEASE,
     TransactionState.ACCEPTED,
     TransactionState.UNKNOWN,
 )
+# No date helps: somebody finds out, or gives the bank a word.
+_WAITS_FOR_A_PERSON: dict[str, str] = {
+    TransactionState.TO_RELEASE.value: "to_release",
+    TransactionState.UNKNOWN.value: "outcome_unknown",
+}
 
 
 def _count(seen: Preview, decision: Pay | Wait, owed: payouts.Owed, fee: int) -> None:
@@ -166,17 +186,19 @@ def _add_bank(conn: Connection, seen: Preview, fee: int) -> None:
         bank_transactions.c.currency == seen.currency,
         bank_transactions.c.state.in_([state.value for state in _ON_ITS_WAY]),
     )
-    withdrawn = (
-        select(func.count(), func.coalesce(func.sum(withdrawals.c.amount_micros), 0))
-        .outerjoin(
-            bank_transactions,
-            (bank_transactions.c.id == withdrawals.c.id)
-            & (bank_transactions.c.kind == TransactionKind.WITHDRAWAL.value),
-        )
-        .where(withdrawals.c.currency == seen.currency, bank_transactions.c.id.is_(None))
-    )
-    count, micros = conn.execute(withdrawn).one()
-    seen.withdrawals, seen.withdrawals_micros = count, int(micros)
-    seen.bank_fees_micros += count * fee
+    seen.withdrawals, seen.withdrawals_micros = _not_cut(conn, withdrawals, seen.currency)
+    seen.own_payments, seen.own_payments_micros = _not_cut(conn, own_payments, seen.currency)
+    seen.bank_fees_micros += (seen.withdrawals + seen.own_payments) * fee
     seen.already_sent_micros = int(conn.execute(sent).scalar_one())
     seen.bank_balance_micros = -ledger.balance_micros(conn, AccountKind.BANK, seen.currency)
+
+
+def _not_cut(conn: Connection, asked_for: Table, currency: str) -> tuple[int, int]:
+    """How many payments were asked for and are in no run yet, and what they come to."""
+    count, micros = conn.execute(
+        select(func.count(), func.coalesce(func.sum(asked_for.c.amount_micros), 0))
+        .select_from(asked_for)
+        .outerjoin(bank_transactions, bank_transactions.c.id == asked_for.c.id)
+        .where(asked_for.c.currency == currency, bank_transactions.c.id.is_(None))
+    ).one()
+    return int(count), int(micros)

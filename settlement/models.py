@@ -66,7 +66,7 @@ TRANSITIONS: dict[TransactionState, frozenset[TransactionState]] = {
         {TransactionState.REJECTED, TransactionState.BOOKED, TransactionState.UNKNOWN}
     ),
     TransactionState.UNKNOWN: frozenset(
-        {TransactionState.ACCEPTED, TransactionState.REJECTED, TransactionState.BOOKED}
+        {TransactionState.TO_RELEASE, TransactionState.ACCEPTED, TransactionState.REJECTED, TransactionState.BOOKED}
     ),
     TransactionState.BOOKED: frozenset({TransactionState.RETURNED}),
     TransactionState.REJECTED: frozenset(),
@@ -287,6 +287,8 @@ payouts = Table(
     Column("captured_micros", Micros, nullable=False),
     Column("refunded_micros", Micros, nullable=False),
     Column("came_back_micros", Micros, nullable=False),
+    # What a merchant below zero paid back, and what of its debt was written off.
+    Column("repaid_micros", Micros, nullable=False, server_default="0"),
     Column("commission_micros", Micros, nullable=False),
     Column("bank_fee_micros", Micros, nullable=False),
     # What the bank took for one transaction at the cut, whoever bore it; NULL: before this was kept.
@@ -296,7 +298,7 @@ payouts = Table(
     # One merchant has one currency, so this is one payout per merchant, currency and business day.
     UniqueConstraint("merchant_id", "business_date"),
     CheckConstraint(
-        "carried_in_micros + captured_micros - refunded_micros + came_back_micros"
+        "carried_in_micros + captured_micros - refunded_micros + came_back_micros + repaid_micros"
         " = commission_micros + bank_fee_micros + net_micros + carried_out_micros",
         name="every_micro_accounted_for",
     ),
@@ -304,6 +306,7 @@ payouts = Table(
     CheckConstraint("captured_micros >= 0", name="captured_not_negative"),
     CheckConstraint("refunded_micros >= 0", name="refunded_not_negative"),
     CheckConstraint("came_back_micros >= 0", name="came_back_not_negative"),
+    CheckConstraint("repaid_micros >= 0", name="repaid_not_negative"),
     CheckConstraint("commission_micros >= 0", name="commission_not_negative"),
     CheckConstraint("bank_fee_micros >= 0", name="bank_fee_not_negative"),
     CheckConstraint("carried_out_micros >= 0", name="carried_out_not_negative"),

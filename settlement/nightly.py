@@ -6,10 +6,10 @@ stopped, two at once share one set of payouts, and a finished run is left alone.
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-import holidays
 import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
@@ -17,6 +17,8 @@ from sqlalchemy.engine import Connection, Row
 from settlement import approvals, bank_files, business_day, payouts
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
+from settlement.bank.profile import Profile
+from settlement.bank_transactions import WAITS_FOR_A_PERSON
 from settlement.models import (
     RunState,
     TransactionState,
@@ -28,7 +30,7 @@ from settlement.models import (
 )
 from settlement.models import bank_files as bank_files_table
 from wallet.db import Database, insert_into
-from wallet.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, RunNotFound
+from wallet.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, FilesChanged, RunNotFound
 from wallet.ids import new_id
 from wallet.models import DayState, business_days
 from wallet.settings import Settings
@@ -38,9 +40,10 @@ from wallet.settings import Settings
 class Bank:
     """Our account at the bank and the ways of that bank.
 
-    ``fees_micros`` is its fee for one transaction, by currency; ``file_limit`` the most transactions in one file;
-    ``answer_days`` how long its answer may take before a payout is *unknown*; ``approvals`` how many operators must
-    approve a run before its files go there.
+    ``other_ids`` are what the bank calls the account besides its ``iban``.
+    ``fees_micros`` is its fee for one transaction, by currency; ``profile`` its days; ``file_limit`` the most
+    transactions in one file; ``answer_days`` how long its answer may take before a payout is *unknown*; ``approvals``
+    how many operators must approve a run before its files go there.
     """
 
     connector: Connector
@@ -48,10 +51,12 @@ class Bank:
     iban: str
     bic: str | None
     fees_micros: Mapping[str, int]
+    profile: Profile
     file_limit: int
     batch_booking: bool
     answer_days: int
     approvals: int = 0
+    other_ids: tuple[str, ...] = ()
 
     @property
     def debtor(self) -> dict[str, str | bool | None]:
@@ -76,11 +81,18 @@ def bank_of(settings: Settings) -> Bank:
         iban=settings.bank_iban,
         bic=settings.bank_bic,
         fees_micros=settings.bank_fees,
+        profile=profile_of(settings),
         file_limit=settings.bank_file_limit,
         batch_booking=settings.batch_booking,
         answer_days=settings.bank_answer_days,
         approvals=settings.approvals,
+        other_ids=settings.bank_account_ids,
     )
+
+
+def profile_of(settings: Settings) -> Profile:
+    """The days of the operator's bank."""
+    return Profile(timezone=settings.bank_timezone, cutoff=settings.bank_cutoff)
 
 
 def run(
@@ -109,9 +121,12 @@ def run(
     business_day.balance(database)
     with database.read() as conn:
         due = [date for date in business_day.closed_dates(conn) if business_date in (None, date)]
-        at_rest = _finished(conn) | _waiting(conn, bank.approvals)
+        finished, waiting = _finished(conn), _waiting(conn, bank.approvals)
     for date in due:
-        if date not in at_rest:
+        if date in waiting:
+            # Whoever approves it next finds a date that the bank can keep.
+            bank_files.date_anew(database, waiting[date], profile=bank.profile, at=at)
+        elif date not in finished:
             _settle_day(database, bank, date, at, progress)
     if not due:
         return None
@@ -119,7 +134,7 @@ def run(
         return conn.execute(select(settlement_runs).where(settlement_runs.c.business_date == due[-1])).one()
 
 
-def start(database: Database, business_date: dt.date, *, at: dt.datetime) -> Row[tuple[object, ...]]:
+def start(database: Database, business_date: dt.date, *, profile: Profile, at: dt.datetime) -> Row[tuple[object, ...]]:
     """The run of a closed business day, begun if it was not. Raises `BusinessDateInvalid` for any other day."""
     with database.settle() as conn:
         state = conn.execute(
@@ -134,19 +149,11 @@ def start(database: Database, business_date: dt.date, *, at: dt.datetime) -> Row
                 business_date=business_date,
                 state=RunState.STARTED.value,
                 started_at=at,
-                execution_date=next_banking_day(at.date()),
+                execution_date=profile.execution_date(at),
             )
             .on_conflict_do_nothing(index_elements=["business_date"])
         )
         return conn.execute(select(settlement_runs).where(settlement_runs.c.business_date == business_date)).one()
-
-
-def next_banking_day(date: dt.date) -> dt.date:
-    """``date``, or the first day after it on which T2 settles payments (weekends and the ECB's holidays out)."""
-    calendar = holidays.financial_holidays("ECB", years=(date.year, date.year + 1))
-    while date.weekday() >= 5 or date in calendar:
-        date += dt.timedelta(days=1)
-    return date
 
 
 def find(conn: Connection, run_id: UUID) -> Row[tuple[object, ...]]:
@@ -170,19 +177,35 @@ def submit(
     *,
     at: dt.datetime,
 ) -> int:
-    """Hand a run's files to the bank; answers how many. Raises `ApprovalsMissing`, and then nothing was handed over."""
+    """Hand a run's files to the bank, dated anew if need be; answers how many.
+
+    Raises `ApprovalsMissing` where the files, as they are now, are not approved; then none of those was handed over.
+    """
+    bank_files.date_anew(database, run.id, profile=bank.profile, at=at)
     with database.read() as conn:
         if approvals.missing(conn, run.id, bank.approvals):
             raise ApprovalsMissing
-    submitted = bank_files.submit(database, run.id, bank.connector, at=at)
+    submitted = bank_files.submit(
+        database, run.id, bank.connector, profile=bank.profile, approvals_needed=bank.approvals, at=at
+    )
     with database.settle() as conn:
         payouts.advance(conn, run, RunState.RENDERED, RunState.SUBMITTED)
     return submitted
 
 
+def keep_dates(database: Database, bank: Bank, run_id: UUID, *, at: dt.datetime) -> None:
+    """Before a run is approved: date its files anew where the bank can no longer keep their date.
+
+    Raises `FilesChanged` naming the new date if there were any: what was looked at is not what would be sent.
+    """
+    date = bank_files.date_anew(database, run_id, profile=bank.profile, at=at)
+    if date is not None:
+        raise FilesChanged(f"The files ask the bank for {date.isoformat()} now: look at them, and approve them again.")
+
+
 def is_unfinished(conn: Connection, approvals_needed: int) -> bool:
     """Whether a closed business day has not been settled as far as it can be without an approval."""
-    return not set(business_day.closed_dates(conn)) <= _finished(conn) | _waiting(conn, approvals_needed)
+    return not set(business_day.closed_dates(conn)) <= _finished(conn) | _waiting(conn, approvals_needed).keys()
 
 
 def outcome(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
@@ -213,8 +236,8 @@ def files(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
 
 
 def troubled(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
-    """A run's bank transactions that the bank rejected, gave back, or has not answered in time."""
-    states = [state.value for state in (TransactionState.REJECTED, TransactionState.RETURNED, TransactionState.UNKNOWN)]
+    """A run's bank transactions that the bank rejected, gave back, has not answered in time, or will not release."""
+    states = [TransactionState.REJECTED.value, TransactionState.RETURNED.value, *WAITS_FOR_A_PERSON]
     return list(
         conn.execute(
             select(bank_transactions)
@@ -239,10 +262,7 @@ def answers(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
         conn.execute(
             select(*group, func.count().label("count"))
             .select_from(statement_entries)
-            .join(
-                statements,
-                statements.c.id == statement_entries.c.statement_id,
-            )
+            .join(statements, statements.c.id == statement_entries.c.statement_id)
             .join(bank_messages, bank_messages.c.id == statements.c.bank_message_id)
             # Ids grow with time: nothing that the bank said before the run is looked at.
             .where(told, statement_entries.c.id > run_id)
@@ -262,16 +282,17 @@ def _finished(conn: Connection) -> set[dt.date]:
     return set(conn.execute(select(settlement_runs.c.business_date).where(submitted)).scalars())
 
 
-def _waiting(conn: Connection, approvals_needed: int) -> set[dt.date]:
+def _waiting(conn: Connection, approvals_needed: int) -> dict[dt.date, UUID]:
+    """The runs that wait for approvals, by their business date."""
     rendered = conn.execute(select(settlement_runs).where(settlement_runs.c.state == RunState.RENDERED.value)).all()
-    return {run.business_date for run in rendered if approvals.missing(conn, run.id, approvals_needed)}
+    return {run.business_date: run.id for run in rendered if approvals.missing(conn, run.id, approvals_needed)}
 
 
 def _settle_day(
     database: Database, bank: Bank, business_date: dt.date, at: dt.datetime, progress: Callable[[str], None]
 ) -> None:
     progress("cut")
-    this = start(database, business_date, at=at)
+    this = start(database, business_date, profile=bank.profile, at=at)
     payouts.cut(database, this, bank_fees_micros=bank.fees_micros, at=at)
     payouts.place(
         database,
@@ -281,10 +302,13 @@ def _settle_day(
         at=at,
     )
     progress("render")
-    bank_files.render(database, this.id, at=at)
+    bank_files.render(database, this.id, profile=bank.profile, at=at)
+    bank_files.date_anew(database, this.id, profile=bank.profile, at=at)
     with database.settle() as conn:
         payouts.advance(conn, this, RunState.CUT, RunState.RENDERED)
         waits = approvals.missing(conn, this.id, bank.approvals)
     if not waits:
         progress("submit")
-        submit(database, bank, this, at=at)
+        # Somebody else may have dated them anew meanwhile: then they wait again.
+        with suppress(ApprovalsMissing):
+            submit(database, bank, this, at=at)

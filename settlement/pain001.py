@@ -24,11 +24,9 @@ from stdnum import iso11649
 from settlement.xml import parse
 from wallet.clock import rfc3339
 from wallet.errors import AmountInvalid, AmountNotWholeMinor, BankMessageInvalid, IbanInvalid
-from wallet.money import EXPONENTS, MICROS_PER_UNIT, Money, is_whole_minor
+from wallet.money import EXPONENTS, MICROS_PER_UNIT, is_whole_minor, largest_transaction
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
-# EPC132-08, InstructedAmount: 0.01 to 999 999 999.99 euro.
-MAX_EUR_MICROS = 999_999_999_990_000
 
 _NAME_LENGTH = 70  # EPC132-08: names have 70 characters, where the schema allows 140
 # EPC132-08, Character Set: ids are Latin, without a space, no slash at either end, nor two in a row.
@@ -190,16 +188,15 @@ def _add(parent: etree._Element, path: str, text: str | None = None) -> etree._E
 
 
 def _bank_amount(micros: int, currency: str) -> str:
-    Money(micros, currency)  # the limits, and that the currency is one
-    if micros <= 0 or (currency == "EUR" and micros > MAX_EUR_MICROS):
-        raise AmountInvalid("A bank moves amounts above zero, and at most 999 999 999.99 euro at once.")
+    if not 0 < micros <= largest_transaction(currency):
+        raise AmountInvalid("A bank moves amounts above zero, with at most nine digits before the point.")
     if not is_whole_minor(micros, currency):
         raise AmountNotWholeMinor
     return _decimal(micros, currency)
 
 
 def _decimal(micros: int, currency: str) -> str:
-    """Whole minor units, printed with the currency's decimals. A sum may exceed what `Money` holds."""
+    """Whole minor units, printed with the currency's decimals. A sum may exceed what one of them is."""
     units, rest = divmod(micros, MICROS_PER_UNIT)
     decimals = EXPONENTS[currency]
     return f"{units}.{rest:06d}"[: decimals - 6] if decimals else str(units)

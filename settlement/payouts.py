@@ -21,6 +21,7 @@ from settlement.models import (
     TransactionState,
     bank_files,
     bank_transactions,
+    own_payments,
     payouts,
     settlement_runs,
 )
@@ -38,7 +39,7 @@ from wallet.models import (
     transfers,
     withdrawals,
 )
-from wallet.money import share_bp, whole_minor
+from wallet.money import largest_transaction, share_bp, whole_minor
 
 _BATCH = 500
 _FIRST = UUID(int=0)
@@ -67,6 +68,10 @@ class Owed:
     captured_micros: int = 0
     refunded_micros: int = 0
     came_back_micros: int = 0
+    # What it paid back of what it owed, or was forgiven.
+    repaid_micros: int = 0
+    # What was refunded since, beyond what came in since: the next payout takes it off, this one must leave it.
+    refunded_since_micros: int = 0
     # The business date of the oldest credit among them.
     oldest: dt.date | None = None
     # The bank refused the last payout because of the account, and the merchant still has the same account.
@@ -74,7 +79,8 @@ class Owed:
 
     @property
     def gross_micros(self) -> int:
-        return self.carried_in_micros + self.captured_micros - self.refunded_micros + self.came_back_micros
+        came_in = self.carried_in_micros + self.captured_micros + self.came_back_micros + self.repaid_micros
+        return came_in - self.refunded_micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +106,8 @@ def decide(owed: Owed, terms: Terms, *, bank_fee_micros: int, currency: str, bus
 
     Commission is taken of what was captured less what was refunded. ``bank_fee_micros`` is what the bank charges
     for one transaction; the merchant bears it only if its terms say so, but the fee share looks at it either way.
+    What was refunded since is carried over: paid out, it would be given away twice. What is more than one transaction
+    carries is left for the next.
     """
     gross = owed.gross_micros
     if gross <= 0:
@@ -109,9 +117,10 @@ def decide(owed: Owed, terms: Terms, *, bank_fee_micros: int, currency: str, bus
     commission = share_bp(max(0, owed.captured_micros - owed.refunded_micros), terms.commission_bp)
     fee = bank_fee_micros if terms.bank_fee is BankFeeBearer.MERCHANT else 0
     left = gross - commission - fee
-    net = whole_minor(left, currency) if left > 0 else 0
+    still_there = left - owed.refunded_since_micros
+    net = min(whole_minor(still_there, currency), largest_transaction(currency)) if still_there > 0 else 0
     if net == 0:
-        return Wait(WaitReason.BELOW_MINOR_UNIT)
+        return Wait(WaitReason.REFUNDS_EXCEED_SALES if still_there < 0 < left else WaitReason.BELOW_MINOR_UNIT)
     until = (owed.oldest or business_date) + dt.timedelta(days=terms.maximum_wait_days)
     if business_date < until:
         if net < terms.minimum_payout_micros:
@@ -122,9 +131,18 @@ def decide(owed: Owed, terms: Terms, *, bank_fee_micros: int, currency: str, bus
 
 
 def candidates(
-    conn: Connection, *, up_to: dt.date, after: UUID = _FIRST, only: UUID | None = None, limit: int = _BATCH
+    conn: Connection,
+    *,
+    up_to: dt.date,
+    after: UUID = _FIRST,
+    only: UUID | None = None,
+    limit: int = _BATCH,
+    lock: bool = False,
 ) -> Sequence[tuple[Row[tuple[object, ...]], Owed]]:
-    """Merchants without a payout for ``up_to``, in order of id above ``after``, each with what it is owed."""
+    """Merchants without a payout for ``up_to``, in order of id above ``after``, each with what it is owed.
+
+    ``lock`` keeps them from giving money back until the transaction ends (`wallet.merchants.lock`).
+    """
     earlier = payouts.alias("earlier")
     last_date = (
         select(func.max(earlier.c.business_date)).where(earlier.c.merchant_id == merchants.c.id).scalar_subquery()
@@ -154,6 +172,8 @@ def candidates(
         .order_by(merchants.c.id)
         .limit(limit)
     )
+    if lock:
+        query = query.with_for_update(key_share=True, of=merchants)
     rows = conn.execute(query if only is None else query.where(merchants.c.id == only)).all()
     moved = _moved(conn, rows, up_to)
     return [(row, moved[row.account_id]) for row in rows]
@@ -193,7 +213,7 @@ def cut(
         with database.settle() as conn:
             if not _is_cutting(conn, run):
                 return made
-            batch = candidates(conn, up_to=run.business_date, after=after)
+            batch = candidates(conn, up_to=run.business_date, after=after, lock=True)
             if not batch:
                 break
             made += _cut_merchants(conn, run, batch, bank_fees_micros, at)
@@ -202,9 +222,9 @@ def cut(
         with database.settle() as conn:
             if not _is_cutting(conn, run):
                 return made
-            withdrawn = _cut_withdrawals(conn, run, at)
-            made += withdrawn
-            if withdrawn == 0:
+            asked_for = _cut_withdrawals(conn, run, at) + _cut_own_payments(conn, run, at)
+            made += asked_for
+            if asked_for == 0:
                 return made
 
 
@@ -250,10 +270,10 @@ def advance(conn: Connection, run: Row[tuple[object, ...]], old: RunState, new: 
 
 
 def lines_query(payout: Row[tuple[object, ...]], *, after: int = 0) -> sa.CompoundSelect[tuple[object, ...]]:
-    """The payout's list from above transfer ``after``: its redemptions, refunds and payouts that came back.
+    """The payout's list from above transfer ``after``: redemptions, refunds, payouts that came back, what was repaid.
 
-    Each row has ``id``, ``reason``, ``reference`` (voucher, refund or payout), ``amount_micros`` (negative for a
-    refund), ``business_date``, ``recorded_at``.
+    Each row has ``id``, ``reason``, ``reference`` (voucher, refund, payout, or what a repayment is known by),
+    ``amount_micros`` (negative for a refund), ``business_date``, ``recorded_at``.
     """
     account_id = payable_account(payout.merchant_id, payout.currency)
     of_range = in_range(payout.after_date, payout.business_date) & (transfers.c.id > after)
@@ -313,6 +333,7 @@ def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.
             transfers.c.credit_account_id.label("account_id"),
             func.sum(_if(Reason.REDEEM)).label("captured"),
             func.sum(_if(Reason.PAYOUT_REJECTED, Reason.PAYOUT_RETURNED)).label("came_back"),
+            func.sum(_if(Reason.MERCHANT_REPAID, Reason.WRITTEN_OFF)).label("repaid"),
             func.min(transfers.c.business_date).label("oldest"),
         )
         .join(since, since.c.account_id == transfers.c.credit_account_id)
@@ -325,6 +346,7 @@ def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.
         .where(transfers.c.business_date > since.c.after_date, transfers.c.business_date <= up_to)
         .group_by(transfers.c.debit_account_id)
     )
+    gone_since = _refunded_since(conn, ids, up_to)
     credited = {row.account_id: row for row in conn.execute(credits)}
     debited = {row.account_id: int(row.refunded) for row in conn.execute(debits)}
     facts = {row.account_id: row for row in rows}
@@ -334,11 +356,34 @@ def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.
             captured_micros=int(credited[account_id].captured) if account_id in credited else 0,
             refunded_micros=debited.get(account_id, 0),
             came_back_micros=int(credited[account_id].came_back) if account_id in credited else 0,
+            repaid_micros=int(credited[account_id].repaid) if account_id in credited else 0,
+            refunded_since_micros=gone_since.get(account_id, 0),
             oldest=credited[account_id].oldest if account_id in credited else None,
             account_refused=bool(facts[account_id].account_refused),
         )
         for account_id in ids
     }
+
+
+def _refunded_since(conn: Connection, account_ids: Sequence[int], up_to: dt.date) -> dict[int, int]:
+    """What was refunded after ``up_to``, less what came in after it: nothing, unless the day closed meanwhile."""
+    since = transfers.c.business_date > up_to
+    refunded = (
+        select(transfers.c.debit_account_id, func.sum(transfers.c.amount_micros))
+        .where(transfers.c.debit_account_id.in_(account_ids), transfers.c.reason == Reason.REFUND.value, since)
+        .group_by(transfers.c.debit_account_id)
+    )
+    gone = {account_id: int(micros) for account_id, micros in conn.execute(refunded)}
+    if not gone:
+        return {}
+    came_in = (
+        select(transfers.c.credit_account_id, func.sum(transfers.c.amount_micros))
+        .where(transfers.c.credit_account_id.in_(list(gone)), since)
+        .group_by(transfers.c.credit_account_id)
+    )
+    for account_id, micros in conn.execute(came_in):
+        gone[account_id] = max(0, gone[account_id] - int(micros))
+    return gone
 
 
 def _if(*reasons: Reason) -> sa.Case[int]:
@@ -395,8 +440,10 @@ def _cut_merchants(
                 "captured_micros": owed.captured_micros,
                 "refunded_micros": owed.refunded_micros,
                 "came_back_micros": owed.came_back_micros,
+                "repaid_micros": owed.repaid_micros,
                 "commission_micros": decision.commission_micros,
                 "bank_fee_micros": decision.bank_fee_micros,
+                "bank_fee_each_micros": bank_fees_micros.get(merchant.currency, 0),
                 "net_micros": decision.net_micros,
                 "carried_out_micros": decision.carried_out_micros,
             }
@@ -448,6 +495,35 @@ def _cut_withdrawals(conn: Connection, run: Row[tuple[object, ...]], at: dt.date
                     run,
                     at,
                     purse_id=row.purse_id,
+                    currency=row.currency,
+                    amount_micros=row.amount_micros,
+                    creditor_name=row.creditor_name,
+                    creditor_iban=row.creditor_iban,
+                )
+                for row in due
+            ],
+        )
+    return len(due)
+
+
+def _cut_own_payments(conn: Connection, run: Row[tuple[object, ...]], at: dt.datetime) -> int:
+    # Nobody's statement depends on the day that they belong to, so whatever was asked for by now goes.
+    due = conn.execute(
+        select(own_payments)
+        .outerjoin(bank_transactions, bank_transactions.c.id == own_payments.c.id)
+        .where(bank_transactions.c.id.is_(None))
+        .order_by(own_payments.c.id)
+        .limit(_BATCH)
+    ).all()
+    if due:
+        conn.execute(
+            bank_transactions.insert(),
+            [
+                _bank_row(
+                    row.id,
+                    TransactionKind(row.kind),
+                    run,
+                    at,
                     currency=row.currency,
                     amount_micros=row.amount_micros,
                     creditor_name=row.creditor_name,

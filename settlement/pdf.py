@@ -1,7 +1,7 @@
 """A payout's statement as PDF: what came in, what was taken, what was paid, and every line of it, page by page.
 
-Invariant: a pure function of what never changes about a payout (not of what the bank has said since), so that the
-same payout has the same bytes and a signed copy stays true. Times are UTC. Texts are written at fixed places instead
+Invariant: a pure function of what never changes about a payout, and of its end where the money came back, so that
+the same payout has the same bytes. Times are UTC. Texts are written at fixed places instead
 of flowing, so that ten thousand lines take a second.
 """
 
@@ -33,18 +33,19 @@ _SMALL, _NORMAL, _LARGE, _TITLE = 7, 9, 11, 18
 _NUMBER, _WHEN, _KIND, _REFERENCE, _RESOURCE = 15, 27, 54, 82, 138
 _RESOURCE_WIDTH = 34
 _NAME_WIDTH = 120
+_WIDTH = _RIGHT - _LEFT
 _VALUE = 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """What a statement says beside its payout's row; money in micros. ``one_by_one_micros`` is what the bank would
-    have charged for as many single payments."""
+    have charged for as many single payments, if it is known."""
 
-    operator: str
+    came_back: bool
     purchases: int
     fee_per_purchase_micros: int | None
-    one_by_one_micros: int
+    one_by_one_micros: int | None
     merkle_root: str
 
 
@@ -175,17 +176,28 @@ class _Page:
 
 def _first_page(page: _Page, payout: Row[tuple[object, ...]], totals: Totals) -> None:
     words = page.words
-    page.write(_LEFT, page.fitted(totals.operator, _NAME_WIDTH, size=_NORMAL), grey=True)
+    if payout.debtor_name:
+        page.write(_LEFT, page.fitted(payout.debtor_name, _NAME_WIDTH, size=_NORMAL), grey=True)
     page.y += 2 * _ROW
     page.write(_LEFT, words["title"], size=_TITLE)
     page.write_right(page.money(payout.net_micros), size=_TITLE)
     page.y += 2 * _ROW
+    if totals.came_back:
+        page.write(_LEFT, words[f"{payout.state}_on"] % {"date": page.date(payout.state_since.date())}, size=_LARGE)
+        page.y += _ROW
+        if payout.state_detail:
+            page.write(_LEFT, page.fitted(words["why"] % {"reason": payout.state_detail}, _WIDTH, size=_NORMAL))
+            page.y += _ROW
+        page.write(_LEFT, words["owed_again"])
+        page.y += 2 * _ROW
     page.write(_LEFT, page.fitted(payout.creditor_name, _NAME_WIDTH, size=_LARGE), size=_LARGE)
     page.y += 2 * _ROW
     first = words["up_to"] if payout.after_date is None else f"{page.date(payout.after_date + _DAY)} \u2013"
     facts = {
         "period": f"{first} {page.date(payout.business_date)}",
-        "account": " ".join(payout.creditor_iban[at : at + 4] for at in range(0, len(payout.creditor_iban), 4)),
+        "sent_to" if totals.came_back else "account": " ".join(
+            payout.creditor_iban[at : at + 4] for at in range(0, len(payout.creditor_iban), 4)
+        ),
         "payment_reference": payout.reference,
         "execution": page.date(payout.execution_date),
     }
@@ -198,16 +210,22 @@ def _first_page(page: _Page, payout: Row[tuple[object, ...]], totals: Totals) ->
 
 
 def _figures(page: _Page, payout: Row[tuple[object, ...]], totals: Totals) -> None:
+    sent = {"sent": payout.net_micros, payout.state: -payout.net_micros} if totals.came_back else {}
     figures = {
         "carried_in": payout.carried_in_micros,
         "captured": payout.captured_micros,
         "refunded": -payout.refunded_micros,
         "came_back": payout.came_back_micros,
+        "repaid": payout.repaid_micros,
         "commission": -payout.commission_micros,
         "bank_fee": -payout.bank_fee_micros,
         "carried_out": -payout.carried_out_micros,
+        **sent,
     }
     for name, micros in figures.items():
+        if name == "repaid" and micros == 0:
+            # It is rare, and what was written before there were repayments keeps its bytes.
+            continue
         page.rule()
         page.y += _ROW
         page.write(_LEFT, page.words[name])
@@ -216,7 +234,7 @@ def _figures(page: _Page, payout: Row[tuple[object, ...]], totals: Totals) -> No
     page.rule()
     page.y += _ROW + 1
     page.write(_LEFT, page.words["net"], size=_LARGE)
-    page.write_right(page.money(payout.net_micros), size=_LARGE)
+    page.write_right(page.money(0 if totals.came_back else payout.net_micros), size=_LARGE)
     page.y += 2 * _ROW
     page.write(_LEFT, page.words["purchases"], grey=True)
     page.write_right(str(totals.purchases), grey=True)
@@ -224,9 +242,10 @@ def _figures(page: _Page, payout: Row[tuple[object, ...]], totals: Totals) -> No
         page.y += _ROW
         page.write(_LEFT, page.words["fee_per_purchase"], grey=True)
         page.write_right(page.money(totals.fee_per_purchase_micros), grey=True)
-    page.y += _ROW
-    page.write(_LEFT, page.words["one_by_one"], grey=True)
-    page.write_right(page.money(totals.one_by_one_micros), grey=True)
+    if totals.one_by_one_micros is not None:
+        page.y += _ROW
+        page.write(_LEFT, page.words["one_by_one"], grey=True)
+        page.write_right(page.money(totals.one_by_one_micros), grey=True)
     page.y += 3 * _ROW
 
 
@@ -244,10 +263,19 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "captured": "Purchases",
         "refunded": "Refunds",
         "came_back": "Earlier payouts that came back",
+        "repaid": "Debt repaid or written off",
         "commission": "Commission",
         "bank_fee": "Bank fee",
         "carried_out": "Carried over to the next payout",
+        "sent": "Sent to the bank",
+        "rejected": "Rejected by the bank",
+        "returned": "Came back from the bank",
         "net": "Paid",
+        "sent_to": "Sent to",
+        "rejected_on": "Not paid: the bank rejected it on %(date)s.",
+        "returned_on": "Not paid: it came back from the bank on %(date)s.",
+        "why": "Reason given: %(reason)s",
+        "owed_again": "The amount is owed again and is paid with a later payout.",
         "purchases": "Number of purchases",
         "fee_per_purchase": "Fee per purchase",
         "one_by_one": "The bank’s fees for as many single payments",
@@ -262,6 +290,8 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.REFUND: "Refund",
         Reason.PAYOUT_REJECTED: "Payout rejected",
         Reason.PAYOUT_RETURNED: "Payout returned",
+        Reason.MERCHANT_REPAID: "Debt repaid",
+        Reason.WRITTEN_OFF: "Debt written off",
     },
     "fr": {
         "title": "Relevé de versement",
@@ -274,10 +304,19 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "captured": "Achats",
         "refunded": "Remboursements",
         "came_back": "Versements antérieurs revenus",
+        "repaid": "Dette remboursée ou abandonnée",
         "commission": "Commission",
         "bank_fee": "Frais bancaires",
         "carried_out": "Report sur le prochain versement",
+        "sent": "Envoyé à la banque",
+        "rejected": "Rejeté par la banque",
+        "returned": "Revenu de la banque",
         "net": "Versé",
+        "sent_to": "Envoyé à",
+        "rejected_on": "Non versé : la banque l’a rejeté le %(date)s.",
+        "returned_on": "Non versé : il est revenu de la banque le %(date)s.",
+        "why": "Motif indiqué : %(reason)s",
+        "owed_again": "Le montant est dû à nouveau et sera versé ultérieurement.",
         "purchases": "Nombre d’achats",
         "fee_per_purchase": "Frais par achat",
         "one_by_one": "Frais de la banque pour autant de paiements isolés",
@@ -292,5 +331,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.REFUND: "Remboursement",
         Reason.PAYOUT_REJECTED: "Versement rejeté",
         Reason.PAYOUT_RETURNED: "Versement revenu",
+        Reason.MERCHANT_REPAID: "Dette remboursée",
+        Reason.WRITTEN_OFF: "Dette abandonnée",
     },
 }

@@ -1,22 +1,22 @@
 """Quarantine: what came from the bank and could not be read.
 
 Invariant: a message is kept with its bytes and the reason, once, until a person has dealt with it; dealing with it
-is said in words. Nothing in here moves money, but a message that can be read after all is imported as any other.
+is said in words. Nothing in here moves money; a message that can be read after all is imported as any other
+(`settlement.receiving.retry`).
 """
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import reconciliation
-from settlement.imports import Imported
 from settlement.models import refused_messages
 from settlement.xml import MAX_BYTES
-from wallet.db import Database, insert_into
+from wallet.db import insert_into
 from wallet.errors import NotFound
 from wallet.ids import new_id
 
@@ -32,11 +32,10 @@ def put(conn: Connection, *, name: str, content: bytes, reason: str, at: dt.date
         insert_into(conn, refused_messages)
         .values(
             id=new_id(),
-            # A file's name may be any bytes; a database takes text.
-            name=name.encode("utf-8", "replace").decode().replace("\0", "?")[:_LONGEST_NAME],
+            name=readable(name)[:_LONGEST_NAME],
             sha256=hashlib.sha256(content).hexdigest(),
             content=content[:MAX_BYTES],
-            reason=reason.replace("\0", "?")[:_LONGEST_REASON],
+            reason=readable(reason)[:_LONGEST_REASON],
             refused_at=at,
         )
         .on_conflict_do_nothing(index_elements=["sha256"])
@@ -45,12 +44,20 @@ def put(conn: Connection, *, name: str, content: bytes, reason: str, at: dt.date
     return kept.one_or_none() is not None
 
 
+def readable(name: str) -> str:
+    """A file's name, which may be any bytes, as text that a database, a log and a page can hold."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
 def listing(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
-    """The messages nobody has dealt with yet, oldest first, without their bytes."""
-    columns = [column for column in refused_messages.c if column.name != "content"]
-    return conn.execute(
-        select(*columns).where(refused_messages.c.dismissed_at.is_(None)).order_by(refused_messages.c.id)
-    ).all()
+    """The messages nobody has dealt with yet, oldest first, without their bytes, but with their ``size``."""
+    return conn.execute(_waiting().order_by(refused_messages.c.id)).all()
+
+
+def newest(conn: Connection, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:
+    """The same, newest first, from below message ``before``."""
+    query = _waiting().order_by(refused_messages.c.id.desc()).limit(limit)
+    return conn.execute(query if before is None else query.where(refused_messages.c.id < before)).all()
 
 
 def find(conn: Connection, message_id: UUID) -> Row[tuple[object, ...]]:
@@ -73,26 +80,8 @@ def dismiss(conn: Connection, message_id: UUID, resolution: str, *, at: dt.datet
         raise NotFound("No refused message that waits has this id.")
 
 
-def retry(
-    database: Database,
-    message_id: UUID,
-    *,
-    account_iban: str,
-    at: dt.datetime,
-    note: Callable[[Connection, Imported], None] = lambda _conn, _imported: None,
-) -> Imported:
-    """Import a message again, after an upgrade perhaps, and let it go when that succeeds; answers what it did.
-
-    ``note`` is called in the transaction that lets it go. Raises `NotFound` unless it still waits, or
-    `BankMessageInvalid` as before. Killed in between, it is imported and still waits; trying again then changes
-    nothing but that.
-    """
-    with database.read() as conn:
-        message = find(conn, message_id)
-    if message.dismissed_at is not None:
-        raise NotFound("No refused message that waits has this id.")
-    imported = reconciliation.import_message(database, message.content, account_iban=account_iban, at=at)
-    with database.write() as conn:
-        dismiss(conn, message_id, "imported", at=at)
-        note(conn, imported)
-    return imported
+def _waiting() -> Select[Any]:
+    columns: list[ColumnElement[Any]] = [column for column in refused_messages.c if column.name != "content"]
+    # Both databases know the length of what they do not read.
+    columns.append(func.length(refused_messages.c.content).label("size"))
+    return select(*columns).where(refused_messages.c.dismissed_at.is_(None))

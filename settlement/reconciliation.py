@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import camt, entries, pain002, reports
-from settlement.bank_transactions import AT_THE_BANK, REJECTED, move, post
+from settlement.bank_transactions import AT_THE_BANK, WAITS_FOR_A_PERSON, move, reject
 from settlement.envelope import documents
 from settlement.imports import Imported
 from settlement.models import (
@@ -153,19 +153,23 @@ def mark_unknown(database: Database, *, older_than: dt.datetime, at: dt.datetime
 
 
 def decide(conn: Connection, transaction_id: UUID, *, executed: bool, why: str, at: dt.datetime) -> None:
-    """A person says what became of an *unknown* bank transaction: still to be booked, or never executed.
+    """A person says what became of an *unknown* bank transaction, or of one *to release*: to be booked, or never.
 
-    Executed, it is *accepted* again and waits for its statement; not executed, it is *rejected* and its money is
-    back where it came from. Raises `PayoutNotFound` or `PayoutNotUnknown`.
+    Executed or released, it is *accepted* and waits for its statement; not executed, it is *rejected* and its money
+    is back where it came from. Raises `PayoutNotFound` or `PayoutNotUnknown`.
     """
     row = conn.execute(select(bank_transactions).where(bank_transactions.c.id == transaction_id)).one_or_none()
     if row is None:
         raise PayoutNotFound
-    new = TransactionState.ACCEPTED if executed else TransactionState.REJECTED
-    if row.state != TransactionState.UNKNOWN.value or not move(conn, row, new, at, detail=why[:200]):
+    if row.state not in WAITS_FOR_A_PERSON:
         raise PayoutNotUnknown
-    if new is TransactionState.REJECTED:
-        post(conn, row, REJECTED, row.id, at)
+    detail = why[:200]
+    if executed:
+        decided = move(conn, row, TransactionState.ACCEPTED, at, detail=detail)
+    else:
+        decided = reject(conn, row, at, detail=detail)
+    if not decided:
+        raise PayoutNotUnknown
 
 
 def open_breaks(conn: Connection, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:
@@ -181,14 +185,13 @@ def open_breaks(conn: Connection, *, before: UUID | None, limit: int) -> Sequenc
 
 
 def awaited(conn: Connection, *, submitted_before: dt.datetime) -> Sequence[Row[tuple[object, ...]]]:
-    """The reverse: bank transactions the bank has not told of since ``submitted_before``, and *unknown* ones."""
+    """The reverse: bank transactions the bank has not told of since ``submitted_before``, and those for a person."""
     return conn.execute(
         select(bank_transactions)
         .where(
             bank_transactions.c.state.in_(AT_THE_BANK),
-            # Whatever is unknown was late when it became so.
-            (bank_transactions.c.state == TransactionState.UNKNOWN.value)
-            | (bank_transactions.c.state_since < submitted_before),
+            # Whatever is unknown was late when it became so; what is to be released waits for nobody else.
+            bank_transactions.c.state.in_(WAITS_FOR_A_PERSON) | (bank_transactions.c.state_since < submitted_before),
         )
         .order_by(bank_transactions.c.id)
     ).all()

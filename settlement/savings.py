@@ -1,7 +1,7 @@
 """What small payments save: for each payout, the bank's fees one by one against the fees that were taken.
 
-Invariant: the purchases counted are those of the payout's statement; what the bank would have charged is its fee of
-today, once for each of them.
+Invariant: the purchases counted are those of the payout's statement; what the bank would have charged is its fee at
+the cut, once for each of them. Payouts from before that fee was kept are left out: nothing is said of them.
 """
 
 import datetime as dt
@@ -33,13 +33,15 @@ class Saving:
         return self.one_by_one_micros - self.fee_micros
 
 
-def by_payout(
-    conn: Connection, merchant_id: UUID, currency: str, *, bank_fee_micros: int, limit: int = 30
-) -> Sequence[Saving]:
+def by_payout(conn: Connection, merchant_id: UUID, currency: str, *, limit: int = 30) -> Sequence[Saving]:
     """The merchant's last ``limit`` payouts, oldest first."""
     last = (
         select(payouts)
-        .where(payouts.c.merchant_id == merchant_id, payouts.c.currency == currency)
+        .where(
+            payouts.c.merchant_id == merchant_id,
+            payouts.c.currency == currency,
+            payouts.c.bank_fee_each_micros.is_not(None),
+        )
         .order_by(payouts.c.business_date.desc())
         .limit(limit)
         .subquery()
@@ -50,6 +52,7 @@ def by_payout(
             last.c.business_date,
             last.c.commission_micros,
             last.c.bank_fee_micros,
+            last.c.bank_fee_each_micros,
             func.count(transfers.c.id),
         )
         .select_from(last)
@@ -62,7 +65,13 @@ def by_payout(
                 transfers.c.business_date <= last.c.business_date,
             ),
         )
-        .group_by(last.c.id, last.c.business_date, last.c.commission_micros, last.c.bank_fee_micros)
+        .group_by(
+            last.c.id,
+            last.c.business_date,
+            last.c.commission_micros,
+            last.c.bank_fee_micros,
+            last.c.bank_fee_each_micros,
+        )
         .order_by(last.c.business_date)
     )
     return [
@@ -71,7 +80,7 @@ def by_payout(
             business_date=business_date,
             purchases=purchases,
             fee_micros=commission + bank_fee,
-            one_by_one_micros=purchases * bank_fee_micros,
+            one_by_one_micros=purchases * bank_fee_each,
         )
-        for payout_id, business_date, commission, bank_fee, purchases in rows
+        for payout_id, business_date, commission, bank_fee, bank_fee_each, purchases in rows
     ]

@@ -15,11 +15,10 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from settlement import business_day, nightly, quarantine, reconciliation
+from settlement import business_day, nightly, receiving, reconciliation
 from settlement.nightly import Bank
 from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, pruning, vouchers, webhooks
 from wallet.db import Database
-from wallet.errors import BankMessageInvalid
 from wallet.keys import Keyring
 from wallet.settings import Settings
 
@@ -30,7 +29,7 @@ logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 class Collected(TypedDict):
-    """What `collect` did: messages imported, messages refused, breaks opened."""
+    """What `collect` did: documents imported for the first time, documents refused, breaks opened."""
 
     imported: int
     refused: int
@@ -87,21 +86,14 @@ def catch_up(database: Database, bank: Bank, *, cutoff: dt.time) -> None:
 def collect(database: Database, bank: Bank) -> Collected:
     """Import what the bank has sent, in its order, and give up waiting for answers that are overdue."""
     collected = Collected(imported=0, refused=0, breaks=0)
-    for name, content in bank.connector.answers():
-        try:
-            imported = reconciliation.import_message(database, content, account_iban=bank.iban, at=clock.now())
-        except BankMessageInvalid as refusal:
-            # Kept aside for a person; what the bank sends next must not wait behind it.
-            log.error("bank message refused", name=name, reason=refusal.detail)
-            with database.write() as conn:
-                quarantine.put(conn, name=name, content=content, reason=refusal.detail, at=clock.now())
-            bank.connector.put_away(name, refused=True)
-            collected["refused"] += 1
-            continue
-        bank.connector.put_away(name, refused=False)
-        collected["imported"] += not imported.seen_before
-        collected["breaks"] += len(imported.breaks)
-        log.info("imported", name=name, matched=imported.matched, breaks=len(imported.breaks))
+    reconciliation.finish_waiting(database)
+    for answer in bank.connector.answers(at=clock.now()):
+        received = receiving.receive(database, bank, answer.content, name=answer.name, at=clock.now(), flaw=answer.flaw)
+        imported = [document.imported for document in received if document.imported is not None]
+        bank.connector.put_away(answer, refused=not imported)
+        collected["refused"] += len(received) - len(imported)
+        collected["imported"] += sum(not each.seen_before for each in imported)
+        collected["breaks"] += sum(len(each.breaks) for each in imported)
     now = clock.now()
     reconciliation.mark_unknown(database, older_than=now - dt.timedelta(days=bank.answer_days), at=now)
     return collected

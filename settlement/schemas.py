@@ -20,11 +20,12 @@ from settlement.models import (
 )
 from settlement.payouts import WaitReason
 from wallet.languages import LOCALES
-from wallet.models import Reason, VoucherState
+from wallet.models import AnnouncementKind, Reason, VoucherState
 from wallet.schemas import (
     TOKEN_PATTERN,
     Answer,
     Id,
+    OfMoney,
     Strict,
     Text,
     currency_code,
@@ -37,7 +38,10 @@ from wallet.schemas import (
 )
 
 _SHA256_PATTERN = "^[0-9a-f]{64}$"
-_PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "outcome_unknown"]
+_PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]
+
+_TAKEN_OUT = [TransactionKind.INCOME.value, TransactionKind.EQUITY.value]
+_OWN_KINDS = [*_TAKEN_OUT, TransactionKind.SENT_BACK.value]
 
 
 class Date(Text):
@@ -71,6 +75,12 @@ def count() -> fields.Field[Any]:
     return fields.Integer(required=True, validate=validate.Range(0))
 
 
+def payee_name() -> fields.Field[Any]:
+    """The payee's name as the bank has it."""
+    description = "The name that the bank has for the account, where it differs from the one that was sent."
+    return fields.String(required=True, allow_none=True, metadata={"description": description})
+
+
 def next_cursor() -> fields.Field[Any]:
     """Where the next page begins; null on the last."""
     return fields.String(required=True, allow_none=True)
@@ -83,6 +93,25 @@ class NewRun(Strict):
     """A business day to settle; every day that is due when left out."""
 
     business_date = Date(load_default=None)
+
+
+class NewAnnouncement(OfMoney):
+    """Money that is expected: the operator's own, or what the merchant named pays back."""
+
+    merchant_id = Id(load_default=None, metadata={"description": "Whose repayment; the operator's own without it."})
+
+
+class NewOwnPayment(OfMoney):
+    """Money to go to the operator's own account: of its commission, or of what it put in."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(_TAKEN_OUT))
+    why = Text(200, required=True, metadata={"description": "It is kept."})
+
+
+class NewWriteOff(OfMoney):
+    """A debt to give up."""
+
+    why = Text(200, required=True, metadata={"description": "It is kept."})
 
 
 class StatementLanguage(Strict):
@@ -137,9 +166,10 @@ class PayoutView(Answer):
     """One bank transaction to a merchant.
 
     It covers the business days after ``after_date`` (null: from the first) up to ``business_date``, and
-    carried_in + captured - refunded + came_back = commission + bank_fee + net + carried_out. ``fee_per_purchase``
-    is commission and bank fee over the purchases, null when there are none; ``bank_fee_one_by_one`` is what the
-    bank would charge for as many single payments.
+    carried_in + captured - refunded + came_back + repaid = commission + bank_fee + net + carried_out. ``repaid`` is
+    what the merchant paid back while it was below zero, or was forgiven. ``fee_per_purchase`` is commission and bank
+    fee over the purchases, null when there are none; ``bank_fee_one_by_one`` is what the bank would have charged for
+    as many single payments at the cut, null for payouts from before that was kept.
     """
 
     id = identity()
@@ -150,16 +180,18 @@ class PayoutView(Answer):
     captured = decimal()
     refunded = decimal()
     came_back = decimal()
+    repaid = decimal()
     commission = decimal()
     bank_fee = decimal()
     net = decimal()
     carried_out = decimal()
     purchases = count()
     fee_per_purchase = decimal(allow_none=True)
-    bank_fee_one_by_one = decimal()
+    bank_fee_one_by_one = decimal(allow_none=True)
     state = fields.String(required=True, validate=one_of(TransactionState))
     state_since = instant()
     state_detail = text(allow_none=True)
+    payee_name = payee_name()
     reference = text()
     end_to_end_id = text()
     creditor_iban = text()
@@ -172,7 +204,10 @@ class PayoutList(Answer):
 
 
 class PayoutLine(Answer):
-    """A purchase, a refund (negative), or a payout that came back. ``reference`` is its voucher, refund or payout."""
+    """A purchase, a refund (negative), a payout that came back, or a debt repaid or written off.
+
+    ``reference`` is its voucher, refund, payout, or the bank's entry.
+    """
 
     reason = fields.String(required=True, validate=one_of(Reason))
     reference = identity()
@@ -249,7 +284,7 @@ class BankFileView(Answer):
     state = fields.String(required=True, validate=one_of(FileState))
     transactions = count()
     control_sum = decimal()
-    execution_date = date()
+    execution_date = date("When the bank is asked to pay.")
     sha256 = fields.String(required=True, allow_none=True, metadata={"pattern": _SHA256_PATTERN})
     submitted_at = instant(allow_none=True)
 
@@ -261,14 +296,20 @@ class RunSummary(Answer):
     business_date = date()
     state = fields.String(required=True, validate=one_of(RunState))
     started_at = instant()
-    execution_date = date("When the bank was asked to pay.")
+    execution_date = date("When the bank was to pay, as the run began; each file has the date that it asks for.")
 
 
 class RunView(RunSummary):
-    """The settlement of one business day: what became of its bank transactions, and its files."""
+    """The settlement of one business day: what became of its bank transactions, and its files.
+
+    ``approvals_missing`` operators must still approve it. An approval covers the files as they are, ``files_sha256``:
+    when one is made anew because its date has passed, they are to be approved again.
+    """
 
     outcome = fields.List(fields.Nested(RunTotal), required=True)
     files = fields.List(fields.Nested(BankFileView), required=True)
+    files_sha256 = fields.String(required=True, metadata={"pattern": _SHA256_PATTERN})
+    approvals_missing = count()
 
 
 class RunList(Answer):
@@ -297,6 +338,7 @@ class CurrencyPreview(Answer):
     currency = currency_code()
     payouts = fields.Nested(CountedAmount, required=True)
     withdrawals = fields.Nested(CountedAmount, required=True)
+    own_payments = fields.Nested(CountedAmount, required=True)
     commission = decimal()
     merchant_fees = decimal()
     bank_fees = decimal()
@@ -310,11 +352,84 @@ class PreviewView(Answer):
     """What a run of the open business day would do, if nothing else happens until then."""
 
     business_date = date()
-    execution_date = date("When the bank would be asked to pay, today.")
+    execution_date = date("When the bank would be asked to pay, now.")
     currencies = fields.List(fields.Nested(CurrencyPreview), required=True)
 
 
-class ImportedView(Answer):
+class SafeguardingView(Answer):
+    """What is owed to shoppers and merchants in one currency, against what there is to pay it with.
+
+    ``owed`` is ``purses`` + ``held`` + ``payable`` + ``in_transit``: purses and merchants above zero, and what is on
+    its way. ``own`` is the operator's: ``equity`` + ``fee_income`` - ``bank_fees`` - ``losses`` - ``lent`` (what purses
+    and merchants are below zero). ``short`` is what is missing of ``owed`` in ``bank`` + ``card_clearing``.
+    """
+
+    currency = currency_code()
+    purses = decimal()
+    held = decimal()
+    payable = decimal()
+    in_transit = signed_decimal()
+    owed = signed_decimal()
+    bank = signed_decimal()
+    card_clearing = signed_decimal()
+    equity = signed_decimal()
+    fee_income = signed_decimal()
+    bank_fees = signed_decimal()
+    losses = decimal()
+    lent = decimal()
+    own = signed_decimal()
+    free = decimal()
+    short = decimal()
+
+
+class SafeguardingList(Answer):
+    items = fields.List(fields.Nested(SafeguardingView), required=True)
+
+
+class AnnouncementView(Answer):
+    """Money that is expected, by the ``reference`` that its sender must write."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(AnnouncementKind))
+    merchant_id = identity(allow_none=True)
+    amount = decimal()
+    currency = currency_code()
+    reference = text()
+    announced_at = instant()
+
+
+class OwnPaymentView(Answer):
+    """Money on its way to the operator's own account, or back to where unexplained money came from.
+
+    ``state`` is null until a run has put it into a bank file.
+    """
+
+    id = identity()
+    kind = fields.String(required=True, validate=validate.OneOf(_OWN_KINDS))
+    amount = decimal()
+    currency = currency_code()
+    creditor_name = text()
+    creditor_iban = text()
+    why = text()
+    requested_at = instant()
+    state = fields.String(required=True, allow_none=True, validate=one_of(TransactionState))
+
+
+class OwnPaymentList(Answer):
+    items = fields.List(fields.Nested(OwnPaymentView), required=True)
+    next_cursor = next_cursor()
+
+
+class WriteOffView(Answer):
+    """A debt that was given up. ``id`` is the reference of its line in the merchant's next payout."""
+
+    id = identity()
+    merchant_id = identity()
+    amount = decimal()
+    currency = currency_code()
+
+
+class ImportedDocument(Answer):
     """What a bank message did. ``seen_before``: it told nothing new."""
 
     kind = fields.String(required=True, validate=one_of(MessageKind))
@@ -323,6 +438,43 @@ class ImportedView(Answer):
     matched = count()
     statuses = count()
     breaks = fields.List(fields.String(validate=one_of(BreakKind)), required=True)
+
+
+class RefusedDocument(Answer):
+    """Why a bank message was not imported; it is kept in quarantine. ``code`` is one of the errors."""
+
+    code = fields.String(required=True)
+    detail = fields.String(required=True)
+
+
+class ReceivedDocument(Answer):
+    """What became of one document of a file: one of the two is null."""
+
+    imported = fields.Nested(ImportedDocument, required=True, allow_none=True)
+    refused = fields.Nested(RefusedDocument, required=True, allow_none=True)
+
+
+class ImportedView(ImportedDocument):
+    """What a file from the bank did: its documents one by one, and what was imported added up, under the first one's
+    ``kind`` and ``message_id``."""
+
+    documents = fields.List(fields.Nested(ReceivedDocument), required=True)
+
+
+class RefusedMessage(Answer):
+    """A message of the bank's that could not be imported; ``size`` is in bytes."""
+
+    id = identity()
+    name = fields.String(required=True, metadata={"description": "What its file was called."})
+    reason = fields.String(required=True)
+    size = count()
+    sha256 = fields.String(required=True, metadata={"pattern": _SHA256_PATTERN})
+    refused_at = instant()
+
+
+class RefusedMessageList(Answer):
+    items = fields.List(fields.Nested(RefusedMessage), required=True)
+    next_cursor = next_cursor()
 
 
 class BreakView(Answer):
@@ -344,7 +496,7 @@ class BreakView(Answer):
 
 
 class AwaitedView(Answer):
-    """A payment that the bank should have answered by now, or whose outcome is unknown."""
+    """A payment that the bank should have answered by now, or that waits for a person: unknown, or to release."""
 
     id = identity()
     kind = fields.String(required=True, validate=one_of(TransactionKind))
@@ -354,6 +506,9 @@ class AwaitedView(Answer):
     currency = currency_code()
     state = fields.String(required=True, validate=one_of(TransactionState))
     state_since = instant()
+    state_detail = text(allow_none=True)
+    creditor_name = text()
+    payee_name = payee_name()
 
 
 class BreakList(Answer):

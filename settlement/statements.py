@@ -1,8 +1,10 @@
 """Payout statements: every line behind one bank transaction, and what the bank would have cost one by one.
 
 Invariant: the lines add up to the payout; the last rows of the CSV say so in figures anyone can check. A payout's
-lines never change, so neither do its statement, as CSV, as PDF (`settlement.pdf`) or signed, and the Merkle root over
-them, with which anybody can check offline that a purchase is in it.
+lines never change, and its statement looks at nothing that does (fees and names are those of the cut), so neither
+does the statement, as CSV, as PDF (`settlement.pdf`) or signed, nor the Merkle root over its lines, with which anybody
+can check offline that a purchase is in it. Only where the money came back is it said, from then on and in the same
+words for ever: nothing follows *rejected* and *returned*.
 """
 
 import itertools
@@ -17,7 +19,7 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import merkle
 from settlement import payouts as payout_room
-from settlement.models import TransactionState, bank_transactions, payouts, settlement_runs
+from settlement.models import TransactionState, bank_files, bank_transactions, payouts, settlement_runs
 from wallet import sheets
 from wallet.clock import rfc3339
 from wallet.errors import PayoutNotFound, VoucherNotFound
@@ -33,6 +35,7 @@ FIGURES = (
     "captured",
     "refunded",
     "came_back",
+    "repaid",
     "commission",
     "bank_fee",
     "net",
@@ -44,19 +47,24 @@ _COLUMNS = (
     bank_transactions.c.state,
     bank_transactions.c.state_since,
     bank_transactions.c.state_detail,
+    bank_transactions.c.payee_name,
     bank_transactions.c.end_to_end_id,
     bank_transactions.c.reference,
     bank_transactions.c.creditor_name,
     bank_transactions.c.creditor_iban,
     bank_transactions.c.message_id,
-    settlement_runs.c.execution_date,
+    # Between the cut and its file the run says when it will be.
+    func.coalesce(bank_files.c.execution_date, settlement_runs.c.execution_date).label("execution_date"),
+    bank_files.c.debtor_name,
     settlement_runs.c.started_at,
 )
 _PAYOUTS = (
     select(*_COLUMNS)
     .join(bank_transactions, bank_transactions.c.id == payouts.c.id)
     .join(settlement_runs, settlement_runs.c.id == bank_transactions.c.run_id)
+    .outerjoin(bank_files, bank_files.c.message_id == bank_transactions.c.message_id)
 )
+_CAME_BACK = (TransactionState.REJECTED.value, TransactionState.RETURNED.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,25 +109,30 @@ def purchase_count(conn: Connection, payout: Row[tuple[object, ...]]) -> int:
 def payout_of(conn: Connection, voucher_id: UUID) -> Row[tuple[object, ...]] | None:
     """The payout that a redeemed voucher is in now: if one came back, the one that paid it again. None before."""
     payout = _first_payout_of(conn, voucher_id)
-    while payout is not None and payout.state in (
-        TransactionState.REJECTED.value,
-        TransactionState.RETURNED.value,
-    ):
-        came_back = conn.execute(
+    while payout is not None and came_back(payout):
+        on = conn.execute(
             select(transfers.c.business_date).where(
                 transfers.c.reference == payout.id,
                 transfers.c.reason.in_([Reason.PAYOUT_REJECTED.value, Reason.PAYOUT_RETURNED.value]),
             )
         ).scalar_one()
-        again = _covering(conn, payout.merchant_id, came_back)
+        again = _covering(conn, payout.merchant_id, on)
         if again is None:
             break
         payout = again
     return payout
 
 
-def as_csv(conn: Connection, payout: Row[tuple[object, ...]], *, bank_fee_micros: int) -> Iterator[str]:
-    """The statement as CSV (RFC 4180), line by line: every purchase and refund, then the totals."""
+def came_back(payout: Row[tuple[object, ...]]) -> bool:
+    """Whether its money is owed again: the bank rejected it, or gave it back. That is the end of it."""
+    return payout.state in _CAME_BACK
+
+
+def as_csv(conn: Connection, payout: Row[tuple[object, ...]]) -> Iterator[str]:
+    """The statement as CSV (RFC 4180), line by line: every purchase and refund, then the totals.
+
+    Below what was paid stands, where it came back, ``rejected`` or ``returned`` with the bank's reason.
+    """
     yield sheets.line("line", "date", "recorded_at", "kind", "reference", "resource", "amount", "currency")
     purchases = 0
     for number, line in enumerate(lines(conn, payout), start=1):
@@ -134,40 +147,55 @@ def as_csv(conn: Connection, payout: Row[tuple[object, ...]], *, bank_fee_micros
             decimal_string(line.amount_micros, payout.currency),
             payout.currency,
         )
+
+    def total(kind: str, micros: int, *, date: object = payout.business_date, at: str = "", why: str = "") -> str:
+        amount = decimal_string(micros, payout.currency)
+        return sheets.line("", date, at, kind, payout.reference, why, amount, payout.currency)
+
     totals = {
         "carried_in": payout.carried_in_micros,
         "commission": -payout.commission_micros,
         "bank_fee": -payout.bank_fee_micros,
         "carried_out": -payout.carried_out_micros,
         "paid": payout.net_micros,
-        "bank_fee_if_paid_one_by_one": purchases * bank_fee_micros,
     }
     for kind, micros in totals.items():
-        amount = decimal_string(micros, payout.currency)
-        yield sheets.line("", payout.business_date, "", kind, payout.reference, "", amount, payout.currency)
+        yield total(kind, micros)
+    if came_back(payout):
+        date, at = payout.state_since.date(), rfc3339(payout.state_since)
+        yield total(payout.state, -payout.net_micros, date=date, at=at, why=sheets.inert(payout.state_detail or ""))
+    alone = one_by_one_micros(payout, purchases)
+    if alone is not None:
+        yield total("bank_fee_if_paid_one_by_one", alone)
 
 
-def as_pdf(
-    conn: Connection, payout: Row[tuple[object, ...]], *, operator: str, bank_fee_micros: int, locale: str
-) -> bytes:
+def as_pdf(conn: Connection, payout: Row[tuple[object, ...]], *, locale: str) -> bytes:
     """The statement for people, in ``locale`` (``en`` or ``fr``): the same bytes every time."""
     listed, purchases = list(lines(conn, payout)), purchase_count(conn, payout)
     # A third of what a start of the wallet would take is spent on reading fpdf2 and its fonts: only who needs it pays.
     from settlement import pdf  # noqa: PLC0415
 
     totals = pdf.Totals(
-        operator=operator,
+        came_back=came_back(payout),
         purchases=purchases,
         fee_per_purchase_micros=fee_per_purchase_micros(payout, purchases),
-        one_by_one_micros=purchases * bank_fee_micros,
+        one_by_one_micros=one_by_one_micros(payout, purchases),
         merkle_root=merkle.root(leaf(payout, number, line) for number, line in enumerate(listed, start=1)).hex(),
     )
     return pdf.statement(payout, listed, totals, locale=locale)
 
 
 def claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: str) -> dict[str, Any]:
-    """What the signed statement of a payout says: its figures, and the root over its lines. Never changes."""
+    """What the signed statement of a payout says: its figures, and the root over its lines.
+
+    Never changes, so it does not say what became of the payout at the bank.
+    """
     figures = {name: decimal_string(getattr(payout, f"{name}_micros"), payout.currency) for name in FIGURES}
+    purchases = purchase_count(conn, payout)
+    alone = one_by_one_micros(payout, purchases)
+    if payout.repaid_micros == 0:
+        # What was signed before there were repayments is signed to the same bytes again.
+        del figures["repaid"]
     return {
         **root_claims(conn, payout, origin=origin),
         "merchant": str(payout.merchant_id),
@@ -178,7 +206,8 @@ def claims(conn: Connection, payout: Row[tuple[object, ...]], *, origin: str) ->
         "reference": payout.reference,
         "end_to_end_id": payout.end_to_end_id,
         **figures,
-        "purchases": purchase_count(conn, payout),
+        "purchases": purchases,
+        "bank_fee_one_by_one": None if alone is None else decimal_string(alone, payout.currency),
     }
 
 
@@ -232,6 +261,12 @@ def fee_per_purchase_micros(payout: Row[tuple[object, ...]], purchases: int) -> 
     """Commission and bank fee over the purchases, None without any. Rounded up: a fee is never told too small."""
     taken: int = payout.commission_micros + payout.bank_fee_micros
     return -(-taken // purchases) if purchases else None
+
+
+def one_by_one_micros(payout: Row[tuple[object, ...]], purchases: int) -> int | None:
+    """What the bank would have taken for as many single payments at the cut; None where that was not kept."""
+    each: int | None = payout.bank_fee_each_micros
+    return None if each is None else purchases * each
 
 
 def lines(

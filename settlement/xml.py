@@ -4,12 +4,15 @@ Invariant: `parse` and every reader below raise `BankMessageInvalid`, and nothin
 no DTD is read, no entity expanded and nothing fetched; an element that may come once is refused when it comes
 twice.
 
-ISO 20022 messages are UTF-8 (ISO 20022-4, XML syntax), so every other encoding is refused. Bounds: 64 MiB and
-4 million ``<`` and ``=`` together (a statement of 20 000 detailed entries has 25 MB and 2 million), which
-keeps the tree within about a gigabyte; 256 levels and 10 MB of text in one node (libxml2's own limits); 1 000
-characters in a field that is read (the standard's longest is 140).
+ISO 20022 messages are UTF-8 (ISO 20022-4, XML syntax). Banks also declare a few encodings of one byte, or send
+UTF-16 with its mark; those become UTF-8 before anything is looked at, so that every rule holds in all of them. A
+file that declares nothing or UTF-8 and is something else is refused: which letters it means, nobody knows. Bounds:
+64 MiB, as it came and in UTF-8, and 4 million ``<`` and ``=`` together (a statement of 20 000 detailed entries has
+25 MB and 2 million), which keeps the tree within about a gigabyte; 256 levels and 10 MB of text in one node
+(libxml2's own limits); 1 000 characters in a field that is read (the standard's longest is 140).
 """
 
+import codecs
 import datetime as dt
 import re
 from collections.abc import Mapping
@@ -27,26 +30,43 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_MARKUP = 4_000_000
 MAX_TEXT = 1_000
 
+# The encodings that are read, by the names that IANA has for them.
+_ENCODINGS = {
+    name: encoding
+    for encoding, names in {
+        "utf-8": ("UTF-8", "UTF8"),
+        "ascii": ("US-ASCII", "ASCII"),
+        "iso-8859-1": ("ISO-8859-1", "ISO_8859-1", "ISO8859-1", "LATIN1", "LATIN-1", "L1"),
+        "iso-8859-15": ("ISO-8859-15", "ISO_8859-15", "ISO8859-15", "LATIN-9", "LATIN9"),
+        "windows-1252": ("WINDOWS-1252", "CP1252"),
+    }.items()
+    for name in names
+}
+
 # What may stand before the root element; a DOCTYPE may not. It can stand nowhere else (XML 1.0 section 2.8).
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _DECLARED_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*[\"']([^\"'>]*)[\"']")
-_NAMESPACE = re.compile(r"urn:iso:std:iso:20022:tech:xsd:([a-z]{4}\.[0-9]{3})\.001\.([0-9]{2})", re.ASCII)
+# Who defines the message, then its kind, its variant (001, or a country's) and its version, then a country's own words:
+# urn:iso:std:iso:20022:tech:xsd:pain.002.003.03, ISO:camt.053.001.02:APC:STUZZA:payments:003,
+# http://www.six-interbank-clearing.com/de/pain.002.001.03.ch.02.xsd, urn:swift:xsd:camt.053.001.02.
+_NAMESPACE = re.compile(
+    r"(?:urn:(?:iso:std:iso:20022:tech|swift):xsd:\$?|ISO:|https?://[A-Za-z0-9.-]+/(?:[A-Za-z0-9_.-]+/)*)"
+    r"([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})(?:[.:][A-Za-z0-9_.:-]*)?",
+    re.ASCII,
+)
 _DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})?",
     re.ASCII,
 )
-_LEADING_ZEROS = re.compile(r"^0+(?=[0-9])")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def parse(data: bytes) -> Element:
-    """The root element. Raises `BankMessageInvalid` for whatever is not plain, bounded, UTF-8 XML."""
-    if len(data) > MAX_BYTES or data.count(b"<") + data.count(b"=") > MAX_MARKUP:
+    """The root element. Raises `BankMessageInvalid` for whatever is not plain, bounded XML that says its encoding."""
+    data = _in_utf8(data)
+    if data.count(b"<") + data.count(b"=") > MAX_MARKUP:
         raise BankMessageInvalid("The message is larger than this system reads.")
-    declared = _DECLARED_ENCODING.match(data)
-    if declared is not None and declared.group(1).upper() != b"UTF-8":
-        raise BankMessageInvalid("An ISO 20022 message is encoded in UTF-8.")
     prolog = _PROLOG.match(data)
     if prolog is not None and data.startswith(b"<!", prolog.end()):
         raise BankMessageInvalid("A bank message has no DOCTYPE.")
@@ -66,6 +86,7 @@ def parse(data: bytes) -> Element:
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
+        _check_utf8(data)
         raise BankMessageInvalid(f"Not well-formed XML: {error.msg}") from None
     if next(root.iter("{http://www.w3.org/2001/XInclude}*"), None) is not None:
         raise BankMessageInvalid("A bank message includes no other document.")
@@ -82,9 +103,9 @@ def message(data: bytes, versions: Mapping[str, range]) -> tuple[str, Element]:
     namespace = _NAMESPACE.fullmatch(name.namespace or "")
     if name.localname != "Document" or namespace is None or len(root) != 1:
         raise BankMessageInvalid("Not an ISO 20022 document.")
-    kind, version = namespace.group(1), int(namespace.group(2))
-    if version not in versions.get(kind, range(0)):
-        raise BankMessageInvalid(f"{kind}.001.{version:02d} is not a message this system reads here.")
+    kind, variant, version = namespace.groups()
+    if int(version) not in versions.get(kind, range(0)):
+        raise BankMessageInvalid(f"{kind}.{variant}.{version} is not a message this system reads here.")
     if etree.QName(root[0]).namespace != name.namespace:
         raise BankMessageInvalid("The message is not in the namespace of its document.")
     return kind, root[0]
@@ -118,6 +139,12 @@ def content(element: Element) -> str | None:
     return stripped or None
 
 
+def words(element: Element) -> str | None:
+    """The stripped text that a person wrote, cut where it is too long: no payer's words refuse a statement."""
+    stripped = (element.text or "").strip()[:MAX_TEXT].rstrip()
+    return stripped or None
+
+
 def text(parent: Element, path: str) -> str | None:
     """The text at ``path``, or None when it is missing or empty."""
     found = child(parent, path)
@@ -139,12 +166,12 @@ def identifier(parent: Element, path: str) -> str | None:
 
 
 def amount(parent: Element, path: str) -> Money | None:
-    """The amount at ``path`` with its ``Ccy``: no sign, no exponent, at most six decimals, within `Money`."""
+    """The amount at ``path`` with its ``Ccy``, as `Money.of_xml` reads it."""
     found = child(parent, path)
     if found is None:
         return None
     try:
-        return Money.parse(_LEADING_ZEROS.sub("", content(found) or ""), found.get("Ccy", ""))
+        return Money.of_xml(content(found) or "", found.get("Ccy", ""))
     except (AmountInvalid, CurrencyUnknown) as error:
         raise BankMessageInvalid(f"{_local(parent)}/{path}: {error.detail}") from None
 
@@ -183,6 +210,39 @@ def instant(parent: Element, path: str) -> dt.datetime | None:
 
 
 # --- private -----------------------------------------------------------------------------------------------
+
+
+def _in_utf8(data: bytes) -> bytes:
+    if len(data) <= MAX_BYTES:
+        encoding = _encoding(data)
+        try:
+            # UTF-8 stays as it came; libxml2 checks it.
+            data = data if encoding == "utf-8" else data.decode(encoding).encode()
+        except UnicodeError:
+            raise BankMessageInvalid(f"The message is not in the encoding that it declares, {encoding}.") from None
+    if len(data) > MAX_BYTES:
+        raise BankMessageInvalid("The message is larger than this system reads.")
+    return data
+
+
+def _encoding(data: bytes) -> str:
+    """By the mark that the bytes begin with, which cannot err, else as declared, else UTF-8 (XML 1.0, appendix F)."""
+    if data.startswith(codecs.BOM_UTF8):
+        return "utf-8"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    declared = _DECLARED_ENCODING.match(data)
+    name = declared.group(1).decode("ascii", "replace").upper() if declared is not None else "UTF-8"
+    if name not in _ENCODINGS:
+        raise BankMessageInvalid(f"{name[:20]!r} is not an encoding this system reads.")
+    return _ENCODINGS[name]
+
+
+def _check_utf8(data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeError as error:
+        raise BankMessageInvalid(f"Not UTF-8, though it declares no other encoding: {error}.") from None
 
 
 @lru_cache(maxsize=4096)

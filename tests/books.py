@@ -25,16 +25,18 @@ import itertools
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from settlement import breaks, business_day, forecast, nightly, reconciliation
+from settlement import breaks, business_day, forecast, nightly, own_money, reconciliation
 from settlement.audit import audit
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
+from settlement.bank.profile import Profile
 from settlement.imports import NO_CURRENCY
-from settlement.models import bank_files, bank_transactions, payouts
-from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
+from settlement.models import TransactionKind, bank_files, bank_transactions, payouts
+from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet import api_keys, ledger, merchants, purses, redemptions, vouchers
 from wallet.db import Database
 from wallet.errors import OboleError
@@ -74,6 +76,8 @@ class Books:
         self.references: dict[str, str] = {}
         self.keys: dict[str, UUID] = {}
         self.closing: dict[str, int] = {}
+        self.refund_limits: dict[str, int] = {}
+        self.own = own_money.Account(name="Obole Test", iban=OWN_IBAN)
         self.batches: dict[str, list[Any]] = {}
         self.numbers = itertools.count(1)
         with database.write() as conn:
@@ -183,7 +187,59 @@ class Books:
         """Money back from the merchant."""
         with self.database.write() as conn:
             money = Money.parse(amount, self.currencies[merchant])
-            redemptions.refund(conn, self.ids[voucher], merchant_id=self.ids[merchant], amount=money, at=self.at)
+            redemptions.refund(
+                conn,
+                self.ids[voucher],
+                merchant_id=self.ids[merchant],
+                amount=money,
+                limits_micros=self.refund_limits,
+                at=self.at,
+            )
+
+    def refund_limit(self, merchant: str, amount: str) -> None:
+        """How far below zero refunds may take the merchant."""
+        with self.database.write() as conn:
+            merchants.set_refund_limit(conn, self.ids[merchant], self.micros(amount, merchant))
+
+    def write_off(self, merchant: str, amount: str) -> None:
+        """Give up what a merchant below zero owes."""
+        with self.database.write() as conn:
+            own_money.write_off(conn, self.ids[merchant], Money.parse(amount, self.currencies[merchant]), at=self.at)
+
+    def repaid(self, merchant: str, amount: str) -> None:
+        """A merchant's money for what it owes, booked by the bank (no statement tells of it)."""
+        self._booked(Reason.MERCHANT_REPAID, amount, self.currencies[merchant], self.ids[merchant])
+
+    def put_in(self, amount: str, currency: str = "EUR") -> None:
+        """The operator's own money, booked by the bank (no statement tells of it)."""
+        with self.database.write() as conn:
+            ledger.open_currency(conn, currency)
+        self._booked(Reason.EQUITY_PAID_IN, amount, currency)
+
+    def take_out(self, kind: str, amount: str, currency: str = "EUR") -> None:
+        """The operator's own money, to its own account; known by its kind."""
+        with self.database.write() as conn:
+            row = own_money.take_out(
+                conn,
+                TransactionKind(kind),
+                Money.parse(amount, currency),
+                why="the year is over",
+                to=self.own,
+                bank_fees_micros=self.bank.fees_micros,
+                at=self.at,
+            )
+        self.ids[kind], self.currencies[kind] = row.id, currency
+
+    def _booked(self, reason: Reason, amount: str, currency: str, merchant_id: UUID | None = None) -> None:
+        posting = Posting(
+            reason=reason,
+            currency=currency,
+            amount_micros=Money.parse(amount, currency).micros,
+            reference=new_id(),
+            merchant_id=merchant_id,
+        )
+        with self.database.write() as conn:
+            ledger.post(conn, posting, recorded_at=self.at)
 
     def withdraw(self, shopper: str, amount: str, name: str) -> None:
         """Money back to the shopper's bank."""
@@ -420,6 +476,7 @@ def make_bank(connector: Connector, **changes: Any) -> nightly.Bank:
         "iban": OPERATOR_IBAN,
         "bic": None,
         "fees_micros": {"EUR": 380_000, "FRF": 2_500_000},
+        "profile": Profile(timezone=ZoneInfo("Europe/Paris"), cutoff=dt.time(15, 0)),
         "file_limit": 100,
         "batch_booking": True,
         "answer_days": 5,

@@ -16,7 +16,7 @@ from wallet import top_ups as top_up_room
 from wallet.db import Database, insert_into
 from wallet.errors import AmountInvalid, AmountNotWholeMinor, CurrencyMismatch, PurseNotFound, TopUpMethodUnavailable
 from wallet.models import PurseState, TopUpMethod, purses, top_ups
-from wallet.money import Money, is_whole_minor
+from wallet.money import LISTED, Money, check_listed, is_whole_minor
 from wallet.page_models import automatic_top_ups, purse_closings
 from wallet.settings import Settings
 
@@ -38,14 +38,15 @@ def put(
     """Ask for ``amount`` by ``method`` when less than ``below`` is left, at most ``per_month`` in a calendar month.
 
     What was asked for this month counts on when it is changed. Raises `PurseNotFound`, `CurrencyMismatch`,
-    `AmountInvalid` (zero, or more than the month's), `AmountNotWholeMinor`, or `TopUpMethodUnavailable` for a way
-    that this wallet does not offer or that cannot fetch money.
+    `CurrencyWithdrawn`, `AmountInvalid` (zero, or more than the month's), `AmountNotWholeMinor`, or
+    `TopUpMethodUnavailable` for a way that this wallet does not offer or that cannot fetch money.
     """
     currency = conn.execute(select(purses.c.currency).where(purses.c.id == purse_id)).scalar_one_or_none()
     if currency is None:
         raise PurseNotFound
     if not currency == below.currency == amount.currency == per_month.currency:
         raise CurrencyMismatch(f"This purse is in {currency}.")
+    check_listed(currency)
     if below.micros <= 0 or not 0 < amount.micros <= per_month.micros:
         raise AmountInvalid("Amounts above zero, and one top-up at most what a month may bring.")
     if not is_whole_minor(amount.micros, currency):
@@ -92,7 +93,7 @@ def arrived(conn: Connection, top_up_id: UUID) -> None:
 def request_due(database: Database, settings: Settings, *, at: dt.datetime) -> int:
     """Ask for what is due, and again for what a kill kept from being noted as asked for; answers how many.
 
-    A purse that is frozen or being closed asks for nothing.
+    A purse that is frozen or being closed, or in a currency that ISO 4217 has dropped, asks for nothing.
     """
     _give_up(database, at)
     while True:
@@ -135,6 +136,7 @@ def _due(month: str) -> Select[tuple[object, ...]]:
             mine.pending_top_up_id.is_(None),
             purses.c.balance_micros < mine.below_micros,
             purses.c.state == PurseState.ACTIVE.value,
+            purses.c.currency.in_(LISTED),
             ~exists().where(purse_closings.c.purse_id == purses.c.id),
             or_(mine.month != month, mine.this_month_micros + mine.amount_micros <= mine.per_month_micros),
         )

@@ -18,7 +18,7 @@ from wallet.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
 from wallet.merchants import valid_iban
 from wallet.models import PurseState, Reason, VoucherState, transfers, vouchers, withdrawals
 from wallet.models import purses as purse_table
-from wallet.money import Money, minor_unit_micros, whole_minor
+from wallet.money import Money, largest_transaction, minor_unit_micros, whole_minor
 from wallet.page_models import purse_closings
 
 # ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-E001).
@@ -128,8 +128,8 @@ def _advance(conn: Connection, purse_id: UUID, at: dt.datetime) -> None:
     if closing is None:
         return
     left = row.balance_micros
-    whole = whole_minor(max(left, 0), row.currency)
-    if whole and not closing.refused:
+    while (whole := whole_minor(max(left, 0), row.currency)) and not closing.refused:
+        whole = min(whole, largest_transaction(row.currency))
         purses.withdraw(
             conn,
             purse_id,

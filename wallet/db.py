@@ -25,6 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
 
+from wallet import money
 from wallet.errors import SettingsInvalid, Unavailable
 
 BUSY_SECONDS = 30
@@ -133,6 +134,8 @@ def migrate(database: Database, revision: str = "head") -> None:
             alembic.command.downgrade(config, revision)
         else:
             alembic.command.upgrade(config, revision)
+    # What is opened anew knows the tables as they are now.
+    database.dispose()
 
 
 def is_migrated(conn: Connection) -> bool:
@@ -171,13 +174,16 @@ def _engine(url: sa.URL, is_sqlite: bool, pool_size: int) -> Engine:
     if is_sqlite:
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **options)
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _learn_currencies)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     timeout = f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC"
     # No ping before use: it would cost every purchase a round trip, and a connection that went away answers 503 once.
-    return sa.create_engine(
+    engine = sa.create_engine(
         url, connect_args={"options": timeout}, isolation_level="READ COMMITTED", pool_recycle=1_800, **options
     )
+    event.listen(engine, "connect", _learn_currencies)
+    return engine
 
 
 def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> None:
@@ -185,6 +191,23 @@ def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> No
     dbapi_connection.execute("PRAGMA journal_mode = WAL")
     dbapi_connection.execute("PRAGMA synchronous = FULL")
     dbapi_connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _learn_currencies(dbapi_connection: Any, _record: object) -> None:
+    """Whoever opens the books can read all of them, also what ISO 4217 has dropped since."""
+    cursor = dbapi_connection.cursor()
+    is_sqlite = isinstance(dbapi_connection, sqlite3.Connection)
+    cursor.execute(_CURRENCIES_IN_SQLITE if is_sqlite else _CURRENCIES_IN_POSTGRESQL)
+    if cursor.fetchone()[0] == 1:
+        cursor.execute("SELECT code, exponent FROM currencies")
+        money.remember(dict(cursor.fetchall()))
+    cursor.close()
+    dbapi_connection.rollback()
+
+
+# Before the first migration there are none.
+_CURRENCIES_IN_SQLITE = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'currencies'"
+_CURRENCIES_IN_POSTGRESQL = "SELECT count(to_regclass('currencies'))"
 
 
 @contextmanager

@@ -53,12 +53,20 @@ class CurrencyUnknown(RequestInvalid):
     code, title = "currency_unknown", "That is not a currency this system moves."
 
 
+class CurrencyWithdrawn(RequestInvalid):
+    code, title = "currency_withdrawn", "That currency is no longer one: it is shown and paid out, not opened."
+
+
 class CurrencyMismatch(RequestInvalid):
     code, title = "currency_mismatch", "The currencies do not agree."
 
 
 class AmountNotWholeMinor(RequestInvalid):
     code, title = "amount_not_whole_minor", "A bank cannot move fractions of the currency's minor unit."
+
+
+class WithdrawalTooSmall(RequestInvalid):
+    code, title = "withdrawal_too_small", "That is less than can be withdrawn; closing the purse takes everything out."
 
 
 class IbanInvalid(RequestInvalid):
@@ -238,6 +246,10 @@ class FrozenByOperator(Conflict):
     code, title = "frozen_by_operator", "The operator froze this purse; only the operator can free it."
 
 
+class MerchantSuspended(Conflict):
+    code, title = "merchant_suspended", "The merchant is suspended; only an operator gives money back for it."
+
+
 class CapExceeded(Conflict):
     code, title = "cap_exceeded", "A limit of the purse or of the key stands against it."
 
@@ -294,8 +306,24 @@ class RefundExceedsCaptured(Conflict):
     code, title = "refund_exceeds_captured", "That is more than was captured and not yet refunded."
 
 
+class RefundLimitExceeded(Conflict):
+    code, title, retryable = "refund_limit_exceeded", "The merchant is not owed enough to give that back.", True
+
+
+class DebtExceeded(Conflict):
+    code, title = "debt_exceeded", "The merchant does not owe that much."
+
+
+class OwnMoneyExceeded(Conflict):
+    code, title, retryable = "own_money_exceeded", "That is more than what is the operator's own.", True
+
+
+class OwnAccountMissing(Conflict):
+    code, title = "own_account_missing", "This wallet does not know the operator's own account."
+
+
 class PayoutNotUnknown(Conflict):
-    code, title = "payout_not_unknown", "Only a payout whose outcome is unknown is decided by a person."
+    code, title = "payout_not_unknown", "Only a payout that waits for a person is decided by one."
 
 
 class RunNotWaiting(Conflict):
@@ -304,6 +332,14 @@ class RunNotWaiting(Conflict):
 
 class ApprovalsMissing(Conflict):
     code, title, retryable = "approvals_missing", "Not enough operators have approved this settlement run yet.", True
+
+
+class FilesChanged(Conflict):
+    code, title = "files_changed", "The run's files were made anew: look at them, and approve them again."
+
+
+class NothingWaits(Conflict):
+    code, title = "nothing_waits", "Nothing of this merchant waits for a word."
 
 
 class BreakUnexplained(Conflict):
@@ -319,6 +355,10 @@ class BankNotConfigured(Conflict):
 
 class Unavailable(OboleError):
     code, title, retryable = "temporarily_unavailable", "Too busy or not ready; nothing was done.", True
+
+
+class BankMessageFailed(OboleError):
+    code, title = "bank_message_failed", "Importing the bank's message failed on our side; it is kept in quarantine."
 
 
 class InternalError(OboleError):

@@ -32,6 +32,8 @@ from wallet.models import (
     purses,
     transfers,
 )
+from wallet.models import currencies as currency_table
+from wallet.money import EXPONENTS, minor_unit_micros
 from wallet.page_models import purse_closings
 
 NOBODY = UUID(int=0)
@@ -137,7 +139,16 @@ def open_account(conn: Connection, kind: AccountKind, currency: str, owner: UUID
 
 
 def open_currency(conn: Connection, currency: str) -> None:
-    """Make sure the wallet's own accounts in ``currency`` exist."""
+    """Make sure the wallet's own accounts in ``currency`` exist, and that its minor units are kept.
+
+    Raises `CurrencyUnknown`.
+    """
+    minor_unit_micros(currency)
+    conn.execute(
+        insert_into(conn, currency_table)
+        .values(code=currency, exponent=EXPONENTS[currency])
+        .on_conflict_do_nothing(index_elements=["code"])
+    )
     for kind in AccountKind:
         if kind not in (AccountKind.PURSE, AccountKind.PAYABLE):
             open_account(conn, kind, currency)

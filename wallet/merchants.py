@@ -19,6 +19,7 @@ from wallet.db import insert_into
 from wallet.errors import AlreadyExists, IbanInvalid, MerchantNotFound
 from wallet.ids import new_id
 from wallet.models import AccountKind, BankFeeBearer, MerchantState, merchants
+from wallet.money import check_listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,11 @@ def register(
     terms: Terms,
     at: dt.datetime,
 ) -> UUID:
-    """Take on a merchant; answers its id. Raises `IbanInvalid`, or `AlreadyExists` for an origin and currency."""
+    """Take on a merchant; answers its id.
+
+    Raises `IbanInvalid`, `CurrencyUnknown`, `CurrencyWithdrawn`, or `AlreadyExists` for an origin and currency.
+    """
+    check_listed(currency)
     merchant_id = new_id()
     registered = conn.execute(
         insert_into(conn, merchants)
@@ -131,6 +136,25 @@ def change_terms(conn: Connection, merchant_id: UUID, terms: Terms) -> None:
         maximum_fee_share_bp=terms.maximum_fee_share_bp,
         bank_fee=terms.bank_fee.value,
     )
+
+
+def set_refund_limit(conn: Connection, merchant_id: UUID, limit_micros: int | None) -> None:
+    """How far below zero refunds may take what is owed to it; None: as far as the wallet's setting says."""
+    _change(conn, merchant_id, refund_limit_micros=limit_micros)
+
+
+def lock(conn: Connection, merchant_id: UUID) -> Row[tuple[object, ...]]:
+    """Its row, which nobody else locks until the transaction ends; or `MerchantNotFound`.
+
+    Its payable account has no row with a balance: who spends of it (a refund, the cut) or forgives a debt takes turns
+    here. Purchases, which only refer to the row, do not wait.
+    """
+    row = conn.execute(
+        select(merchants).where(merchants.c.id == merchant_id).with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        raise MerchantNotFound
+    return row
 
 
 def _change(conn: Connection, merchant_id: UUID, **columns: object) -> None:

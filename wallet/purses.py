@@ -42,7 +42,7 @@ from wallet.models import (
     vouchers,
     withdrawals,
 )
-from wallet.money import Money, is_whole_minor
+from wallet.money import Money, check_listed, is_whole_minor
 from wallet.page_models import purse_closings
 
 
@@ -84,7 +84,11 @@ def open_purse(
     limits: Limits,
     at: dt.datetime,
 ) -> UUID:
-    """Open a purse for the shopper with this e-mail address, who is entered if new; answers the purse's id."""
+    """Open a purse for the shopper with this e-mail address, who is entered if new; answers the purse's id.
+
+    Raises `CurrencyUnknown` or `CurrencyWithdrawn`.
+    """
+    check_listed(currency)
     purse_id = new_id()
     conn.execute(
         insert_into(conn, shoppers)
@@ -191,10 +195,11 @@ def request_top_up(
 ) -> Row[tuple[object, ...]]:
     """Announce money from outside; answers its row, whose ``reference`` the bank entry will carry.
 
-    Nothing is in the purse until the bank has booked it. Raises `PurseNotFound`, `CurrencyMismatch`, or
-    `AmountNotWholeMinor`.
+    Nothing is in the purse until the bank has booked it. Raises `PurseNotFound`, `CurrencyMismatch`,
+    `CurrencyWithdrawn`, or `AmountNotWholeMinor`.
     """
     _for_the_bank(conn, purse_id, amount)
+    check_listed(amount.currency)
     return conn.execute(
         top_ups.insert()
         .values(

@@ -1,11 +1,12 @@
 """Room 4, redemptions: a voucher becomes money owed to its merchant, exactly once; and money given back after.
 
 Invariant: a voucher is captured once, for at most its amount, and the rest goes back to the purse in the same
-transaction; refunds never add up to more than was captured.
+transaction; refunds never add up to more than was captured, and never take what is owed to the merchant further below
+zero than its limit: money that was paid out to it is not given away a second time.
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -13,23 +14,25 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection, Row, RowMapping
 
-from wallet import ledger
+from wallet import ledger, merchants
 from wallet import vouchers as voucher_room
 from wallet.errors import (
     AlreadyRedeemed,
     AmountExceedsVoucher,
     CurrencyMismatch,
+    MerchantSuspended,
     NotRedeemed,
     NotYourVoucher,
     OboleError,
     RefundExceedsCaptured,
+    RefundLimitExceeded,
     VoucherInvalid,
     VoucherNotFound,
 )
 from wallet.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason, VoucherState, refunds, vouchers
-from wallet.money import Money
+from wallet.models import AccountKind, MerchantState, Reason, VoucherState, refunds, vouchers
+from wallet.money import Money, decimal_string
 
 # Well below the number of parameters either database takes in one statement.
 _CHUNK = 1_000
@@ -83,13 +86,21 @@ def redeem(
 
 
 def refund(
-    conn: Connection, voucher_id: UUID, *, merchant_id: UUID, amount: Money | None, at: dt.datetime
+    conn: Connection,
+    voucher_id: UUID,
+    *,
+    merchant_id: UUID,
+    amount: Money | None,
+    limits_micros: Mapping[str, int],
+    at: dt.datetime,
+    by_operator: bool = False,
 ) -> Row[tuple[UUID, UUID, int, dt.datetime]]:
     """Give back ``amount``, or all that is left, of a redeemed voucher to its purse; answers the refund's row.
 
-    The merchant's payable account bears it, before or after a payout; it may go below zero, and later sales fill
-    it before anything is paid. Raises `VoucherNotFound`, `NotRedeemed`, `CurrencyMismatch`,
-    `RefundExceedsCaptured`.
+    The merchant's payable account bears it, before or after a payout. It may go below zero as far as the merchant's
+    own limit, or that of its currency in ``limits_micros``, or not at all; later sales fill it before anything is
+    paid. Locks the voucher, then the merchant. Raises `VoucherNotFound`, `NotRedeemed`, `CurrencyMismatch`,
+    `RefundExceedsCaptured`, `MerchantSuspended` (unless ``by_operator``), `RefundLimitExceeded`.
     """
     row = _locked(conn, {voucher_id}).get(voucher_id)
     if row is None or row["merchant_id"] != merchant_id:
@@ -102,7 +113,11 @@ def refund(
     refunded = left if amount is None else amount.micros
     if not 0 < refunded <= left:
         raise RefundExceedsCaptured
-    # From here it must succeed: the voucher is locked, and a CHECK stands behind the sum.
+    merchant = merchants.lock(conn, merchant_id)
+    if merchant.state != MerchantState.ACTIVE.value and not by_operator:
+        raise MerchantSuspended
+    _check_limit(conn, merchant, refunded, limits_micros)
+    # From here it must succeed: voucher and merchant are locked, and a CHECK stands behind the sum.
     conn.execute(
         vouchers.update()
         .where(vouchers.c.id == voucher_id, vouchers.c.refunded_micros == row["refunded_micros"])
@@ -128,6 +143,23 @@ def refund(
 def refunds_of(conn: Connection, voucher_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
     """What went back of a purchase, oldest first: ``id``, ``amount_micros``, ``refunded_at``."""
     return conn.execute(select(refunds).where(refunds.c.voucher_id == voucher_id).order_by(refunds.c.id)).all()
+
+
+def refundable_micros(conn: Connection, merchant: Row[tuple[object, ...]], limits_micros: Mapping[str, int]) -> int:
+    """The most that the merchant can give back now: what it is owed, and how far below zero it may go."""
+    limit: int | None = merchant.refund_limit_micros
+    allowed = limits_micros.get(merchant.currency, 0) if limit is None else limit
+    return max(0, ledger.balance_micros(conn, AccountKind.PAYABLE, merchant.currency, merchant.id) + allowed)
+
+
+def _check_limit(
+    conn: Connection, merchant: Row[tuple[object, ...]], refunded: int, limits_micros: Mapping[str, int]
+) -> None:
+    most = refundable_micros(conn, merchant, limits_micros)
+    if refunded > most:
+        currency = merchant.currency
+        asked, left = decimal_string(refunded, currency), decimal_string(most, currency)
+        raise RefundLimitExceeded(f"The refund is {asked} {currency}; {left} {currency} can be given back now.")
 
 
 def _locked(conn: Connection, voucher_ids: Set[UUID]) -> dict[UUID, RowMapping]:

@@ -19,7 +19,7 @@ from wallet.jws import BadToken
 from wallet.languages import LOCALES
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
-from wallet.money import EXPONENTS, Money
+from wallet.money import EXPONENTS, LISTED, Money
 from wallet.orders import MAX_RESOURCE_LENGTH, is_clean
 from wallet.page_models import CheckoutMode, CheckoutState, DeliveryState
 from wallet.settings import origin_of
@@ -184,7 +184,7 @@ def one_of(words: type[StrEnum]) -> validate.OneOf:
 
 
 class Currency(fields.String):
-    """An ISO 4217 code that has a minor unit."""
+    """An ISO 4217 code that has a minor unit, or that the books have from when it was one."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
         if not isinstance(value, str) or value not in EXPONENTS:
@@ -195,7 +195,7 @@ class Currency(fields.String):
 # Described once in the OpenAPI document, and referred to wherever a `Currency` or `PublicKey` stands.
 CURRENCY_SCHEMA: dict[str, Any] = {
     "type": "string",
-    "enum": sorted(EXPONENTS),
+    "enum": sorted(LISTED),
     "description": "An ISO 4217 code that has a minor unit.",
 }
 PUBLIC_KEY_SCHEMA: dict[str, Any] = {
@@ -275,6 +275,17 @@ class NewMerchant(Strict):
     currency = Currency(required=True)
     email = Text(254, required=True, pattern=EMAIL_PATTERN, wanted="An e-mail address.")
     terms = fields.Nested(TermsOfPay, load_default=Terms)
+
+
+class MerchantChange(Strict):
+    """What the operator changes of a merchant."""
+
+    refund_limit = Amount(
+        positive=False,
+        required=True,
+        allow_none=True,
+        metadata={"description": "How far below zero refunds may take it; null: as far as the wallet's setting says."},
+    )
 
 
 class NewMerchantKey(Strict):
@@ -482,7 +493,7 @@ class TermsView(Answer):
 
 
 class MerchantView(Answer):
-    """A merchant."""
+    """A merchant. ``refund_limit`` is null where the wallet's setting stands."""
 
     id = identity()
     legal_name = text()
@@ -492,6 +503,7 @@ class MerchantView(Answer):
     email = text()
     state = fields.String(required=True, validate=one_of(MerchantState))
     terms = fields.Nested(TermsView, required=True)
+    refund_limit = decimal(allow_none=True)
     created_at = instant()
 
 

@@ -11,26 +11,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import iso4217
 import schwifty
+from babel.numbers import is_currency
 from schwifty.exceptions import SchwiftyException
 
 from wallet.db import checked_url
 from wallet.errors import OboleError, SettingsInvalid
 from wallet.mail import SmtpAccount, is_address, smtp_account
 from wallet.merchants import valid_iban
-from wallet.money import Money, minor_unit_micros
+from wallet.money import EXPONENTS, Money
 from wallet.orders import is_clean
 
 PREFIX = "OBOLE_"
 MINIMUM_SECRET_CHARS = 32
 # ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-P001).
 _LONGEST_NAME = 70
+# Gold, testing, no currency.
+_WITHOUT_MINOR_UNIT = frozenset(str(entry.code) for entry in iso4217.Currency if entry.exponent is None)
 # The largest a bank takes in one file, with room: the SEPA schemes set no limit, banks do.
 _LARGEST_FILE = 100_000
 _LONGEST_HOLD_DAYS = 366
+# ISO 20022, GenericAccountIdentification1: at most 34 characters.
+_ACCOUNT_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ./-]{0,32}[0-9A-Za-z])?", re.ASCII)
+
+_NO_IDS: tuple[str, ...] = ()
+_FEES_IN_A_WITHDRAWAL = 10
+_PARIS = ZoneInfo("Europe/Paris")
 
 _NO_FEES: Mapping[str, int] = MappingProxyType({})
 
@@ -39,10 +50,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC.
+    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC, ``bank_cutoff``
+    one in ``bank_timezone``.
 
     ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
-    is worth its fee, and is what merchants who bear the fee pay. After ``bank_answer_days`` days without the
+    is worth its fee, and is what merchants who bear the fee pay. ``withdrawal_minimum`` is in micros by currency, too:
+    ask `withdrawal_minimum_micros`. ``own_iban`` is the operator's own account, to which it takes out what it earned
+    or had put in. ``refund_limit`` is how far below zero refunds may take what is owed to a merchant that has no limit
+    of its own, in micros by currency. After ``bank_answer_days`` days without the
     bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
     bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
     """
@@ -55,8 +70,14 @@ class Settings:
     operator_name: str = "Obole"
     bank_iban: str | None = None
     bank_bic: str | None = None
+    bank_account_ids: tuple[str, ...] = _NO_IDS
     bank_folder: Path | None = None
     bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    own_iban: str | None = None
+    refund_limit: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    withdrawal_minimum: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
+    bank_timezone: ZoneInfo = _PARIS
+    bank_cutoff: dt.time = dt.time(15, 0)
     bank_file_limit: int = 10_000
     batch_booking: bool = True
     cutoff: dt.time = dt.time(22, 0)
@@ -86,9 +107,12 @@ class Settings:
         operator_name = env.optional("OPERATOR_NAME", _name, None)
         bank_iban = env.optional("BANK_IBAN", valid_iban, None)
         bank_bic = env.optional("BANK_BIC", _bic, None)
+        bank_account_ids = env.optional("BANK_ACCOUNT_IDS", _account_ids, _NO_IDS)
         bank_folder = env.optional("BANK_FOLDER", _path, None)
         bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
+        own = _own(env, bank_iban)
         bank_file_limit = env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000)
+        ways = _ways_of_the_bank(env)
         batch_booking = env.optional("BATCH_BOOKING", _boolean, True)
         cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
         bank_answer_days = env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5)
@@ -123,8 +147,11 @@ class Settings:
             operator_name=operator_name or "Obole",
             bank_iban=bank_iban,
             bank_bic=bank_bic,
+            bank_account_ids=bank_account_ids,
             bank_folder=bank_folder,
             bank_fees=bank_fees,
+            **own,
+            **ways,
             bank_file_limit=bank_file_limit,
             batch_booking=batch_booking,
             cutoff=cutoff,
@@ -142,6 +169,10 @@ class Settings:
             smtp_url=smtp_url,
             mail_from=mail_from,
         )
+
+    def withdrawal_minimum_micros(self, currency: str) -> int:
+        """The least that can be withdrawn: what is set, or ten times the fee, which then takes a tenth at most."""
+        return self.withdrawal_minimum.get(currency, _FEES_IN_A_WITHDRAWAL * self.bank_fees.get(currency, 0))
 
     @property
     def is_local(self) -> bool:
@@ -234,6 +265,22 @@ class _Environment:
             raise SettingsInvalid("The settings do not allow a start:\n  " + "\n  ".join(self._problems))
 
 
+def _own(env: _Environment, bank_iban: str | None) -> dict[str, Any]:
+    """What is about the operator's own money."""
+    own_iban = env.optional("OWN_IBAN", valid_iban, None)
+    if own_iban and own_iban == bank_iban:
+        env.problem("OWN_IBAN", "is another account than OBOLE_BANK_IBAN, which holds other people's money too")
+    return {"own_iban": own_iban, "refund_limit": env.optional("REFUND_LIMIT", _fees, _NO_FEES)}
+
+
+def _ways_of_the_bank(env: _Environment) -> dict[str, Any]:
+    return {
+        "bank_timezone": env.optional("BANK_TIMEZONE", _timezone, _PARIS),
+        "bank_cutoff": env.optional("BANK_CUTOFF", _time_of_day, dt.time(15, 0)),
+        "withdrawal_minimum": env.optional("WITHDRAWAL_MINIMUM", _fees, _NO_FEES),
+    }
+
+
 def _passphrase(env: _Environment) -> str:
     direct = env.optional("KEY_PASSPHRASE", str, None)
     from_file = env.optional("KEY_PASSPHRASE_FILE", _first_line, None)
@@ -298,18 +345,31 @@ def _bic(text: str) -> str:
         raise ValueError("is a BIC of 8 or 11 characters (ISO 9362)") from None
 
 
+def _account_ids(text: str) -> tuple[str, ...]:
+    ids = tuple(each.strip() for each in text.split(","))
+    # A number of nothing but zeros is what banks write where they give none.
+    if not all(_ACCOUNT_ID.fullmatch(each) and each.strip("0 -./") for each in ids):
+        raise ValueError("is a list such as 0532013000,K-7712 of numbers that the bank has for the account")
+    return ids
+
+
 def _fees(text: str) -> Mapping[str, int]:
     fees: dict[str, int] = {}
     for pair in text.split(","):
         currency, equals, amount = pair.strip().partition("=")
         if not equals or currency in fees:
             raise ValueError("is a list such as EUR=0.38,FRF=2.50 with each currency once")
-        fees[currency] = Money.parse(amount, currency).micros
+        # Micros are micros in every currency.
+        fees[_currency(currency)] = Money.parse(amount, "EUR").micros
     return MappingProxyType(fees)
 
 
 def _currency(text: str) -> str:
-    minor_unit_micros(text)
+    # What ISO 4217 drops must not keep a wallet from starting that still pays it out; whether the books know it,
+    # they say when they are open.
+    was_one = is_currency(text) and text not in _WITHOUT_MINOR_UNIT
+    if text not in EXPONENTS and not was_one:
+        raise ValueError("is an ISO 4217 code that has a minor unit, such as EUR")
     return text
 
 
@@ -321,8 +381,15 @@ def _boolean(text: str) -> bool:
 
 def _time_of_day(text: str) -> dt.time:
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text, re.ASCII):
-        raise ValueError("is a UTC time of day such as 22:00")
+        raise ValueError("is a time of day such as 22:00")
     return dt.time.fromisoformat(text)
+
+
+def _timezone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is a time zone of the IANA database such as Europe/Paris") from None
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

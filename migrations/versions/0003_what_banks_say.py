@@ -43,6 +43,7 @@ _MATCHES = (
 )
 _STAGES = ("reading", "pairing", "guessing", "summing", "booking", "done")
 _STANDINGS = ("new", "told_again", "other_account")
+_PAID = "commission_micros + bank_fee_micros + net_micros + carried_out_micros"
 
 # (table, constraint, what it said, what it says)
 _CHECKS = (
@@ -66,6 +67,12 @@ _CHECKS = (
         f"state IN ({_words(*_STATES)})",
     ),
     ("breaks", "kind_known", f"kind IN ({_words(*_BREAKS[:12])})", f"kind IN ({_words(*_BREAKS)})"),
+    (
+        "payouts",
+        "every_micro_accounted_for",
+        f"carried_in_micros + captured_micros - refunded_micros + came_back_micros = {_PAID}",
+        f"carried_in_micros + captured_micros - refunded_micros + came_back_micros + repaid_micros = {_PAID}",
+    ),
 )
 _AWAITED = ("cut", "rendered", "submitted", "accepted", "unknown")
 _AWAITED_NOW = ("cut", "rendered", "submitted", "to_release", "accepted", "unknown")
@@ -75,6 +82,7 @@ _COLUMNS: tuple[tuple[str, Callable[[], sa.Column[object]]], ...] = (
     ("merchants", lambda: sa.Column("refund_limit_micros", sa.BigInteger(), nullable=True)),
     ("vouchers", lambda: sa.Column("credit_limit_after_micros", sa.BigInteger(), nullable=True)),
     ("payouts", lambda: sa.Column("bank_fee_each_micros", sa.BigInteger(), nullable=True)),
+    ("payouts", lambda: sa.Column("repaid_micros", sa.BigInteger(), server_default="0", nullable=False)),
     ("bank_transactions", lambda: sa.Column("payee_name", sa.String(length=140), nullable=True)),
     ("bank_transactions", lambda: sa.Column("retry_from", sa.Date(), nullable=True)),
     ("bank_messages", lambda: sa.Column("name", sa.String(length=255), nullable=True)),
@@ -90,6 +98,7 @@ _COLUMNS: tuple[tuple[str, Callable[[], sa.Column[object]]], ...] = (
 _NEW_CHECKS = (
     ("bank_messages", "stage_known", f"stage IN ({_words(*_STAGES)})"),
     ("statements", "standing_known", f"standing IN ({_words(*_STANDINGS)})"),
+    ("payouts", "repaid_not_negative", "repaid_micros >= 0"),
 )
 _STATEMENT_KEY = "uq_statements_account_iban_kind_currency_statement_id"
 
@@ -102,11 +111,11 @@ def upgrade() -> None:
         _rewrite("accounts", _said("accounts"))
         _rewrite("transfers", _said("transfers"))
         op.drop_index("ix_bank_transactions_awaited", "bank_transactions")
-        _rewrite("bank_transactions", _said("bank_transactions") + (("state VARCHAR(9)", "state VARCHAR(10)"),))
+        _rewrite("bank_transactions", (*_said("bank_transactions"), ("state VARCHAR(9)", "state VARCHAR(10)")))
         _rewrite(
             "breaks",
-            _said("breaks")
-            + (
+            (
+                *_said("breaks"),
                 (
                     "CONSTRAINT uq_breaks_entry_id UNIQUE (entry_id)",
                     "CONSTRAINT uq_breaks_entry_id_kind UNIQUE (entry_id, kind)",
@@ -117,6 +126,7 @@ def upgrade() -> None:
                 ),
             ),
         )
+        _rewrite("payouts", (*_said("payouts"), _appended(_check(*_NEW_CHECKS[2]))))
         _rewrite("bank_messages", (_appended(_check(*_NEW_CHECKS[0])),))
         _rewrite(
             "statements",
@@ -178,23 +188,23 @@ def downgrade() -> None:
     if _on_sqlite():
         _rewrite("accounts", _back("accounts"))
         _rewrite("transfers", _back("transfers"))
-        _rewrite("bank_transactions", _back("bank_transactions") + (("state VARCHAR(10)", "state VARCHAR(9)"),))
+        _rewrite("bank_transactions", (*_back("bank_transactions"), ("state VARCHAR(10)", "state VARCHAR(9)")))
         _rewrite(
             "breaks",
-            _back("breaks")
-            + (
+            (
+                *_back("breaks"),
                 (
                     "CONSTRAINT uq_breaks_entry_id_kind UNIQUE (entry_id, kind)",
                     "CONSTRAINT uq_breaks_entry_id UNIQUE (entry_id)",
                 ),
                 ("statement_id CHAR(32), \n\t", ""),
                 (
-                    ", \n\tCONSTRAINT fk_breaks_statement_id_statements "
-                    "FOREIGN KEY(statement_id) REFERENCES statements (id)",
+                    ", \n\tCONSTRAINT fk_breaks_statement_id_statements FOREIGN KEY(statement_id) REFERENCES statements (id)",
                     "",
                 ),
             ),
         )
+        _rewrite("payouts", (*_back("payouts"), (f", \n\t{_check(*_NEW_CHECKS[2])}", "")))
         _rewrite("bank_messages", ((f", \n\t{_check(*_NEW_CHECKS[0])}", ""),))
         _rewrite(
             "statements",

@@ -5,6 +5,12 @@ Invariant: whoever may not see a payout or voucher is told that it is not there.
 
 from flask_smorest import Blueprint
 
-from settlement.api import payouts, runs, vouchers
+from settlement.api import messages, money, payouts, runs, vouchers
 
-blueprints: list[Blueprint] = [vouchers.blueprint, payouts.blueprint, runs.blueprint]
+blueprints: list[Blueprint] = [
+    vouchers.blueprint,
+    payouts.blueprint,
+    runs.blueprint,
+    messages.blueprint,
+    money.blueprint,
+]

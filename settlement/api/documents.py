@@ -1,7 +1,7 @@
 """A payout's statement as a file to keep: for a spreadsheet, for people, and signed. The pages offer the same.
 
 Invariant: a file's name says which payout it is of, and its bytes are the same whoever asks and whenever (signed anew
-only after the wallet's key was rotated).
+only after the wallet's key was rotated); where the payout came back, CSV and PDF say so from then on.
 """
 
 from collections.abc import Iterator
@@ -23,20 +23,13 @@ JOSE = "application/jose"
 
 def csv_file(obole: Obole, payout: Row[Any]) -> Response:
     """Every line, then the totals, sent as it is read."""
-    fee = obole.settings.bank_fees.get(payout.currency, 0)
-    return _file(_streamed(obole.database, payout, fee), f"{CSV}; charset=utf-8", payout, "csv")
+    return _file(_streamed(obole.database, payout), f"{CSV}; charset=utf-8", payout, "csv")
 
 
 def pdf_file(obole: Obole, payout: Row[Any], *, locale: str) -> Response:
     """Page by page, in ``locale``."""
     with obole.database.read() as conn:
-        document = statements.as_pdf(
-            conn,
-            payout,
-            operator=obole.settings.operator_name,
-            bank_fee_micros=obole.settings.bank_fees.get(payout.currency, 0),
-            locale=locale,
-        )
+        document = statements.as_pdf(conn, payout, locale=locale)
     return _file(document, PDF, payout, "pdf")
 
 
@@ -66,10 +59,10 @@ def proof(obole: Obole, payout: Row[Any], voucher_id: UUID) -> dict[str, Any]:
     }
 
 
-def _streamed(database: Database, payout: Row[Any], bank_fee_micros: int) -> Iterator[str]:
+def _streamed(database: Database, payout: Row[Any]) -> Iterator[str]:
     # A payout's list never changes, so it can be read while it is sent, however long it is.
     with database.read() as conn:
-        yield from statements.as_csv(conn, payout, bank_fee_micros=bank_fee_micros)
+        yield from statements.as_csv(conn, payout)
 
 
 def _file(content: bytes | str | Iterator[str], content_type: str, payout: Row[Any], ending: str) -> Response:

@@ -159,9 +159,8 @@ def _find(caller: Caller, payout_id: UUID) -> Row[Any]:
 
 
 def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:
-    fees = current().settings.bank_fees
     purchases = statements.purchase_count(conn, row)
-    fee = statements.fee_per_purchase_micros(row, purchases)
+    fee, alone = statements.fee_per_purchase_micros(row, purchases), statements.one_by_one_micros(row, purchases)
     amounts = {name: decimal_string(getattr(row, f"{name}_micros"), row.currency) for name in statements.FIGURES}
     return {
         "id": str(row.id),
@@ -171,10 +170,11 @@ def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:
         **amounts,
         "purchases": purchases,
         "fee_per_purchase": None if fee is None else decimal_string(fee, row.currency),
-        "bank_fee_one_by_one": decimal_string(purchases * fees.get(row.currency, 0), row.currency),
+        "bank_fee_one_by_one": None if alone is None else decimal_string(alone, row.currency),
         "state": row.state,
         "state_since": rfc3339(row.state_since),
         "state_detail": row.state_detail,
+        "payee_name": row.payee_name,
         "reference": row.reference,
         "end_to_end_id": row.end_to_end_id,
         "creditor_iban": row.creditor_iban,

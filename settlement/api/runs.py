@@ -1,15 +1,15 @@
-"""The settlement for its operator: run it, see what it would do and did, import what the bank says, prove the books."""
+"""The settlement for its operator: run it, see what it would do and did, and what the bank says, prove the books."""
 
 import datetime as dt
 import re
 from typing import Any
 from uuid import UUID
 
-from flask import Response, request
+from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import audit, bank_files, business_day, forecast, nightly, reconciliation, schemas, xml
+from settlement import approvals, audit, bank_files, business_day, forecast, nightly, reconciliation, schemas
 from settlement.forecast import Preview
 from settlement.imports import NO_CURRENCY
 from wallet import clock
@@ -22,20 +22,15 @@ from wallet.api_keys import Caller
 from wallet.clock import rfc3339
 from wallet.errors import (
     BankFileNotFound,
-    BankMessageInvalid,
     BankNotConfigured,
     BusinessDateInvalid,
-    PayloadTooLarge,
     RunNotFound,
-    UnsupportedMediaType,
 )
 from wallet.models import KeyKind
 from wallet.money import decimal_string
 from wallet.schemas import Page
 
 XML = "application/xml"
-# RFC 7303 section 9.2: text/xml is the same.
-_XML_TYPES = (XML, "text/xml")
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)
 
 blueprint = Blueprint("settlement", __name__, description="The nightly run, what the bank says, and the proof.")
@@ -140,44 +135,8 @@ def get_preview(caller: Caller) -> dict[str, Any]:
         previews = forecast.preview(conn, obole.settings.bank_fees)
     return {
         "business_date": date.isoformat(),
-        "execution_date": nightly.next_banking_day(clock.today()).isoformat(),
+        "execution_date": nightly.profile_of(obole.settings).execution_date(clock.now()).isoformat(),
         "currencies": [_preview(preview) for preview in previews],
-    }
-
-
-@operation(
-    blueprint,
-    "POST",
-    "/v1/settlement/statements",
-    callers=[KeyKind.OPERATOR],
-    answer=schemas.ImportedView,
-    refuses=[UnsupportedMediaType, PayloadTooLarge, BankMessageInvalid, BankNotConfigured],
-    requestBody={
-        "required": True,
-        "description": "A pain.002, camt.053 or camt.054.",
-        "content": {media_type: {"schema": {"type": "string"}} for media_type in _XML_TYPES},
-    },
-)
-def import_statement(caller: Caller) -> dict[str, Any]:
-    """Import what the bank says, as a whole or not at all. The same message again changes nothing."""
-    if request.mimetype not in _XML_TYPES:
-        raise UnsupportedMediaType(f"The body must be {XML}.")
-    request.max_content_length = xml.MAX_BYTES
-    obole = current()
-    bank, at = nightly.bank_of(obole.settings), clock.now()
-    imported = reconciliation.import_message(
-        obole.database, request.get_data(cache=False), account_iban=bank.iban, at=at
-    )
-    if not imported.seen_before:
-        with obole.database.write() as conn:
-            auth.note(conn, caller, "statement_imported", imported.message_id, imported.kind.value, at=at)
-    return {
-        "kind": imported.kind.value,
-        "message_id": imported.message_id,
-        "seen_before": imported.seen_before,
-        "matched": imported.matched,
-        "statuses": imported.statuses,
-        "breaks": [kind.value for kind in imported.breaks],
     }
 
 
@@ -242,6 +201,8 @@ def _run(conn: Connection, row: Row[Any]) -> dict[str, Any]:
             for total in nightly.outcome(conn, row.id)
         ],
         "files": [_file(file) for file in nightly.files(conn, row.id)],
+        "files_sha256": approvals.files_sha256(conn, row.id),
+        "approvals_missing": approvals.missing(conn, row.id, current().settings.approvals),
     }
 
 
@@ -266,6 +227,7 @@ def _preview(seen: Preview) -> dict[str, Any]:
         "currency": seen.currency,
         "payouts": {"count": seen.payouts, "amount": written(seen.payouts_micros)},
         "withdrawals": {"count": seen.withdrawals, "amount": written(seen.withdrawals_micros)},
+        "own_payments": {"count": seen.own_payments, "amount": written(seen.own_payments_micros)},
         "commission": written(seen.commission_micros),
         "merchant_fees": written(seen.merchant_fees_micros),
         "bank_fees": written(seen.bank_fees_micros),
@@ -304,4 +266,7 @@ def _awaited(row: Row[Any]) -> dict[str, Any]:
         "currency": row.currency,
         "state": row.state,
         "state_since": rfc3339(row.state_since),
+        "state_detail": row.state_detail,
+        "creditor_name": row.creditor_name,
+        "payee_name": row.payee_name,
     }

@@ -28,6 +28,7 @@ from werkzeug.serving import make_server
 from app import create_app
 from sandbox_bank.bank import Bank
 from settlement import business_day, nightly, payouts, scheduler
+from settlement.bank.profile import next_banking_day
 from wallet import clock, vouchers
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
@@ -158,7 +159,7 @@ def _live(app: Flask, scenario: str, step: int, when: str, given: Mapping[str, s
 
 def nursery(app: Flask) -> None:
     """Fork a child for each request on standard input: say its pid and port, and when it has ended its status."""
-    nightly.next_banking_day(clock.today())  # loads a calendar that each child would load
+    next_banking_day(clock.today())  # loads a calendar that each child would load
     gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)

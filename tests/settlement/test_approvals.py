@@ -1,6 +1,7 @@
 """Approvals: nothing leaves before enough operators have looked, and a run that waits holds up nothing else."""
 
 import datetime as dt
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from settlement.bank.directory import Directory
 from tests.books import MONDAY, Books
 from wallet import identities
 from wallet.db import Database
-from wallet.errors import ApprovalsMissing, IdentityNotFound, RunNotFound, RunNotWaiting
+from wallet.errors import ApprovalsMissing, FilesChanged, IdentityNotFound, OboleError, RunNotFound, RunNotWaiting
 from wallet.ids import new_id
 from wallet.page_models import IdentityKind
 from wallet.page_models import identities as identities_table
@@ -46,6 +47,24 @@ def run(books: Books, **more: Any) -> Any:
 def approve(books: Books, run_id: UUID, who: UUID) -> bool:
     with books.database.settle() as conn:
         return approvals.approve(conn, run_id, who, at=books.at)
+
+
+def approve_seen(books: Books, run_id: UUID, who: UUID) -> str:
+    """As an operator does: look, approve what was looked at, and let it be sent; answers the state then, or the no."""
+    with books.database.read() as conn:
+        seen = approvals.files_sha256(conn, run_id)
+    try:
+        nightly.keep_dates(books.database, books.bank, run_id, at=books.at)
+        with books.database.settle() as conn:
+            approvals.approve(conn, run_id, who, seen_sha256=seen, at=books.at)
+    except OboleError as refusal:
+        return f"{refusal.code} {refusal.detail.split()[6]}"
+    return str(run(books, business_date=MONDAY.date()).state)
+
+
+def dates(folder: Path) -> list[str]:
+    files = (path.read_text() for path in (folder / "bank" / "outbox").iterdir())
+    return ["".join(re.findall(r"<ReqdExctnDt>\s*<Dt>([0-9-]+)", text)) for text in files]
 
 
 def outbox(folder: Path) -> list[str]:
@@ -88,6 +107,98 @@ def test_a_run_that_waits_does_not_hold_up_the_next(books: Books, tmp_path: Path
     run(books)
     assert len(outbox(tmp_path)) == 2
     assert books.audit() == "sound"
+
+
+# Two approve: one on Monday evening, one later; the bank takes Tuesday's date until 15:00 its time (14:00 UTC).
+def test_an_evening_and_the_next_morning_are_in_time(books: Books, tmp_path: Path) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    books.run(SALES)
+    waiting = run(books)
+    assert approve_seen(books, waiting.id, ada) == "rendered"
+    books.at = dt.datetime(2026, 11, 24, 13, 59, tzinfo=dt.UTC)
+    assert approve_seen(books, waiting.id, bob) == "submitted"
+    assert dates(tmp_path) == ["2026-11-24"]
+
+
+def test_who_approves_too_late_moves_the_date_and_approves_again(books: Books, tmp_path: Path) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    books.run(SALES)
+    waiting = run(books)
+    assert approve_seen(books, waiting.id, ada) == "rendered"
+    books.at = dt.datetime(2026, 11, 24, 14, 0, tzinfo=dt.UTC)
+    assert approve_seen(books, waiting.id, bob) == "files_changed 2026-11-25"
+    assert outbox(tmp_path) == []
+    # What Ada approved are other bytes: both look at the new date.
+    with books.database.read() as conn:
+        assert approvals.missing(conn, waiting.id, 2) == 2
+    assert approve_seen(books, waiting.id, bob) == "rendered"
+    assert approve_seen(books, waiting.id, ada) == "submitted"
+    assert dates(tmp_path) == ["2026-11-25"]
+    with books.database.read() as conn:
+        digest = approvals.files_sha256(conn, waiting.id)
+        told = [(each.name, each.files_sha256 == digest) for each in approvals.approvals_of(conn, waiting.id)]
+    assert sorted(told) == [("ada", False), ("ada", True), ("bob", True)]
+    assert books.audit() == "sound"
+
+
+def test_an_approved_run_that_was_never_sent_in_time_waits_again(books: Books, tmp_path: Path) -> None:
+    both = [somebody(books, "ada"), somebody(books, "bob")]
+    books.run(SALES)
+    waiting = run(books)
+    for who in both:
+        approve(books, waiting.id, who)
+    books.later("1")  # nobody was there to send it
+    assert run(books, business_date=MONDAY.date()).state == "rendered"
+    with pytest.raises(ApprovalsMissing):
+        nightly.submit(books.database, books.bank, waiting, at=books.at)
+    assert outbox(tmp_path) == []
+    assert [approve_seen(books, waiting.id, who) for who in both] == ["rendered", "submitted"]
+    assert dates(tmp_path) == ["2026-11-25"]
+
+
+def test_a_night_gives_what_waits_a_date_that_can_be_kept(books: Books) -> None:
+    books.run(SALES)
+    waiting = run(books)
+    books.later("4")
+    run(books)
+    with books.database.read() as conn:
+        (file,) = nightly.files(conn, waiting.id)
+    assert file.execution_date == dt.date(2026, 11, 30)
+    assert file.state == "rendered"
+
+
+def test_what_was_not_looked_at_is_not_approved(books: Books) -> None:
+    ada = somebody(books, "ada")
+    books.run(SALES)
+    waiting = run(books)
+    with books.database.settle() as conn, pytest.raises(FilesChanged):
+        approvals.approve(conn, waiting.id, ada, seen_sha256="0" * 64, at=books.at)
+    with books.database.read() as conn:
+        assert approvals.missing(conn, waiting.id, 2) == 2
+
+
+def test_bytes_changed_between_the_last_look_and_the_hand_over_stay(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process dates the files anew (its clock is a day ahead) just before ours stages what was approved."""
+    both = [somebody(books, "ada"), somebody(books, "bob")]
+    books.run(SALES)
+    waiting = run(books)
+    for who in both:
+        approve(books, waiting.id, who)
+    hand_over = bank_files.submit
+
+    def meanwhile(*words: Any, **more: Any) -> int:
+        tomorrow = books.at + dt.timedelta(days=1)
+        bank_files.date_anew(books.database, waiting.id, profile=books.bank.profile, at=tomorrow)
+        return hand_over(*words, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bank_files, "submit", meanwhile)
+        assert run(books).state == "rendered"
+    assert outbox(tmp_path) == []
+    assert [approve_seen(books, waiting.id, who) for who in both] == ["rendered", "submitted"]
+    assert dates(tmp_path) == ["2026-11-25"]
 
 
 def test_the_scheduler_leaves_a_waiting_run_alone_and_ends_an_approved_one(

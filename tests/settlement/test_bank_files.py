@@ -2,12 +2,13 @@
 
 import hashlib
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from settlement import bank_files, pain001
 from settlement.models import FileState
-from tests.books import Books
+from tests.books import MONDAY, Books
 from wallet.errors import BankFileNotFound
 
 SENT = """
@@ -16,6 +17,10 @@ SENT = """
     buy      alice bakery 1.07
     night
 """
+
+
+def submit(books: Books, run_id: UUID) -> int:
+    return bank_files.submit(books.database, run_id, books.bank.connector, profile=books.bank.profile, at=books.at)
 
 
 def test_a_file_is_valid_and_its_bytes_are_those_that_left(books: Books, tmp_path: Path) -> None:
@@ -35,12 +40,11 @@ def test_rendering_again_gives_the_same_bytes(books: Books) -> None:
     before = books.last_file()
     books.sql("UPDATE bank_files SET state = 'cut', content = NULL, sha256 = NULL, submitted_at = NULL")
     books.sql("UPDATE bank_transactions SET state = 'cut'")
-    books.later("3")
-    assert bank_files.render(books.database, before.run_id, at=books.at) == 1
+    assert bank_files.render(books.database, before.run_id, profile=books.bank.profile, at=MONDAY) == 1
     after = books.last_file()
     assert (after.content, after.sha256, after.state) == (before.content, before.sha256, FileState.RENDERED)
     assert books.state("bakery") == "rendered"
-    assert bank_files.render(books.database, before.run_id, at=books.at) == 0
+    assert bank_files.render(books.database, before.run_id, profile=books.bank.profile, at=books.at) == 0
 
 
 def test_nothing_is_handed_over_twice(books: Books, tmp_path: Path) -> None:
@@ -51,10 +55,10 @@ def test_nothing_is_handed_over_twice(books: Books, tmp_path: Path) -> None:
         path.unlink()  # the bank took it
     books.sql("UPDATE bank_files SET state = 'submitting', submitted_at = NULL")
     books.sql("UPDATE bank_transactions SET state = 'rendered'")
-    assert bank_files.submit(books.database, file.run_id, books.bank.connector, at=books.at) == 1
+    assert submit(books, file.run_id) == 1
     assert list(outbox.iterdir()) == []
     assert books.state("bakery") == "submitted"
-    assert bank_files.submit(books.database, file.run_id, books.bank.connector, at=books.at) == 0
+    assert submit(books, file.run_id) == 0
 
 
 def test_what_the_bank_has_is_recorded_once(books: Books) -> None:

@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from settlement import quarantine
+from settlement.models import bank_transactions
+from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop, make_settings
 from wallet import actions, clock, identities
 from wallet.models import purses
 from wallet.page_models import IdentityKind
+
+STATUS = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>
+    <GrpHdr><MsgId>ANSWER-1</MsgId><CreDtTm>2026-05-04T22:10:00Z</CreDtTm></GrpHdr>
+    <OrgnlGrpInfAndSts><OrgnlMsgId>%s</OrgnlMsgId><OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId>
+    <GrpSts>ACCP</GrpSts></OrgnlGrpInfAndSts></CstmrPmtStsRpt></Document>"""
 
 
 @pytest.fixture
@@ -105,6 +113,67 @@ def test_importing_garbage_is_an_error_with_its_code(shop: Shop, tmp_path: Path)
     assert said(shop, "settlement", "import", status=1)["refused"] == 1
 
 
+def test_each_file_that_is_imported_has_its_line_and_a_bad_one_stops_none(shop: Shop, tmp_path: Path) -> None:
+    sold(shop)
+    message_id = said(shop, "settlement", "run")["files"][0]
+    names = ["1-garbled.xml", "2-missing.xml", "3-folder", "4-status.xml", "5-again.xml"]
+    files = [str(tmp_path / name) for name in names]
+    Path(files[0]).write_bytes(b"<x/>")
+    Path(files[2]).mkdir()
+    for file in files[3:]:
+        Path(file).write_bytes(STATUS % message_id.encode())
+    done = shop.app.test_cli_runner().invoke(args=["settlement", "import", *files])
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == ["4-status.xml: pain.002, 1 status", "5-again.xml: pain.002, seen before"]
+    refused = [line for line in done.stderr.splitlines() if line.endswith("[bank_message_invalid]")]
+    assert [line.partition(":")[0] for line in refused] == names[:3]
+    assert flask(shop, "settlement", "import", *files[3:]).count("seen before") == 2
+
+
+def test_each_file_that_is_imported_is_a_json_document(shop: Shop, tmp_path: Path) -> None:
+    sold(shop)
+    message_id = said(shop, "settlement", "run")["files"][0]
+    (tmp_path / "1.xml").write_bytes(b"<x/>")
+    (tmp_path / "2.xml").write_bytes(STATUS % message_id.encode())
+    done = shop.app.test_cli_runner().invoke(
+        args=["settlement", "import", "--json", *(str(tmp_path / name) for name in ("1.xml", "2.xml"))]
+    )
+    assert done.exit_code == 1
+    first, second = map(json.loads, done.stdout.splitlines())
+    (refused,) = first.pop("refused")
+    assert (refused["document"], refused["code"]) == ("1.xml", "bank_message_invalid")
+    nothing = {"seen_before": False, "matched": 0, "statuses": 0, "breaks": []}
+    assert first == {"file": "1.xml", "kind": None} | nothing
+    assert second == {"file": "2.xml", "kind": "pain.002", "refused": []} | nothing | {"statuses": 1}
+
+
+def test_what_is_in_quarantine_is_listed_tried_again_and_dismissed(shop: Shop, tmp_path: Path) -> None:
+    assert flask(shop, "settlement", "quarantine") == flask(shop, "settlement", "retry") == ""
+    sold(shop)
+    message_id = said(shop, "settlement", "run")["files"][0]
+    (tmp_path / "bad.xml").write_bytes(b"<x/>")
+    flask(shop, "settlement", "import", str(tmp_path / "bad.xml"), status=1)
+    with shop.database.write() as conn:
+        content = STATUS % message_id.encode()
+        quarantine.put(conn, name="late.xml", content=content, reason="Not yet.", at=clock.now())
+    listed = [json.loads(line) for line in flask(shop, "settlement", "quarantine", "--json", status=1).splitlines()]
+    assert [(each["name"], each["bytes"]) for each in listed] == [("bad.xml", 4), ("late.xml", len(content))]
+    assert listed[1]["reason"] == "Not yet."
+    done = shop.app.test_cli_runner().invoke(args=["settlement", "retry"])
+    assert (done.exit_code, done.stdout) == (1, f"{listed[1]['id']}: pain.002, 1 status\n")
+    assert f"{listed[0]['id']}: Not an ISO 20022 document. [bank_message_invalid]" in done.stderr
+    assert "[not_found]" in flask(shop, "settlement", "retry", listed[1]["id"], status=1)
+    flask(shop, "settlement", "dismiss", listed[0]["id"], "--why", "no message at all")
+    assert "not_found" in flask(shop, "settlement", "dismiss", listed[0]["id"], "--why", "again", status=1)
+    assert flask(shop, "settlement", "quarantine") == ""
+    with shop.database.read() as conn:
+        lines = actions.listing(conn, before=None, limit=9)
+    assert [(line.action, line.subject, line.detail) for line in lines] == [
+        ("message_dismissed", listed[0]["id"], "no message at all"),
+        ("message_imported", listed[1]["id"], "pain.002: 0 matched, 0 breaks"),
+    ]
+
+
 def test_breaks_are_listed_and_make_the_status_1(shop: Shop, tmp_path: Path) -> None:
     assert flask(shop, "settlement", "breaks") == ""
     statement = tmp_path / "statement.xml"
@@ -126,6 +195,22 @@ def test_only_an_unknown_payout_is_decided_by_a_person(shop: Shop) -> None:
     payout = shop.get("/v1/payouts", token=merchant.token).get_json()["items"][0]["id"]
     output = flask(shop, "settlement", "decide", payout, "executed", "--why", "asked", status=1)
     assert "payout_not_unknown" in output
+
+
+def test_a_payout_that_waits_for_a_word_on_the_name_is_listed_and_decided(shop: Shop, tmp_path: Path) -> None:
+    merchant = sold(shop)
+    said(shop, "settlement", "run")
+    with shop.database.read() as conn:
+        payment = conn.execute(bank_transactions.select()).one()
+    report = tmp_path / "vop.xml"
+    report.write_bytes(verified(one("RVMC", e2e=payment.end_to_end_id, text="Martin"), file=payment.message_id))
+    assert said(shop, "settlement", "import", str(report))["statuses"] == 1
+    waits = said(shop, "settlement", "breaks", status=1)
+    assert (waits["kind"], waits["state"], waits["payee_name"]) == ("to_release", "to_release", "Martin")
+    assert waits["creditor_name"] == payment.creditor_name
+    flask(shop, "settlement", "decide", waits["id"], "not-executed", "--why", "refused at the portal")
+    assert flask(shop, "settlement", "breaks") == ""
+    assert shop.get("/v1/payouts", token=merchant.token).get_json()["items"][0]["state"] == "rejected"
 
 
 def test_an_operators_key_works_until_it_is_revoked(shop: Shop) -> None:
@@ -207,7 +292,8 @@ def test_a_break_is_resolved_at_a_terminal(shop: Shop, tmp_path: Path) -> None:
     statement.write_text(statement_with_a_stranger(shop).replace("CRDT</CdtDbtInd><Sts>", "DBIT</CdtDbtInd><Sts>"))
     said(shop, "settlement", "import", str(statement))
     found = [json.loads(line) for line in flask(shop, "settlement", "breaks", "--json", status=1).splitlines()]
-    resolve = ["settlement", "resolve", found[0]["id"], "--why", "a charge"]
+    (charge,) = (each for each in found if each["kind"] == "unknown_entry")
+    resolve = ["settlement", "resolve", charge["id"], "--why", "a charge"]
     flask(shop, *resolve, "--offset", "--expense", status=2)
     assert "break_unexplained" in flask(shop, *resolve, "--offset", status=1)
     assert "payout_not_found" in flask(shop, *resolve, "--book-file", "NOWHERE", status=1)

@@ -4,10 +4,8 @@ import datetime as dt
 from pathlib import Path
 
 from settlement import figures
-from settlement.audit import audit
 from tests.books import MONDAY, Books
 from wallet import mail
-from wallet.money import decimal_string
 
 FEES = {"EUR": 380_000, "FRF": 2_500_000}
 SCENE = """
@@ -52,29 +50,6 @@ def test_what_aggregation_saved_counts_settled_days_only(books: Books) -> None:
         assert (euro.currency, euro.purchases, euro.payouts, euro.saved_micros) == ("EUR", 3, 1, 760_000)
         assert (franc.currency, franc.purchases, franc.payouts, franc.saved_micros) == ("FRF", 1, 1, 0)
         assert figures.saved(conn, FEES, since=TUESDAY) == []
-
-
-def test_the_totals_are_those_of_the_audit(books: Books) -> None:
-    books.run(SCENE)
-    proofs = {
-        check.currency: check.figures for check in audit(books.database) if check.name.startswith("purses + held")
-    }
-    with books.database.read() as conn:
-        every = figures.totals(conn)
-    assert {each.currency for each in every} == set(proofs) == {"EUR", "FRF"}
-    for each in every:
-        said = {
-            "purse": each.purses_micros,
-            "held": each.held_micros,
-            "payable": each.payable_micros,
-            "in_transit": each.in_transit_micros,
-            "fee_income": each.fee_income_micros,
-            "bank_fees": each.bank_fees_micros,
-            "bank": each.bank_micros,
-            "card_clearing": each.card_clearing_micros,
-        }
-        written = {name: decimal_string(micros, each.currency) for name, micros in said.items()}
-        assert written == proofs[each.currency]
 
 
 def test_health_of_a_quiet_wallet(books: Books, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """The run: killed anywhere it goes on where it stopped, two at once make one set of payouts, no day is left out."""
 
 import datetime as dt
+import re
 import threading
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from settlement import bank_files, business_day, nightly, payouts
+from settlement import bank_files, business_day, nightly, pain001, payouts
 from settlement.bank.directory import Directory
+from settlement.bank.profile import Profile
 from tests.books import MONDAY, Books
 from tests.support import OPERATOR_IBAN, make_settings
 from wallet.errors import BankNotConfigured, BusinessDateInvalid, RunNotFound
@@ -110,21 +113,25 @@ INSIDE: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("where", "name"), INSIDE, ids=[name for _, name in INSIDE])
-def test_a_run_killed_inside_a_step_goes_on_there(
-    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, after: bool
-) -> None:
-    books.run(SALES)
-    work = getattr(where, name)
+def killing(work: Any, *, after: bool) -> Any:
+    """The process ends where this is called, before or after the work is done."""
 
     def killed(*words: Any, **more: Any) -> Any:
         if after:
             work(*words, **more)
         raise Killed
 
+    return killed
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("where", "name"), INSIDE, ids=[name for _, name in INSIDE])
+def test_a_run_killed_inside_a_step_goes_on_there(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, after: bool
+) -> None:
+    books.run(SALES)
     with monkeypatch.context() as patch:
-        patch.setattr(where, name, killed)
+        patch.setattr(where, name, killing(getattr(where, name), after=after))
         with pytest.raises(Killed):
             run(books)
     run(books)
@@ -219,29 +226,95 @@ def test_runs_are_listed_newest_first(books: Books) -> None:
     assert dates == [25, 24, 23]
 
 
-# 2026: Good Friday is April 3rd, Easter Monday the 6th (T2 calendar: ECB/2022/8, annex I).
-BANKING_DAYS = {
-    "2026-11-23": "2026-11-23",
-    "2026-11-27": "2026-11-27",
-    "2026-11-28": "2026-11-30",
-    "2026-11-29": "2026-11-30",
-    "2026-04-03": "2026-04-07",
-    "2026-05-01": "2026-05-04",
-    "2026-07-14": "2026-07-14",
-    "2026-12-25": "2026-12-28",
-    "2027-01-01": "2027-01-04",
-}
+# --- when the bank is asked to pay -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("date", "banking_day"), BANKING_DAYS.items())
-def test_the_next_banking_day(date: str, banking_day: str) -> None:
-    assert nightly.next_banking_day(dt.date.fromisoformat(date)) == dt.date.fromisoformat(banking_day)
+def asked_for(content: bytes) -> dt.date:
+    """The date in a bank file, as the bank reads it."""
+    (said,) = re.findall(rb"<ReqdExctnDt><Dt>([0-9-]+)</Dt></ReqdExctnDt>", re.sub(rb">\s+<", b"><", content))
+    return dt.date.fromisoformat(said.decode())
 
 
-def test_the_execution_date_is_fixed_with_the_run(books: Books) -> None:
+def test_the_first_day_that_the_bank_can_keep(books: Books, tmp_path: Path) -> None:
     books.at = MONDAY.replace(day=28)
     books.run(SALES)
-    assert run(books).execution_date == dt.date(2026, 11, 30)
+    done = run(books)
+    (content,) = outbox(tmp_path).values()
+    assert asked_for(content) == done.execution_date == dt.date(2026, 11, 30)
+
+
+# A summer night after 22:00 UTC is the next day at the bank.
+@pytest.mark.parametrize(("at", "date"), [("2026-07-06T22:30", "2026-07-07"), ("2026-07-06T12:59", "2026-07-06")])
+def test_a_night_is_dated_by_the_banks_clock(books: Books, tmp_path: Path, at: str, date: str) -> None:
+    books.at = dt.datetime.fromisoformat(f"{at}+00:00")
+    books.sql(f"UPDATE business_days SET business_date = '{books.at.date()}'")
+    books.run(SALES)
+    run(books)
+    (content,) = outbox(tmp_path).values()
+    assert asked_for(content) == dt.date.fromisoformat(date)
+
+
+# Where a kill lets days pass: the file that leaves afterwards asks for a date that the bank can keep.
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("where", "name"), INSIDE, ids=[name for _, name in INSIDE])
+def test_a_file_that_leaves_days_later_asks_for_a_day_to_come(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, after: bool
+) -> None:
+    books.run(SALES)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, killing(getattr(where, name), after=after))
+        with pytest.raises(Killed):
+            run(books)
+    left_in_time = bool(outbox(tmp_path))
+    books.later("4")
+    run(books, business_date=MONDAY.date())
+    settled_once(books, tmp_path)
+    (content,) = outbox(tmp_path).values()
+    assert asked_for(content) == (dt.date(2026, 11, 24) if left_in_time else dt.date(2026, 11, 30))
+    assert pain001.xsd_errors(content) == []
+
+
+# Dated anew itself is killed, too, and nothing is lost by it or sent twice.
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(bank_files, "_write"), (Directory, "take_back"), (bank_files, "_set"), (Directory, "stage")],
+    ids=["write", "take_back", "set", "stage"],
+)
+def test_a_kill_while_a_file_is_dated_anew(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, after: bool
+) -> None:
+    books.run(SALES)
+    with monkeypatch.context() as patch:
+        patch.setattr(Directory, "hand_over", killing(Directory.hand_over, after=False))
+        with pytest.raises(Killed):
+            run(books)
+    books.later("4")
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, killing(getattr(where, name), after=after))
+        with pytest.raises(Killed):
+            run(books, business_date=MONDAY.date())
+    assert outbox(tmp_path) == {}
+    books.later("3")
+    run(books, business_date=MONDAY.date())
+    settled_once(books, tmp_path)
+    assert [asked_for(content) for content in outbox(tmp_path).values()] == [dt.date(2026, 12, 1)]
+
+
+def test_a_step_at_a_time_days_apart(books: Books, tmp_path: Path) -> None:
+    books.run(SALES)
+    business_day.close(books.database, MONDAY.date(), at=books.at)
+    this = nightly.start(books.database, MONDAY.date(), profile=books.bank.profile, at=books.at)
+    payouts.cut(books.database, this, bank_fees_micros={}, at=books.at)
+    payouts.place(books.database, this, debtor=books.bank.debtor, file_limit=1, at=books.at)
+    books.later("1")
+    bank_files.render(books.database, this.id, profile=books.bank.profile, at=books.at)
+    assert {asked_for(content) for content in stored(books).values()} == {dt.date(2026, 11, 25)}
+    books.later("1")
+    run(books, business_date=MONDAY.date())
+    assert [asked_for(content) for content in outbox(tmp_path).values()] == [dt.date(2026, 11, 26)] * 3
+    assert outbox(tmp_path) == stored(books)
+    assert books.audit() == "sound"
 
 
 # --- the bank of the settings ------------------------------------------------------------------------------
@@ -249,9 +322,16 @@ def test_the_execution_date_is_fixed_with_the_run(books: Books) -> None:
 
 def test_the_bank_is_that_of_the_settings(tmp_path: Path) -> None:
     settings = make_settings(
-        tmp_path, "sqlite:///unused.db", bank_bic="AGRIFRPP", bank_file_limit=7, bank_answer_days=3
+        tmp_path,
+        "sqlite:///unused.db",
+        bank_bic="AGRIFRPP",
+        bank_file_limit=7,
+        bank_answer_days=3,
+        bank_timezone=ZoneInfo("Pacific/Auckland"),
+        bank_cutoff=dt.time(9, 30),
     )
     bank = nightly.bank_of(settings)
+    assert bank.profile == Profile(timezone=ZoneInfo("Pacific/Auckland"), cutoff=dt.time(9, 30))
     assert isinstance(bank.connector, Directory)
     assert (tmp_path / "bank" / "outbox").is_dir()
     told = (bank.iban, bank.bic, bank.file_limit, bank.answer_days, bank.account_name, bank.fees_micros)
@@ -274,4 +354,4 @@ def test_a_wallet_without_a_bank_says_what_is_missing(tmp_path: Path, unset: dic
 
 def test_a_day_that_is_open_cannot_be_started(books: Books) -> None:
     with pytest.raises(BusinessDateInvalid):
-        nightly.start(books.database, MONDAY.date(), at=MONDAY)
+        nightly.start(books.database, MONDAY.date(), profile=books.bank.profile, at=MONDAY)

@@ -10,6 +10,7 @@ from settlement import pain002
 from settlement.pain002 import Status
 from tests.settlement.mutants import GOLDEN, mutants, patient
 from wallet.errors import BankMessageInvalid
+from wallet.money import Money
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted(GOLDEN.glob("pain002_*.xml"))}
 
@@ -60,6 +61,36 @@ def test_a_transfer_without_a_status_has_that_of_the_group() -> None:
     assert (transaction.status, transaction.iso_status) == (Status.ACCEPTED, "ACSC")
 
 
+def test_a_verification_of_payee_with_what_the_bank_repeats_of_each_payment() -> None:
+    report = pain002.parse(SAMPLES["pain002_vop"])
+    assert (report.group_status, report.group_iso_status) == (Status.CLOSE_MATCH, "RVCM")
+    near, other, unknown, good = report.transactions
+    assert (near.status, near.end_to_end_id, near.instruction_id) == (Status.CLOSE_MATCH, None, None)
+    assert near.amount == Money.parse("1.07", "EUR")
+    assert (near.creditor_iban, near.creditor_name) == ("FR1420041010050500013M02606", "Bakery")
+    # The code stands before the name at some banks; before version 10 a party has no Pty.
+    assert (near.payee_name, other.creditor_name) == ("Boulangerie Martin SARL", "Press")
+    assert (other.status, other.payee_name, other.creditor_iban) == (Status.NO_MATCH, None, None)
+    # Pending, and why; an amount that nobody can read is one hint less.
+    assert (unknown.status, unknown.iso_status, unknown.reason_code) == (Status.NOT_VERIFIED, "PDNG", "RVNA")
+    assert unknown.amount is None
+    assert (good.status, good.amount, good.creditor_iban, good.creditor_name) == (Status.VERIFIED, None, None, None)
+
+
+def test_a_name_that_does_not_fit_one_line_is_put_together_again() -> None:
+    name = "Société d’exploitation des établissements " * 4
+    first, rest = name[:105], name[105:].strip()
+    old = b"<AddtlInf>RVMC Boulangerie Martin SARL</AddtlInf>"
+    lines = f"<AddtlInf>{first}</AddtlInf><AddtlInf>{rest}</AddtlInf>".encode()
+    report = pain002.parse(SAMPLES["pain002_vop"].replace(old, lines))
+    assert report.transactions[0].payee_name == name.strip()
+
+
+def test_a_bank_that_names_no_file() -> None:
+    told = SAMPLES["pain002_vop"].replace(b"OBOLE-20261123-1<", b"NOTPROVIDED<")
+    assert pain002.parse(told).original_message_id is None
+
+
 def test_a_transfer_that_nothing_gives_a_status_is_refused() -> None:
     with pytest.raises(BankMessageInvalid):
         pain002.parse(SAMPLES["pain002_v12"].replace(b"<GrpSts>ACSC</GrpSts>", b""))
@@ -70,10 +101,14 @@ def test_a_transfer_that_nothing_gives_a_status_is_refused() -> None:
     [
         ("ACCC ACCP ACFC ACSC ACSP ACTC ACWC ACWP", Status.ACCEPTED),
         ("RJCT CANC", Status.REJECTED),
-        ("PDNG RCVD PART PATC BLCK PRES ACPD NEWC rjct", Status.PENDING),
+        ("RCVC", Status.VERIFIED),
+        ("RVMC RVCM", Status.CLOSE_MATCH),
+        ("RVNM", Status.NO_MATCH),
+        ("RVNA", Status.NOT_VERIFIED),
+        ("PDNG RCVD PART PATC BLCK PRES ACPD RVNC NEWC rjct rvnm", Status.PENDING),
     ],
 )
-def test_every_code_means_one_of_three_things_and_a_new_one_decides_nothing(codes: str, status: Status) -> None:
+def test_every_code_means_one_thing_and_a_new_one_decides_nothing(codes: str, status: Status) -> None:
     for code in codes.split():
         report = pain002.parse(SAMPLES["pain002_v10"].replace(b"RJCT", code.encode()))
         assert (report.group_status, report.group_iso_status) == (status, code)
@@ -95,6 +130,11 @@ def test_later_versions_are_read(version: str) -> None:
         (b"<OrgnlMsgId>OBOLE-20261123-1</OrgnlMsgId>", b"<OrgnlMsgId> </OrgnlMsgId>"),
         (b"<OrgnlPmtInfId>OBOLE-20261123-1-A</OrgnlPmtInfId>", b""),
         (b"<TxSts>RJCT</TxSts>", b"<TxSts>RJCT</TxSts><TxSts>ACSC</TxSts>"),
+        # The schema has one: of two files the payments that follow could be of either.
+        (
+            b"</OrgnlGrpInfAndSts>",
+            b"</OrgnlGrpInfAndSts><OrgnlGrpInfAndSts><OrgnlMsgId>2</OrgnlMsgId></OrgnlGrpInfAndSts>",
+        ),
     ],
 )
 def test_what_names_no_message_or_says_two_things_is_refused(old: bytes, new: bytes) -> None:
@@ -111,6 +151,9 @@ def test_any_bytes_are_a_report_or_are_refused(data: bytes) -> None:
     except BankMessageInvalid:
         return
     assert report.message_id
-    assert report.original_message_id
+    assert report.original_message_id != ""
     assert report.created_at.utcoffset() == dt.timedelta(0)
     assert all(transaction.iso_status for transaction in report.transactions)
+    suggested = [each for each in report.transactions if each.payee_name is not None]
+    assert all(each.payee_name and each.status is Status.CLOSE_MATCH for each in suggested)
+    assert all(each.creditor_iban != "" and each.creditor_name != "" for each in report.transactions)

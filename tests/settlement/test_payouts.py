@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from settlement import payouts
+from settlement import business_day, payouts
 from settlement.models import TransactionKind, settlement_runs
 from settlement.payouts import Owed, Pay, Wait, WaitReason, decide
 from tests.books import Books
@@ -61,6 +61,15 @@ DECISIONS: dict[str, tuple[Pay | Wait, Pay | Wait]] = {
     "no negative commission": (
         decision(owed(0, came_back_micros=2_000_000, refunded_micros=1_000_000), commission_bp=1_000),
         Pay(commission_micros=0, bank_fee_micros=0, net_micros=1_000_000, carried_out_micros=0),
+    ),
+    "as much as one transaction carries": (
+        decision(owed(1_500_000_000_001_234), **MERCHANT),
+        Pay(
+            commission_micros=0,
+            bank_fee_micros=380_000,
+            net_micros=999_999_999_990_000,
+            carried_out_micros=499_999_999_631_234,
+        ),
     ),
     "the merchant bears the fee": (
         decision(owed(1_070_000), **MERCHANT),
@@ -125,6 +134,14 @@ DECISIONS: dict[str, tuple[Pay | Wait, Pay | Wait]] = {
         decision(owed(9_000_000, account_refused=True), days=400),
         Wait(WaitReason.ACCOUNT_REFUSED),
     ),
+    "what was refunded since is left for the next": (
+        decision(owed(5_000_000, refunded_since_micros=1_234_000), commission_bp=1_000),
+        Pay(commission_micros=500_000, bank_fee_micros=0, net_micros=3_260_000, carried_out_micros=1_240_000),
+    ),
+    "all of it was refunded since": (
+        decision(owed(5_000_000, refunded_since_micros=5_000_000), commission_bp=1_000),
+        Wait(WaitReason.REFUNDS_EXCEED_SALES),
+    ),
     "yen have no minor unit": (
         decision(owed(107_900_000), currency="JPY", fee=0),
         Pay(commission_micros=0, bank_fee_micros=0, net_micros=107_000_000, carried_out_micros=900_000),
@@ -156,6 +173,8 @@ ANY_OWED = st.builds(
     captured_micros=MICROS | st.integers(0, 10**7),
     refunded_micros=st.just(0) | st.integers(0, 10**7) | MICROS,
     came_back_micros=st.just(0) | MICROS,
+    repaid_micros=st.just(0) | MICROS,
+    refunded_since_micros=st.just(0) | st.integers(0, 10**7) | MICROS,
     oldest=st.none() | st.dates(TODAY - dt.timedelta(days=400), TODAY),
     account_refused=st.sampled_from([False, False, False, True]),
 )
@@ -171,8 +190,8 @@ def test_every_micro_is_accounted_for(what: Owed, terms: Terms, fee: int, curren
     # A bank can move it, and it is not more than is owed.
     assert 0 < decided.net_micros <= what.gross_micros
     assert decided.net_micros % MINOR[currency] == 0
-    # What is carried is less than a bank could have moved.
-    assert 0 <= decided.carried_out_micros < MINOR[currency]
+    # What is carried is less than a bank could have moved, beside what was refunded since.
+    assert 0 <= decided.carried_out_micros - what.refunded_since_micros < MINOR[currency]
     assert decided.bank_fee_micros == (fee if terms.bank_fee is BankFeeBearer.MERCHANT else 0)
     sold = max(0, what.captured_micros - what.refunded_micros)
     assert decided.commission_micros * 10_000 <= sold * terms.commission_bp < (decided.commission_micros + 1) * 10_000
@@ -245,6 +264,7 @@ def test_what_is_carried_is_paid_with_the_next(books: Books) -> None:
 def test_refunds_after_the_payout_are_taken_off_the_next(books: Books) -> None:
     books.run("""
         merchant bakery
+        refund_limit bakery 1.50
         top_up   alice 10.00
         buy      alice bakery 2.00 v1
         night
@@ -262,6 +282,35 @@ def test_refunds_after_the_payout_are_taken_off_the_next(books: Books) -> None:
         audit           -> sound
     """)
     assert books.payout("bakery").net_micros == 1_500_000
+
+
+def test_what_is_refunded_between_close_and_cut_is_not_paid_out_as_well(books: Books) -> None:
+    books.run("""
+        merchant bakery commission=1000
+        merchant kiosk
+        top_up   alice 20.00
+        buy      alice bakery 4.00 v1
+        buy      alice bakery 2.00
+        buy      alice kiosk  1.00 v2
+    """)
+    assert business_day.close(books.database, TODAY, at=books.at)
+    books.run("""
+        refund   bakery v1 4.00
+        buy      alice bakery 0.50
+        refund   kiosk  v2 1.00
+        night
+        payable  kiosk  -> 0.00
+        payouts  kiosk  -> 0
+        payouts  bakery -> 1
+        payable  bakery -> 0.00
+        night
+        payouts  bakery -> 1
+        audit           -> sound
+    """)
+    paid = [row.amount_micros for row in books.transactions()]
+    # 6.00 sold, 0.60 commission, and 3.50 went back beyond what was sold since: the second payout takes it off.
+    assert paid == [1_900_000]
+    assert books.payout("bakery").carried_out_micros == 3_500_000
 
 
 def test_what_waits_is_paid_when_its_time_comes_with_everything_since(books: Books) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from settlement.pdf import Totals
 from tests.books import Books
 
 TOTALS = Totals(
-    operator="Banque de l’Écureuil",
+    came_back=False,
     purchases=2,
     fee_per_purchase_micros=195_375,
     one_by_one_micros=760_000,
@@ -31,6 +32,9 @@ PAID = """
     refund   bakery v1 0.07
     night
 """
+
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def paid(books: Books) -> tuple[Row[Any], list[Row[Any]]]:
@@ -55,7 +59,7 @@ def test_the_figures_and_the_lines_are_on_it(books: Books) -> None:
     (english,) = texts(pdf.statement(payout, lines, TOTALS, locale="en"))
     (french,) = texts(pdf.statement(payout, lines, TOTALS, locale="fr"))
     for said in (
-        "Banque de l’Écureuil",
+        "Obole Test",
         "Bakery",
         payout.reference,
         "up to 23 November 2026",
@@ -81,9 +85,9 @@ def test_the_same_payout_has_the_same_bytes_whatever_the_bank_said_since(books: 
     books.run(PAID)
     first = pdf.statement(*paid(books), TOTALS, locale="fr")
     books.later("3")
-    books.run("statement -bakery +bakery/MS03")
+    books.run("accepts bakery")
     payout, lines = paid(books)
-    assert payout.state == "returned"
+    assert payout.state == "accepted"
     assert pdf.statement(payout, lines, TOTALS, locale="fr") == first
     assert pdf.statement(payout, lines, TOTALS, locale="en") != first
     information = pypdf.PdfReader(io.BytesIO(first)).metadata
@@ -113,3 +117,49 @@ def test_a_text_that_is_too_wide_is_cut_where_its_column_ends(books: Books) -> N
         shown = max(text.splitlines(), key=len) if letter == "漢" else re.findall(f"{letter}+…", text)[0]
         assert "…" in shown
         assert len(shown) < 120
+
+
+CAME_BACK = SimpleNamespace(
+    started_at=dt.datetime(2026, 11, 23, 21, tzinfo=dt.UTC),
+    currency="EUR",
+    after_date=dt.date(2026, 11, 20),
+    business_date=dt.date(2026, 11, 23),
+    execution_date=dt.date(2026, 11, 24),
+    debtor_name="Caisse de l’Écureuil",
+    creditor_name="Boulangerie Œuf & Fils",
+    creditor_iban="FR7630006000011234567890189",
+    reference="RF18PAYOUT",
+    carried_in_micros=5_000,
+    captured_micros=3_000_000,
+    refunded_micros=500_000,
+    came_back_micros=0,
+    commission_micros=62_500,
+    bank_fee_micros=380_000,
+    net_micros=2_060_000,
+    carried_out_micros=2_500,
+    state_since=dt.datetime(2026, 11, 26, 6, 30, tzinfo=dt.UTC),
+    state_detail="AC04 Compte clôturé",
+)
+LINE = SimpleNamespace(
+    reason="redeem",
+    reference=UUID(int=7),
+    voucher_id=UUID(int=7),
+    resource="croissants",
+    amount_micros=3_000_000,
+    recorded_at=dt.datetime(2026, 11, 23, 8, 15, tzinfo=dt.UTC),
+)
+
+
+@pytest.mark.parametrize(("state", "locale"), [("returned", "en"), ("returned", "fr"), ("rejected", "fr")])
+def test_a_payout_that_came_back_says_when_and_why(state: str, locale: str) -> None:
+    payout: Any = SimpleNamespace(**{**vars(CAME_BACK), "state": state})
+    totals = Totals(
+        came_back=True,
+        purchases=1,
+        fee_per_purchase_micros=442_500,
+        one_by_one_micros=None,
+        merkle_root="5d" * 32,
+    )
+    lines: Any = [LINE]
+    written = "\n".join(texts(pdf.statement(payout, lines, totals, locale=locale))) + "\n"
+    assert written == (GOLDEN / f"statement_{state}_{locale}.txt").read_text(encoding="utf-8")

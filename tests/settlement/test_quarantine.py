@@ -8,8 +8,7 @@ import pytest
 from settlement import payouts, quarantine, scheduler
 from settlement.bank.directory import Directory
 from tests.books import Books
-from tests.support import OPERATOR_IBAN
-from wallet.errors import BankMessageInvalid, NotFound
+from wallet.errors import NotFound
 from wallet.ids import new_id
 
 GARBLED = b"<not-a-message/>"
@@ -60,19 +59,11 @@ def test_dismissing_says_what_became_of_it(books: Books) -> None:
         assert quarantine.find(conn, message.id).resolution == "the bank sent it by mistake"
 
 
-def test_a_message_that_can_be_read_after_all_is_imported_once(books: Books) -> None:
-    books.run("shopper alice\n announce alice 5.00")
-    put(books, books.camt("053", ("+5.00/alice",)), "late.xml")
-    put(books, GARBLED, "garbled.xml")
-    good, bad = waiting(books)
-    retry: dict[str, Any] = {"account_iban": OPERATOR_IBAN, "at": books.at}
-    with pytest.raises(BankMessageInvalid):
-        quarantine.retry(books.database, bad.id, **retry)
-    assert quarantine.retry(books.database, good.id, **retry).matched == 1
-    with pytest.raises(NotFound):
-        quarantine.retry(books.database, good.id, **retry)
-    assert [message.id for message in waiting(books)] == [bad.id]
-    books.run("purse alice -> 5.00\n audit -> sound")
+def test_the_listing_tells_a_size_and_holds_no_bytes(books: Books) -> None:
+    put(books, b"x" * 60_000)
+    (message,) = waiting(books)
+    assert message.size == 60_000
+    assert "content" not in message._fields
 
 
 def test_merchants_whose_account_the_bank_refused_until_they_have_another(books: Books) -> None:

@@ -23,10 +23,10 @@ def test_each_payout_is_compared_with_the_bank(books: Books) -> None:
         night
     """)
     with books.database.read() as conn:
-        found = savings.by_payout(conn, books.ids["bakery"], "EUR", bank_fee_micros=380_000)
+        found = savings.by_payout(conn, books.ids["bakery"], "EUR")
         listed = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
         counts = [statements.purchase_count(conn, payout) for payout in reversed(listed)]
-        last = savings.by_payout(conn, books.ids["bakery"], "EUR", bank_fee_micros=380_000, limit=1)
+        last = savings.by_payout(conn, books.ids["bakery"], "EUR", limit=1)
     assert [(each.business_date.day, each.purchases, each.fee_micros) for each in found] == [
         (23, 2, 430_000),
         (24, 1, 420_000),
@@ -38,7 +38,24 @@ def test_each_payout_is_compared_with_the_bank(books: Books) -> None:
     assert last == found[-1:]
 
 
+def test_a_payout_is_compared_with_the_fee_of_its_own_night(books: Books) -> None:
+    books.run("""
+        merchant bakery
+        top_up   alice 50.00
+        buy      alice bakery 1.00
+        night
+        buy      alice bakery 2.00
+        night
+    """)
+    books.sql("UPDATE payouts SET bank_fee_each_micros = 200000 WHERE after_date IS NULL")
+    with books.database.read() as conn:
+        assert [each.saved_micros for each in savings.by_payout(conn, books.ids["bakery"], "EUR")] == [200_000, 380_000]
+    books.sql("UPDATE payouts SET bank_fee_each_micros = NULL WHERE after_date IS NULL")
+    with books.database.read() as conn:
+        assert [each.saved_micros for each in savings.by_payout(conn, books.ids["bakery"], "EUR")] == [380_000]
+
+
 def test_nothing_paid_nothing_saved(books: Books) -> None:
     books.run("merchant bakery\n top_up alice 5.00\n buy alice bakery 1.00")
     with books.database.read() as conn:
-        assert savings.by_payout(conn, books.ids["bakery"], "EUR", bank_fee_micros=380_000) == []
+        assert savings.by_payout(conn, books.ids["bakery"], "EUR") == []

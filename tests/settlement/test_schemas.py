@@ -52,7 +52,7 @@ def test_an_answer_says_the_words_of_the_books(where: tuple[type[Schema], str], 
 
 def test_every_reason_to_wait_can_be_told() -> None:
     reason = schemas.PayablePart().fields["reason"]
-    for word in [*WaitReason, "next_run", "with_the_bank", "outcome_unknown"]:
+    for word in [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]:
         reason.deserialize(str(word))
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.engine import Row
 
 from settlement import merkle, statements
-from tests.books import Books
+from tests.books import Books, make_bank
 from tests.support import ORIGIN
 from wallet.errors import PayoutNotFound, VoucherNotFound
 from wallet.ids import new_id
@@ -134,7 +134,7 @@ def test_the_csv_adds_up(books: Books) -> None:
     books.run(PAID)
     with books.database.read() as conn:
         (payout,) = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
-        text = "".join(statements.as_csv(conn, payout, bank_fee_micros=380_000))
+        text = "".join(statements.as_csv(conn, payout))
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["line"] for row in rows] == ["1", "2", "3", "", "", "", "", "", ""]
     lines = sum(Decimal(row["amount"]) for row in rows if row["line"])
@@ -142,3 +142,62 @@ def test_the_csv_adds_up(books: Books) -> None:
     assert totals.pop("bank_fee_if_paid_one_by_one") == Decimal("0.76")
     paid = totals.pop("paid")
     assert lines + sum(totals.values()) == paid == Decimal(payout.net_micros) / 1_000_000
+
+
+def totals_of(books: Books) -> list[tuple[str, ...]]:
+    """What the CSV of the bakery's payout says below its lines: date, kind, resource, amount."""
+    with books.database.read() as conn:
+        (payout,) = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
+        rows = list(csv.DictReader(io.StringIO("".join(statements.as_csv(conn, payout)), newline="")))
+    return [(row["date"], row["kind"], row["resource"], row["amount"]) for row in rows if not row["line"]]
+
+
+PAID_TOTALS = [
+    ("2026-11-23", "carried_in", "", "0.00"),
+    ("2026-11-23", "commission", "", "-0.01005"),
+    ("2026-11-23", "bank_fee", "", "-0.38"),
+    ("2026-11-23", "carried_out", "", "-0.00495"),
+    ("2026-11-23", "paid", "", "0.61"),
+]
+ALONE = ("2026-11-23", "bank_fee_if_paid_one_by_one", "", "0.76")
+
+
+def test_the_csv_of_a_payout_that_came_back_ends_at_zero(books: Books) -> None:
+    books.run(PAID)
+    assert totals_of(books) == [*PAID_TOTALS, ALONE]
+    books.run("accepts bakery")
+    assert totals_of(books) == [*PAID_TOTALS, ALONE]
+    books.run("rejects AC04 bakery")
+    rejected = totals_of(books)
+    assert rejected == [*PAID_TOTALS, ("2026-11-24", "rejected", "AC04", "-0.61"), ALONE]
+
+
+def test_what_a_statement_says_outlives_the_settings(books: Books) -> None:
+    books.run(PAID)
+
+    def said() -> tuple[str, bytes, dict[str, Any]]:
+        with books.database.read() as conn:
+            payout = statements.listing(conn, books.ids["bakery"], before=None, limit=9)[-1]
+            return (
+                "".join(statements.as_csv(conn, payout)),
+                statements.as_pdf(conn, payout, locale="fr"),
+                statements.claims(conn, payout, origin=ORIGIN),
+            )
+
+    first = said()
+    assert first[2]["bank_fee_one_by_one"] == "0.76"
+    # Another bank, another name, other fees.
+    books.bank = make_bank(books.bank.connector, account_name="Somebody Else", fees_micros={"EUR": 990_000})
+    books.run("buy alice bakery 5.00\n night")
+    assert said() == first
+    with books.database.read() as conn:
+        assert statements.listing(conn, books.ids["bakery"], before=None, limit=1)[0].debtor_name == "Somebody Else"
+
+
+def test_of_a_payout_from_before_the_fee_was_kept_no_comparison_is_made(books: Books) -> None:
+    books.run(PAID)
+    books.sql("UPDATE payouts SET bank_fee_each_micros = NULL")
+    assert totals_of(books) == PAID_TOTALS
+    with books.database.read() as conn:
+        (payout,) = statements.listing(conn, books.ids["bakery"], before=None, limit=9)
+        assert statements.claims(conn, payout, origin=ORIGIN)["bank_fee_one_by_one"] is None

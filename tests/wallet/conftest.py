@@ -1,7 +1,7 @@
 """What the tests of the wallet's rooms ask for."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from tests.support import PASSPHRASE, cheap_key_file
 from tests.wallet.scene import Scene
 from wallet.db import Database
 from wallet.keys import Keyring
+from wallet.money import EXPONENTS, LISTED
 
 
 @pytest.fixture
@@ -27,3 +28,16 @@ def scene(db: Database, keyring: Keyring) -> Iterator[Scene]:
     scene = Scene(db, keyring)
     yield scene
     assert [check for check in audit(db) if not check.ok] == []
+
+
+@pytest.fixture
+def iso_drops_the_lev(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """ISO 4217 has the lev as it had it until 2025; called, it has dropped it, and a process starts that never knew."""
+    for known in (LISTED, EXPONENTS):
+        monkeypatch.setitem(known, "BGN", 2)
+
+    def drop() -> None:
+        for known in (LISTED, EXPONENTS):
+            monkeypatch.delitem(known, "BGN")
+
+    return drop

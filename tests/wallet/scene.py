@@ -59,6 +59,7 @@ class Scene:
         self.issuer = Issuer(
             origin=ORIGIN, keyring=keyring, presentation=HOUR, hold=7 * DAY, longest_hold=dt.timedelta(days=90)
         )
+        self.refund_limits: dict[str, int] = {}
         self._numbers = itertools.count(1)
         with database.write() as conn:
             ledger.open_first_day(conn, NOON.date(), opened_at=NOON)
@@ -164,10 +165,26 @@ class Scene:
             answers = redemptions.redeem(conn, claims, merchant_id=merchant.id, at=self.at)
         return [each.code if isinstance(each, OboleError) else each.outcome.value for each in answers]
 
-    def refund(self, merchant: Merchant, voucher: Issued, amount: str | None = None, currency: str = "EUR") -> UUID:
+    def refund(
+        self,
+        merchant: Merchant,
+        voucher: Issued,
+        amount: str | None = None,
+        currency: str = "EUR",
+        *,
+        by_operator: bool = False,
+    ) -> UUID:
         money = None if amount is None else Money.parse(amount, currency)
         with self.database.write() as conn:
-            row = redemptions.refund(conn, voucher.id, merchant_id=merchant.id, amount=money, at=self.at)
+            row = redemptions.refund(
+                conn,
+                voucher.id,
+                merchant_id=merchant.id,
+                amount=money,
+                limits_micros=self.refund_limits,
+                at=self.at,
+                by_operator=by_operator,
+            )
         return row.id
 
     def release(self, merchant: Merchant, voucher: Issued) -> RowMapping:

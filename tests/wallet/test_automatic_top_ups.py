@@ -12,10 +12,17 @@ from tests.support import SHOPPER_IBAN, make_settings
 from tests.wallet.scene import DAY, NOON
 from wallet import automatic_top_ups, closing, purses
 from wallet import top_ups as top_up_room
-from wallet.errors import AmountInvalid, AmountNotWholeMinor, CurrencyMismatch, PurseNotFound, TopUpMethodUnavailable
+from wallet.errors import (
+    AmountInvalid,
+    AmountNotWholeMinor,
+    CurrencyMismatch,
+    CurrencyWithdrawn,
+    PurseNotFound,
+    TopUpMethodUnavailable,
+)
 from wallet.ids import new_id
 from wallet.models import TopUpMethod, top_ups
-from wallet.money import Money
+from wallet.money import Money, remember
 
 
 @pytest.fixture
@@ -28,8 +35,10 @@ def ask(scene, settings):
     return lambda: automatic_top_ups.request_due(scene.database, settings, at=scene.at)
 
 
-def put(scene, settings, purse, *, below="5.00", amount="20.00", per_month="50.00", method=TopUpMethod.SANDBOX):
-    below, amount, per_month = (Money.parse(text, "EUR") for text in (below, amount, per_month))
+def put(
+    scene, settings, purse, *, below="5.00", amount="20.00", per_month="50.00", method=TopUpMethod.SANDBOX, of="EUR"
+):
+    below, amount, per_month = (Money.parse(text, of) for text in (below, amount, per_month))
     with scene.database.write() as conn:
         automatic_top_ups.put(
             conn, settings, purse.id, below=below, amount=amount, per_month=per_month, method=method, at=scene.at
@@ -139,6 +148,18 @@ def test_a_purse_that_is_frozen_closing_or_no_longer_wants_it_asks_for_nothing(s
     with scene.database.write() as conn:
         purses.unfreeze(conn, frozen.id)
     assert ask() == 1
+
+
+def test_a_dropped_currency_asks_for_nothing_and_stops_no_other(iso_drops_the_lev, scene, settings, ask):
+    lev = scene.purse("0", currency="BGN")
+    put(scene, settings, lev, of="BGN")
+    put(scene, settings, scene.purse("0"))
+    iso_drops_the_lev()
+    remember({"BGN": 2})
+    assert ask() == 1
+    assert [row.currency for row in announced(scene)] == ["EUR"]
+    with pytest.raises(CurrencyWithdrawn):
+        put(scene, settings, lev, of="BGN")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,14 @@ def test_an_untouched_purse_is_emptied_and_closed_at_once_but_for_the_part_of_a_
     assert len(sent(scene)) == 1
 
 
+def test_more_than_one_transaction_carries_is_sent_in_several(scene):
+    alice = scene.purse("1000000000.00")
+    scene.top_up(alice, "0.05")
+    begin(scene, alice)
+    assert [amount for amount, _ in sent(scene)] == ["999999999.99", "0.06"]
+    assert is_closed(scene, alice)
+
+
 def test_what_is_held_is_waited_for_and_sent_when_it_comes_back(scene):
     alice, bakery = scene.purse("10.00"), scene.merchant()
     bread, cake = scene.pay(alice, bakery, "1.00"), scene.pay(alice, bakery, "2.00")

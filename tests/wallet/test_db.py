@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wallet import db as db_room
-from wallet.db import Database, UtcInstant, checked_url
-from wallet.errors import SettingsInvalid, Unavailable
+from wallet import purses
+from wallet.db import Database, UtcInstant, checked_url, migrate
+from wallet.errors import CurrencyUnknown, SettingsInvalid, Unavailable
 from wallet.ids import new_id
 from wallet.models import shoppers
+from wallet.money import Money
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 
@@ -37,6 +39,30 @@ def hasty(monkeypatch, database_url):
     database = Database(database_url, pool_size=1)
     yield database
     database.dispose()
+
+
+def test_who_opens_the_books_reads_what_iso_dropped_since(iso_drops_the_lev, scene):
+    alice = scene.purse("10.00", currency="BGN")
+    iso_drops_the_lev()
+    with pytest.raises(CurrencyUnknown):
+        Money(1, "BGN")
+    database = Database(scene.database.url.render_as_string(hide_password=False), pool_size=1)
+    with database.read() as conn:
+        assert str(purses.view(conn, alice.id).balance) == "10.00"
+    database.dispose()
+
+
+def test_a_process_that_migrates_old_books_reads_what_iso_dropped_since(db, iso_drops_the_lev):
+    migrate(db, "base")
+    migrate(db, "0002")
+    iso_drops_the_lev()
+    with db.write() as conn:
+        conn.exec_driver_sql(
+            "INSERT INTO accounts (kind, currency, owner_id) VALUES ('bank', 'BGN', '00000000000000000000000000000000')"
+        )
+    migrate(db)
+    with db.read():
+        assert str(Money(10_000_000, "BGN")) == "10.00"
 
 
 # --- SQLite ------------------------------------------------------------------------------------------------

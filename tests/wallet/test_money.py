@@ -6,13 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallet.errors import AmountInvalid, CurrencyMismatch, CurrencyUnknown
+from wallet import money
+from wallet.errors import AmountInvalid, CurrencyMismatch, CurrencyUnknown, CurrencyWithdrawn
 from wallet.money import (
     EXPONENTS,
+    LISTED,
     MAX_MICROS,
+    MAX_SUM_MICROS,
     Money,
+    check_listed,
     decimal_string,
     is_whole_minor,
+    largest_transaction,
     minor_unit_micros,
     share_bp,
     whole_minor,
@@ -27,7 +32,7 @@ def test_what_is_printed_is_read_back(micros, currency):
     assert Money.parse(str(Money(micros, currency)), currency) == Money(micros, currency)
 
 
-@given(micros=st.integers(-MAX_MICROS, MAX_MICROS), currency=currencies)
+@given(micros=st.integers(-MAX_SUM_MICROS, MAX_SUM_MICROS), currency=currencies)
 def test_the_printed_form_is_the_amount_with_at_least_the_currencys_decimals(micros, currency):
     text = str(Money(micros, currency))
     assert Decimal(text) == Decimal(micros).scaleb(-6)
@@ -98,10 +103,47 @@ def test_micros_are_whole_numbers_and_nothing_else(micros):
         Money(micros, "EUR")
 
 
-@pytest.mark.parametrize("micros", [MAX_MICROS + 1, -MAX_MICROS - 1, 2**63])
-def test_there_is_a_largest_amount(micros):
+@pytest.mark.parametrize("micros", [2**63, -(2**63)])
+def test_no_amount_is_larger_than_the_books_hold(micros):
     with pytest.raises(AmountInvalid):
         Money(micros, "EUR")
+
+
+def test_what_comes_in_is_bounded_and_what_adds_up_is_not():
+    largest = Money.parse("1000000000", "EUR")
+    assert str(largest + largest) == "2000000000.00"
+    assert str(Money(MAX_SUM_MICROS, "EUR")) == "9223372036854.775807"
+    with pytest.raises(AmountInvalid):
+        Money.parse("1000000000.000001", "EUR")
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [
+        *[(".35", 350_000), ("20.", 20_000_000), ("+20.00", 20_000_000), ("+.5", 500_000), ("0", 0), ("000", 0)],
+        *[("0012.3", 12_300_000), ("1.0000000000", 1_000_000), ("0.000001", 1), (".0000010", 1)],
+        *[("1200000020.00", 1_200_000_020_000_000), ("9223372036854.775807", MAX_SUM_MICROS), ("0" * 400 + "1", 10**6)],
+    ],
+)
+def test_the_bank_writes_decimals_as_xml_schema_does(text, micros):
+    assert Money.of_xml(text, "EUR") == Money(micros, "EUR")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ".", "+", "+.", "-1", "-0", "++1", "1e3", "1,0", "1.0000001", "1.5.2", "1 0", " 1", "1\n", "NaN", "INF"),
+        *("9223372036854.775808", "9" * 400, "0x1", "\u0661", "1_0"),
+    ],
+)
+def test_what_xml_schema_calls_no_decimal_is_no_amount(text):
+    with pytest.raises(AmountInvalid):
+        Money.of_xml(text, "EUR")
+
+
+@given(micros=st.integers(0, MAX_SUM_MICROS), currency=currencies)
+def test_a_banks_amount_is_what_is_printed(micros, currency):
+    assert Money.of_xml(str(Money(micros, currency)), currency) == Money(micros, currency)
 
 
 def test_nine_thousand_of_the_largest_fit_into_64_bits():
@@ -128,6 +170,28 @@ def test_exponents_are_those_of_iso_4217(currency, exponent):
     assert EXPONENTS[currency] == exponent
 
 
+@pytest.mark.parametrize(
+    ("currency", "most"), [("EUR", "999999999.99"), ("JPY", "999999999"), ("TND", "999999999.999")]
+)
+def test_one_transaction_carries_nine_digits_before_the_point(currency, most):
+    assert str(Money(largest_transaction(currency), currency)) == most
+
+
+def test_a_currency_that_iso_dropped_is_read_by_what_the_books_kept_and_never_opened(monkeypatch):
+    assert "DEM" not in EXPONENTS
+    with pytest.raises(CurrencyUnknown):
+        check_listed("DEM")
+    monkeypatch.setitem(EXPONENTS, "DEM", 2)  # put away again afterwards
+    monkeypatch.delitem(EXPONENTS, "DEM")
+    money.remember({"DEM": 2, "EUR": 0})
+    assert (str(Money(1_950_000, "DEM")), Money.parse("1.95", "DEM").micros) == ("1.95", 1_950_000)
+    assert minor_unit_micros("EUR") == 10_000
+    with pytest.raises(CurrencyWithdrawn):
+        check_listed("DEM")
+    check_listed("EUR")
+    assert "DEM" not in LISTED
+
+
 def test_amounts_of_one_currency_add_up_and_others_do_not():
     one, two = Money(1, "EUR"), Money(2, "EUR")
     assert (one + two, one - two) == (Money(3, "EUR"), Money(-1, "EUR"))
@@ -135,7 +199,7 @@ def test_amounts_of_one_currency_add_up_and_others_do_not():
         with pytest.raises(CurrencyMismatch):
             operation(one, Money(1, "FRF"))
     with pytest.raises(AmountInvalid):
-        Money(MAX_MICROS, "EUR") + one
+        Money(MAX_SUM_MICROS, "EUR") + one
 
 
 def test_money_does_not_change():

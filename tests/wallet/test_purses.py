@@ -10,6 +10,7 @@ from wallet.errors import (
     AlreadyExists,
     AmountNotWholeMinor,
     CurrencyMismatch,
+    CurrencyWithdrawn,
     DeviceNotFound,
     FrozenByOperator,
     IbanInvalid,
@@ -20,7 +21,7 @@ from wallet.errors import (
 from wallet.ids import is_reference, new_id
 from wallet.ledger import Posting
 from wallet.models import AccountKind, Reason, TopUpMethod, shoppers, top_ups, withdrawals
-from wallet.money import Money
+from wallet.money import Money, remember
 from wallet.purses import Limits
 
 KEY = bytes(range(32))
@@ -266,3 +267,19 @@ def test_nobody_revokes_anothers_device(scene):
     with scene.database.read() as conn:
         assert purses.devices_of(conn, alice.id)[0].revoked_at is None
         assert purses.devices_of(conn, bob.id) == []
+
+
+def test_a_currency_that_iso_dropped_is_seen_spent_and_taken_out_and_nothing_comes_in(iso_drops_the_lev, scene):
+    alice, bakery = scene.purse("10.00", currency="BGN"), scene.merchant(currency="BGN")
+    iso_drops_the_lev()
+    remember({"BGN": 2})
+    scene.redeem(bakery, scene.pay(alice, bakery, "4.00"))
+    with scene.database.write() as conn:
+        purses.withdraw(conn, alice.id, Money.parse("6.00", "BGN"), iban=SHOPPER_IBAN, name="Alice", at=scene.at)
+    assert scene.in_purse(alice) == ("0.00", "0.00")
+    with pytest.raises(CurrencyWithdrawn), scene.database.write() as conn:
+        purses.request_top_up(conn, alice.id, Money.parse("5.00", "BGN"), TopUpMethod.BANK_TRANSFER, at=scene.at)
+    with pytest.raises(CurrencyWithdrawn):
+        scene.purse(currency="BGN")
+    with pytest.raises(CurrencyWithdrawn):
+        scene.merchant(currency="BGN")

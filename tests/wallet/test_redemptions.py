@@ -10,7 +10,15 @@ from settlement.models import payouts
 from tests.support import make_settings
 from tests.wallet.scene import DAY, NOON, micros
 from wallet import merchants, purses, redemptions
-from wallet.errors import CurrencyMismatch, NotRedeemed, RefundExceedsCaptured, VoucherInvalid, VoucherNotFound
+from wallet.errors import (
+    CurrencyMismatch,
+    MerchantSuspended,
+    NotRedeemed,
+    RefundExceedsCaptured,
+    RefundLimitExceeded,
+    VoucherInvalid,
+    VoucherNotFound,
+)
 from wallet.ids import new_id
 from wallet.models import MerchantState, refunds, transfers
 from wallet.money import Money
@@ -214,7 +222,7 @@ def test_nobody_refunds_anothers_sale(scene, bakery, cake):
     with pytest.raises(VoucherNotFound):
         scene.refund(kiosk, cake)
     with pytest.raises(VoucherNotFound), scene.database.write() as conn:
-        redemptions.refund(conn, new_id(), merchant_id=bakery.id, amount=None, at=NOON)
+        redemptions.refund(conn, new_id(), merchant_id=bakery.id, amount=None, limits_micros={}, at=NOON)
 
 
 def test_a_frozen_purse_gets_its_refund(scene, alice, bakery, cake):
@@ -229,9 +237,12 @@ def test_a_refund_after_the_payout_is_owed_by_the_merchant_and_filled_by_later_s
     scene, alice, bakery, cake, tmp_path
 ):
     bank = nightly.bank_of(make_settings(tmp_path, "sqlite:///unused.db"))
+    scene.refund_limits = {"EUR": micros("1.50")}
     scene.redeem(bakery, cake)
     nightly.run(scene.database, bank, at=scene.at)
     assert scene.payable(bakery) == "0.00"
+    with pytest.raises(RefundLimitExceeded, match=r"1\.51 EUR; 1\.50 EUR can be given back"):
+        scene.refund(bakery, cake, "1.51")
     scene.refund(bakery, cake, "1.50")
     assert scene.payable(bakery) == "-1.50"
     assert scene.in_purse(alice) == ("9.50", "0.00")
@@ -242,3 +253,47 @@ def test_a_refund_after_the_payout_is_owed_by_the_merchant_and_filled_by_later_s
     with scene.database.read() as conn:
         paid = conn.execute(sa.select(payouts.c.net_micros).order_by(payouts.c.business_date)).scalars().all()
     assert paid == [micros("2.00"), micros("1.00")]
+
+
+def test_what_was_paid_out_is_not_given_away_again(scene, alice, bakery, cake, tmp_path):
+    bank = nightly.bank_of(make_settings(tmp_path, "sqlite:///unused.db"))
+    scene.redeem(bakery, cake)
+    nightly.run(scene.database, bank, at=scene.at)
+    with pytest.raises(RefundLimitExceeded):
+        scene.refund(bakery, cake, "0.01")
+    assert (scene.in_purse(alice), scene.payable(bakery)) == (("8.00", "0.00"), "0.00")
+    scene.redeem(bakery, scene.pay(alice, bakery, "0.50"))
+    scene.refund(bakery, cake, "0.50")
+    with pytest.raises(RefundLimitExceeded):
+        scene.refund(bakery, cake, "0.01")
+    assert (scene.in_purse(alice), scene.payable(bakery)) == (("8.00", "0.00"), "0.00")
+
+
+def test_a_merchants_own_limit_stands_in_place_of_the_wallets(scene, alice, bakery, cake, tmp_path):
+    bank = nightly.bank_of(make_settings(tmp_path, "sqlite:///unused.db"))
+    scene.refund_limits = {"EUR": micros("9.00")}
+    scene.redeem(bakery, cake)
+    nightly.run(scene.database, bank, at=scene.at)
+
+    def limit(limit_micros: int | None) -> None:
+        with scene.database.write() as conn:
+            merchants.set_refund_limit(conn, bakery.id, limit_micros)
+
+    limit(0)
+    with pytest.raises(RefundLimitExceeded):
+        scene.refund(bakery, cake, "0.01")
+    limit(micros("0.30"))
+    scene.refund(bakery, cake, "0.30")
+    limit(None)
+    scene.refund(bakery, cake)
+    assert scene.payable(bakery) == "-2.00"
+
+
+def test_for_a_suspended_merchant_only_an_operator_gives_money_back(scene, alice, bakery, cake):
+    scene.redeem(bakery, cake)
+    with scene.database.write() as conn:
+        merchants.set_state(conn, bakery.id, MerchantState.SUSPENDED)
+    with pytest.raises(MerchantSuspended):
+        scene.refund(bakery, cake)
+    scene.refund(bakery, cake, by_operator=True)
+    assert scene.in_purse(alice) == ("10.00", "0.00")

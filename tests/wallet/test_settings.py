@@ -33,6 +33,7 @@ def test_the_five_that_are_required_are_enough():
     assert settings.key_file == Path("/etc/obole/wallet.keys")
     assert settings.cutoff == dt.time(22, 0)
     assert settings.bank_answer_days == 5
+    assert (settings.bank_timezone.key, settings.bank_cutoff) == ("Europe/Paris", dt.time(15, 0))
     assert settings.bank_file_limit == 10_000
     assert settings.batch_booking is True
     assert settings.presentation == dt.timedelta(hours=1)
@@ -94,15 +95,28 @@ def test_a_variable_nobody_knows_is_a_typo():
         ("OPERATOR_NAME", "two\nlines"),
         ("BANK_IBAN", "FR7630006000011234567890188"),
         ("BANK_BIC", "NOPE"),
+        ("BANK_ACCOUNT_IDS", "4711,,4712"),
+        ("BANK_ACCOUNT_IDS", "000 000"),
+        ("BANK_ACCOUNT_IDS", "4" * 35),
+        ("BANK_ACCOUNT_IDS", "4711;4712"),
         ("BANK_FEES", "EUR=0.38,EUR=0.40"),
         ("BANK_FEES", "EUR=-0.38"),
         ("BANK_FEES", "XXX=1"),
+        ("BANK_FEES", "ERU=1"),
+        ("CURRENCY", "XAU"),
+        ("CURRENCY", "ERU"),
         ("BANK_FILE_LIMIT", "0"),
         ("BANK_FILE_LIMIT", "1e3"),
         ("BANK_FILE_LIMIT", "100001"),
         ("BATCH_BOOKING", "yes"),
         ("CUTOFF", "24:00"),
         ("CUTOFF", "9:00"),
+        ("BANK_CUTOFF", "25:00"),
+        ("BANK_TIMEZONE", "Europe"),
+        ("BANK_TIMEZONE", "Europe/Atlantis"),
+        ("BANK_TIMEZONE", "../etc/passwd"),
+        ("BANK_TIMEZONE", "CEST"),
+        ("WITHDRAWAL_MINIMUM", "5"),
         ("BANK_ANSWER_DAYS", "0"),
         ("BANK_ANSWER_DAYS", "-1"),
         ("BANK_ANSWER_DAYS", "٣"),
@@ -135,8 +149,12 @@ def test_everything_can_be_said():
             "OBOLE_OPERATOR_NAME": "Caisse de la Ville",
             "OBOLE_BANK_IBAN": "FR76 3000 6000 0112 3456 7890 189",
             "OBOLE_BANK_BIC": "AGRIFRPP",
+            "OBOLE_BANK_ACCOUNT_IDS": "00112345678, K-7712/a",
             "OBOLE_BANK_FOLDER": "/var/obole/bank",
             "OBOLE_BANK_FEES": "EUR=0.38, FRF=2.50",
+            "OBOLE_WITHDRAWAL_MINIMUM": "EUR=5.00",
+            "OBOLE_BANK_TIMEZONE": "Europe/Zurich",
+            "OBOLE_BANK_CUTOFF": "11:45",
             "OBOLE_BANK_FILE_LIMIT": "500",
             "OBOLE_BATCH_BOOKING": "false",
             "OBOLE_CUTOFF": "21:30",
@@ -152,8 +170,13 @@ def test_everything_can_be_said():
     assert settings.operator_name == "Caisse de la Ville"
     assert settings.bank_iban == "FR7630006000011234567890189"
     assert settings.bank_bic == "AGRIFRPP"
+    assert settings.bank_account_ids == ("00112345678", "K-7712/a")
     assert settings.bank_folder == Path("/var/obole/bank")
     assert settings.bank_fees == {"EUR": 380_000, "FRF": 2_500_000}
+    # What is not in the list is ten times the fee, and nothing where no fee is known.
+    minimums = [settings.withdrawal_minimum_micros(currency) for currency in ("EUR", "FRF", "JPY")]
+    assert minimums == [5_000_000, 25_000_000, 0]
+    assert (settings.bank_timezone.key, settings.bank_cutoff) == ("Europe/Zurich", dt.time(11, 45))
     assert settings.bank_file_limit == 500
     assert settings.batch_booking is False
     assert settings.cutoff == dt.time(21, 30)
@@ -166,6 +189,11 @@ def test_everything_can_be_said():
     assert (settings.post.host, settings.post.port, settings.post.password) == ("mail.example", 465, "p@ss")
     assert settings.post.sender == settings.mail_from == "purse@wallet.example"
     assert "p%40ss" not in repr(settings)
+
+
+def test_a_currency_that_iso_dropped_does_not_keep_a_wallet_from_starting():
+    settings = Settings.from_env(REQUIRED | {"OBOLE_BANK_FEES": "BGN=0.50", "OBOLE_CURRENCY": "BGN"})
+    assert (settings.bank_fees, settings.currency) == ({"BGN": 500_000}, "BGN")
 
 
 def test_settings_that_do_not_fit_together_are_refused():
@@ -184,6 +212,18 @@ def test_the_passphrase_may_come_from_a_file(tmp_path: Path):
     assert "both set" in complaint(OBOLE_KEY_PASSPHRASE_FILE=str(file))
     file.write_text("two\nlines\n")
     assert "one line" in complaint(OBOLE_KEY_PASSPHRASE="", OBOLE_KEY_PASSPHRASE_FILE=str(file))
+
+
+def test_the_operators_own_account_is_not_the_one_that_holds_other_peoples_money():
+    iban = "FR7630006000011234567890189"
+    said = complaint(
+        OBOLE_BANK_IBAN=iban, OBOLE_OPERATOR_NAME="Obole", OBOLE_OWN_IBAN="FR76 3000 6000 0112 3456 7890 189"
+    )
+    assert "OBOLE_OWN_IBAN is another account" in said
+    settings = Settings.from_env(REQUIRED | {"OBOLE_OWN_IBAN": iban, "OBOLE_REFUND_LIMIT": "EUR=20.00,JPY=3000"})
+    assert settings.own_iban == iban
+    assert settings.refund_limit == {"EUR": 20_000_000, "JPY": 3_000_000_000}
+    assert Settings.from_env(REQUIRED).refund_limit == {}
 
 
 def test_every_setting_is_documented_and_nothing_else_is():

@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 
 from tests.support import ORIGIN, public_jwk
 from tests.wallet.scene import DAY, HOUR, NOON, Purse, changed, micros
-from wallet import api_keys, merchants, purses, vouchers
+from wallet import api_keys, limits, merchants, purses, vouchers
 from wallet.api_keys import Caps
 from wallet.errors import (
     AlreadyRedeemed,
@@ -337,9 +337,9 @@ def test_caps_per_purchase(scene, bakery, whose):
 
 
 def test_a_cap_of_nothing_lets_nothing_through(scene, bakery):
-    for limits in ({"per_purchase_micros": 0}, {"per_day_micros": 0}):
+    for none in ({"per_purchase_micros": 0}, {"per_day_micros": 0}):
         with pytest.raises(CapExceeded):
-            scene.pay(scene.purse("10.00", **limits), bakery, "0.000001")
+            scene.pay(scene.purse("10.00", **none), bakery, "0.000001")
 
 
 def test_a_key_bound_to_merchants_pays_only_them(scene, alice, bakery):
@@ -420,7 +420,12 @@ def _spend_all(scene, purchase):
     scene.authorize(changed(purchase, amount=left, idempotency_key="the rest"))
 
 
-@pytest.mark.parametrize("event", [_frozen, _suspended, _revoked, _rotate, _spend_all])
+def _trust_more(scene, purchase):
+    with scene.database.write() as conn:
+        limits.change_credit(conn, purchase.purse_id, credit_micros=3_000_000)
+
+
+@pytest.mark.parametrize("event", [_frozen, _suspended, _revoked, _rotate, _spend_all, _trust_more])
 def test_a_purchase_made_is_answered_the_same_whatever_happened_since(scene, alice, bakery, event):
     purchase = scene.purchase(alice, bakery, "1.00", resource="/x")
     first = scene.authorize(purchase)
@@ -436,6 +441,15 @@ def test_even_a_voucher_long_redeemed_is_answered_again(scene, alice, bakery):
     scene.redeem(bakery, (first, "0.50"))
     assert scene.authorize(purchase) == changed(first, replayed=True)
     assert scene.in_purse(alice) == ("9.50", "0.00")
+
+
+def test_a_voucher_from_before_the_credit_was_kept_is_answered_with_todays(scene, alice, bakery):
+    purchase = scene.purchase(alice, bakery, "1.00")
+    first = scene.authorize(purchase)
+    _trust_more(scene, purchase)
+    with scene.database.write() as conn:
+        conn.execute(table.update().values(credit_limit_after_micros=None))
+    assert scene.authorize(purchase) == changed(first, available=Money.parse("12.00", "EUR"), replayed=True)
 
 
 @pytest.mark.parametrize(

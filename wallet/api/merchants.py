@@ -56,6 +56,25 @@ def get_merchant(merchant_id: UUID) -> dict[str, Any]:
 
 @operation(
     blueprint,
+    "PATCH",
+    "/v1/merchants/<uuid:merchant_id>",
+    callers=[KeyKind.OPERATOR],
+    body=schemas.MerchantChange,
+    answer=schemas.MerchantView,
+)
+def change_merchant(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+    """Change how far below zero refunds may take what is owed to a merchant."""
+    at, limit = clock.now(), body["refund_limit"]
+    with current().database.write() as conn:
+        merchants.set_refund_limit(conn, merchant_id, limit)
+        row = merchants.find(conn, merchant_id)
+        detail = "as set" if limit is None else f"{Money(limit, row.currency)} {row.currency}"
+        auth.note(conn, caller, "refund_limit_changed", merchant_id, detail, at=at)
+        return _merchant(row)
+
+
+@operation(
+    blueprint,
     "GET",
     "/v1/merchants/<uuid:merchant_id>/keys",
     callers=[KeyKind.OPERATOR, KeyKind.MERCHANT],
@@ -120,5 +139,6 @@ def _merchant(row: Row[Any]) -> dict[str, Any]:
             "maximum_fee_share_bp": row.maximum_fee_share_bp,
             "bank_fee": row.bank_fee,
         },
+        "refund_limit": None if row.refund_limit_micros is None else str(Money(row.refund_limit_micros, row.currency)),
         "created_at": rfc3339(row.created_at),
     }

@@ -7,7 +7,7 @@ all of them.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from flask import Flask, current_app
 from prometheus_client import (
@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from wallet import ledger
+from wallet import ledger, safeguarding
 from wallet.models import AccountKind, DayState, VoucherState, business_days, purses, vouchers
 
 # Nobody asks when each counter was born, and it doubles what a scrape carries.
@@ -41,13 +41,22 @@ _CONTROL_ACCOUNTS = (
     AccountKind.BANK,
     AccountKind.CARD_CLEARING,
     AccountKind.BANK_FEES,
+    AccountKind.EQUITY,
+    AccountKind.LOSSES,
 )
 
 
+Figures = Callable[[Connection], Iterable[Metric]]
+
+
 class Requests:
-    """The count and the latency of requests by method and route template, never by the path itself."""
+    """The count and the latency of requests by method and route template, never by the path itself.
+
+    ``others`` are figures of rooms that this package knows nothing of.
+    """
 
     def __init__(self) -> None:
+        self.others: list[Figures] = []
         self.registry = CollectorRegistry()
         self._count = Counter(
             "obole_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
@@ -71,6 +80,11 @@ def register(app: Flask) -> None:
     app.extensions[_EXTENSION] = Requests()
 
 
+def also(app: Flask, figures: Figures) -> None:
+    """Let each scrape of an application tell these figures too."""
+    app.extensions[_EXTENSION].others.append(figures)
+
+
 def requests() -> Requests:
     """The counters of the running application."""
     found: Requests = current_app.extensions[_EXTENSION]
@@ -84,7 +98,8 @@ def exposition(conn: Connection) -> bytes:
         counted = CollectorRegistry()
         MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     books = CollectorRegistry()
-    books.register(_Books(list(_figures(conn))))
+    others = (metric for figures in requests().others for metric in figures(conn))
+    books.register(_Books([*_figures(conn), *others]))
     return generate_latest(counted) + generate_latest(books)
 
 
@@ -108,6 +123,14 @@ def _figures(conn: Connection) -> Iterator[Metric]:
         for kind in _CONTROL_ACCOUNTS:
             accounts.add_metric([kind.value, currency], ledger.balance_micros(conn, kind, currency))
     yield accounts
+    shortfall = GaugeMetricFamily(
+        "obole_shortfall_micros",
+        "What is missing of what is owed to shoppers and merchants, in millionths of the currency's unit.",
+        labels=["currency"],
+    )
+    for position in safeguarding.positions(conn):
+        shortfall.add_metric([position.currency], position.short_micros)
+    yield shortfall
     opened_at = conn.execute(
         select(business_days.c.opened_at).where(business_days.c.state == DayState.OPEN.value)
     ).scalar_one_or_none()

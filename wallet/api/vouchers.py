@@ -131,7 +131,7 @@ def release(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) ->
     blueprint,
     "POST",
     "/v1/vouchers/<uuid:voucher_id>/refunds",
-    callers=[KeyKind.MERCHANT],
+    callers=[KeyKind.MERCHANT, KeyKind.OPERATOR],
     body=schemas.NewRefund,
     body_required=False,
     idempotent=True,
@@ -142,6 +142,8 @@ def release(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) ->
         errors.NotRedeemed,
         errors.CurrencyMismatch,
         errors.RefundExceedsCaptured,
+        errors.RefundLimitExceeded,
+        errors.MerchantSuspended,
     ],
     # An amount comes with its currency: both, or neither.
     requestBody={
@@ -150,17 +152,32 @@ def release(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) ->
     },
 )
 def refund(caller: Caller, key: str, voucher_id: UUID, body: dict[str, Any]) -> Response:
-    """Give money back to the purse, before or after the payout; all that is left when no amount is named."""
+    """Give money back to the purse, before or after the payout; all that is left when no amount is named.
+
+    What is owed to the merchant bears it, and goes below zero no further than the merchant's limit. The operator's
+    key gives back for the merchant, also for one that is suspended.
+    """
+    by_operator = caller.kind is KeyKind.OPERATOR
 
     def work(conn: Connection) -> dict[str, Any]:
-        merchant_id, money = caller.owner_id, body["money"]
-        row = redemptions.refund(conn, voucher_id, merchant_id=merchant_id, amount=money, at=clock.now())
-        currency = vouchers.find(conn, voucher_id, owner_id=merchant_id)["currency"]
+        at = clock.now()
+        voucher = vouchers.find(conn, voucher_id, owner_id=None if by_operator else caller.owner_id)
+        row = redemptions.refund(
+            conn,
+            voucher_id,
+            merchant_id=voucher["merchant_id"] if by_operator else caller.owner_id,
+            amount=body["money"],
+            limits_micros=current().settings.refund_limit,
+            at=at,
+            by_operator=by_operator,
+        )
+        amount = Money(row.amount_micros, voucher["currency"])
+        auth.note(conn, caller, "sale_refunded", voucher_id, f"{amount} {amount.currency}", at=at)
         return {
             "id": str(row.id),
             "voucher_id": str(voucher_id),
-            "amount": str(Money(row.amount_micros, currency)),
-            "currency": currency,
+            "amount": str(amount),
+            "currency": amount.currency,
             "refunded_at": rfc3339(row.refunded_at),
         }
 

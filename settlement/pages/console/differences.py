@@ -1,6 +1,7 @@
 """Differences: what the bank says and the books do not, what it has not said, and what nobody could read."""
 
 import datetime as dt
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import Response, request
@@ -8,9 +9,10 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from settlement import breaks, nightly, payouts, quarantine, reconciliation
+from settlement import breaks, nightly, payouts, quarantine, receiving, reconciliation
 from settlement.breaks import Way
 from settlement.imports import Imported
+from settlement.models import TransactionState
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from wallet import clock
 from wallet.api.context import current
@@ -36,7 +38,7 @@ class Resolution(Why):
 
 
 class Outcome(Why):
-    """What became of a payment whose outcome is unknown."""
+    """What became of a payment that waits for a person."""
 
     executed = fields.Boolean(required=True)
 
@@ -91,7 +93,7 @@ def resolve(break_id: UUID) -> ResponseReturnValue:
 @blueprint.post("/payments/<uuid:payment_id>/decide")
 @decided
 def decide(payment_id: UUID) -> ResponseReturnValue:
-    """Say what became of a payment whose outcome is unknown."""
+    """Say what became of a payment whose outcome is unknown, or that was to be released at the bank."""
     at = clock.now()
     try:
         said = forms.read(Outcome)
@@ -131,13 +133,12 @@ def retry(message_id: UUID) -> ResponseReturnValue:
     """Import a refused message again."""
     obole, at = current(), clock.now()
 
-    def noted(conn: Connection, imported: Imported) -> None:
-        detail = f"{imported.kind.value}: {imported.matched} matched, {len(imported.breaks)} breaks"
-        note(conn, "message_imported", message_id, detail, at=at)
+    def noted(conn: Connection, imported: Sequence[Imported]) -> None:
+        note(conn, "message_imported", message_id, receiving.summary(imported), at=at)
 
     try:
         bank = nightly.bank_of(obole.settings)
-        quarantine.retry(obole.database, message_id, account_iban=bank.iban, at=at, note=noted)
+        receiving.retry(obole.database, bank, message_id, at=at, note=noted)
     except OboleError as refusal:
         return _quarantine(refusal=refusal)
     tell("The message was imported.")
@@ -171,7 +172,8 @@ def _breaks(*, refusal: OboleError | None = None) -> Response:
         refusal=refusal,
         breaks=[row for row in shown if row.resolution is None],
         acknowledged=[row for row in shown if row.resolution is not None],
-        awaited=awaited[:_MANY],
+        to_release=[row for row in awaited if row.state == TransactionState.TO_RELEASE.value][:_MANY],
+        awaited=[row for row in awaited if row.state != TransactionState.TO_RELEASE.value][:_MANY],
         more=last.id if last else None,
         is_first=before is None,
     )

@@ -10,7 +10,7 @@ from settlement import approvals, figures, nightly
 from settlement.figures import Day
 from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, seen, show
-from wallet import clock
+from wallet import clock, safeguarding
 from wallet.api.context import current
 from wallet.db import is_migrated
 
@@ -27,7 +27,7 @@ def overview() -> ResponseReturnValue:
     with obole.database.read() as conn:
         days = figures.days(conn, since=since, up_to=today)
         values: dict[str, Any] = {
-            "totals": figures.totals(conn),
+            "positions": safeguarding.positions(conn),
             "saved": figures.saved(conn, obole.settings.bank_fees, since=since),
             "health": _health(conn),
             "waiting": [

@@ -7,21 +7,22 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, post_load, validate
 
-from settlement import forecast
+from settlement import forecast, own_money
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.pages.console.operators import Invitation
-from wallet import clock, limits, merchants, purses, search, team
+from wallet import clock, ledger, limits, merchants, purses, redemptions, search, team
 from wallet.api.context import current
 from wallet.errors import OboleError
 from wallet.merchants import Terms
-from wallet.models import BankFeeBearer, MerchantState
-from wallet.money import decimal_string
+from wallet.models import AccountKind, BankFeeBearer, MerchantState
+from wallet.money import Money, decimal_string, minor_unit_micros, whole_minor
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
-from wallet.schemas import Amount, NewMerchant, Text
+from wallet.schemas import Amount, Id, NewMerchant, OfMoney, Text
 
 _LONGEST_SEARCH = 200
+_RECENT = 5
 
 
 class SpendingLimits(Why):
@@ -45,6 +46,25 @@ class TypedTerms(Why):
     def _terms(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         why = data.pop("why")
         return {"why": why, "terms": Terms(minimum_payout_micros=data.pop("minimum_payout"), **data)}
+
+
+class RefundLimit(Why):
+    """How far below zero refunds may take a merchant; an empty field: as the settings say."""
+
+    refund_limit = Amount(positive=False, load_default=None)
+
+
+class Refund(Why):
+    """A sale of which an operator gives money back; an empty amount is all that is left."""
+
+    voucher_id = Id(required=True)
+    amount = Amount(load_default=None)
+
+
+class WriteOff(Why):
+    """How much of a debt is given up."""
+
+    written_off = Amount(required=True)
 
 
 class NewAccount(Why):
@@ -203,6 +223,85 @@ def change_iban(merchant_id: UUID) -> ResponseReturnValue:
     return go(f"/console/merchants/{merchant_id}")
 
 
+@blueprint.post("/merchants/<uuid:merchant_id>/refund-limit")
+@decided
+def change_refund_limit(merchant_id: UUID) -> ResponseReturnValue:
+    """Change how far below zero refunds may take a merchant."""
+    at = clock.now()
+    try:
+        said = forms.read(RefundLimit)
+        with current().database.write() as conn:
+            row, limit = merchants.find(conn, merchant_id), said["refund_limit"]
+            merchants.set_refund_limit(conn, merchant_id, limit)
+            written = "as set" if limit is None else decimal_string(limit, row.currency)
+            note(conn, "refund_limit_changed", merchant_id, f"{written}: {said['why']}", at=at)
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("The limit is changed.")
+    return go(f"/console/merchants/{merchant_id}")
+
+
+@blueprint.post("/merchants/<uuid:merchant_id>/refund")
+@decided
+def refund_for_merchant(merchant_id: UUID) -> ResponseReturnValue:
+    """Give money back of a merchant's sale, also of one that is suspended."""
+    at, limits_micros = clock.now(), current().settings.refund_limit
+    try:
+        said = forms.read(Refund)
+        with current().database.write() as conn:
+            currency = merchants.find(conn, merchant_id).currency
+            amount = None if said["amount"] is None else Money(said["amount"], currency)
+            row = redemptions.refund(
+                conn,
+                said["voucher_id"],
+                merchant_id=merchant_id,
+                amount=amount,
+                limits_micros=limits_micros,
+                at=at,
+                by_operator=True,
+            )
+            detail = f"{decimal_string(row.amount_micros, currency)} {currency}: {said['why']}"
+            note(conn, "sale_refunded", said["voucher_id"], detail, at=at)
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("The money went back to the purse.")
+    return go(f"/console/merchants/{merchant_id}")
+
+
+@blueprint.post("/merchants/<uuid:merchant_id>/repayment")
+@decided
+def announce_repayment(merchant_id: UUID) -> ResponseReturnValue:
+    """A reference with which a merchant pays back what it owes."""
+    at = clock.now()
+    try:
+        amount: Money = forms.read(OfMoney)["money"]
+        with current().database.write() as conn:
+            row = own_money.announce_repayment(conn, merchant_id, amount, at=at)
+            detail = f"{amount} {amount.currency}, {row.reference}"
+            note(conn, "repayment_announced", merchant_id, detail, at=at)
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("Tell the merchant the reference %(reference)s.", reference=row.reference)
+    return go(f"/console/merchants/{merchant_id}")
+
+
+@blueprint.post("/merchants/<uuid:merchant_id>/write-off")
+@decided
+def write_off(merchant_id: UUID) -> ResponseReturnValue:
+    """Give up what a merchant owes, or part of it."""
+    at = clock.now()
+    try:
+        said = forms.read(WriteOff)
+        with current().database.write() as conn:
+            amount = Money(said["written_off"], merchants.find(conn, merchant_id).currency)
+            own_money.write_off(conn, merchant_id, amount, at=at)
+            note(conn, "debt_written_off", merchant_id, f"{amount} {amount.currency}: {said['why']}", at=at)
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("The debt is written off: it is your loss.")
+    return go(f"/console/merchants/{merchant_id}")
+
+
 @blueprint.post("/merchants/<uuid:merchant_id>/people")
 @decided
 def invite_for_merchant(merchant_id: UUID) -> ResponseReturnValue:
@@ -253,6 +352,9 @@ def _merchant(merchant_id: UUID, *, refusal: OboleError | None = None) -> Respon
         row = merchants.find(conn, merchant_id)
         owed = forecast.payable(conn, merchant_id, obole.settings.bank_fees)
         people = team.listing(conn, merchant_id)
+        debt = max(0, -ledger.balance_micros(conn, AccountKind.PAYABLE, row.currency, merchant_id))
+        refundable = redemptions.refundable_micros(conn, row, obole.settings.refund_limit)
+        announced = own_money.announced(conn, limit=_RECENT, merchant_id=merchant_id)
     return show(
         "merchant.html",
         refusal=refusal,
@@ -261,6 +363,13 @@ def _merchant(merchant_id: UUID, *, refusal: OboleError | None = None) -> Respon
         owed=owed,
         people=people,
         written=_written,
+        debt_micros=debt,
+        whole_debt=_written(_rounded_up(debt, row.currency), row.currency),
+        refundable_micros=refundable,
+        default_limit_micros=obole.settings.refund_limit.get(row.currency, 0),
+        announced=announced,
+        bank_iban=obole.settings.bank_iban,
+        bank_name=obole.settings.operator_name,
     )
 
 
@@ -274,6 +383,12 @@ def _set_state(merchant_id: UUID, state: MerchantState, action: str) -> Response
     else:
         tell("Shoppers can buy from this merchant again.")
     return go(f"/console/merchants/{merchant_id}")
+
+
+def _rounded_up(micros: int, currency: str) -> int:
+    """The least that a bank can move and that is not less."""
+    whole = whole_minor(micros, currency)
+    return whole if whole == micros else whole + minor_unit_micros(currency)
 
 
 def _written(micros: int | None, currency: str) -> str:

@@ -3,14 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from flask import Response
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection
 
 from settlement import approvals, bank_files, business_day, forecast, nightly
 from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
-from wallet import clock
+from wallet import clock, safeguarding
 from wallet.api.context import current
 from wallet.errors import BankFileNotFound, OboleError, RunNotWaiting
 from wallet.pages.lists import PAGE, beyond, one_page
@@ -71,12 +71,13 @@ def approve(run_id: UUID) -> ResponseReturnValue:
     """Approve a run; with the last approval that is needed its files go to the bank."""
     obole, at = current(), clock.now()
     try:
-        bank = nightly.bank_of(obole.settings)
+        bank, seen_sha256 = nightly.bank_of(obole.settings), request.form.get("files_sha256", "")
+        if not bank.approvals:
+            raise RunNotWaiting
+        nightly.keep_dates(obole.database, bank, run_id, at=at)
         with obole.database.settle() as conn:
             found = nightly.find(conn, run_id)
-            if not bank.approvals:
-                raise RunNotWaiting
-            if approvals.approve(conn, run_id, who().identity_id, at=at):
+            if approvals.approve(conn, run_id, who().identity_id, seen_sha256=seen_sha256, at=at):
                 note(conn, "run_approved", run_id, found.business_date.isoformat(), at=at)
         nightly.run(obole.database, bank, at=at, business_date=found.business_date)
     except OboleError as refusal:
@@ -106,13 +107,15 @@ def _tonight(*, refusal: OboleError | None = None) -> Response:
     obole = current()
     with obole.database.read() as conn:
         previews = forecast.preview(conn, obole.settings.bank_fees)
+        positions = safeguarding.positions(conn)
         date = business_day.open_date(conn)
     return show(
         "tonight.html",
         refusal=refusal,
         previews=previews,
+        positions=positions,
         business_date=date,
-        execution_date=nightly.next_banking_day(clock.today()),
+        execution_date=nightly.profile_of(obole.settings).execution_date(clock.now()),
         approvals_needed=obole.settings.approvals,
     )
 
@@ -125,6 +128,7 @@ def _run(run_id: UUID, *, refusal: OboleError | None = None) -> Response:
 
 def _facts(conn: Connection, run_id: UUID) -> dict[str, Any]:
     needed, approved = current().settings.approvals, approvals.approvals_of(conn, run_id)
+    digest = approvals.files_sha256(conn, run_id)
     return {
         "outcome": nightly.outcome(conn, run_id),
         "files": nightly.files(conn, run_id),
@@ -133,5 +137,6 @@ def _facts(conn: Connection, run_id: UUID) -> dict[str, Any]:
         "approvals": approved,
         "approvals_needed": needed,
         "approvals_missing": approvals.missing(conn, run_id, needed),
-        "mine": any(each.identity_id == who().identity_id for each in approved),
+        "files_sha256": digest,
+        "mine": any(each.identity_id == who().identity_id and each.files_sha256 == digest for each in approved),
     }

@@ -23,11 +23,10 @@ _RECENT = 5
 def overview() -> ResponseReturnValue:
     """Owed now, the next payout, today, the last sales, and what thirty days and thirty payouts brought."""
     obole, row = current(), merchant()
-    fee = obole.settings.bank_fees.get(row.currency, 0)
     with obole.database.read() as conn:
         owed = forecast.payable(conn, row.id, obole.settings.bank_fees)
         days = sales.days(conn, row.id, row.currency)
-        saved = savings.by_payout(conn, row.id, row.currency, bank_fee_micros=fee)
+        saved = savings.by_payout(conn, row.id, row.currency)
         recent = sales.listing(conn, obole.keyring, row.id, EVERYTHING, before=None, limit=_RECENT)
     return show(
         "overview.html",

@@ -30,8 +30,8 @@ def payouts() -> ResponseReturnValue:
 @ours
 def payout(payout_id: UUID) -> ResponseReturnValue:
     """One payout: its arithmetic, what it cost for each purchase, and its lines."""
-    obole, row, after = current(), merchant(), number("after") or 0
-    with obole.database.read() as conn:
+    row, after = merchant(), number("after") or 0
+    with current().database.read() as conn:
         found = statements.find(conn, payout_id, merchant_id=row.id)
         purchases = statements.purchase_count(conn, found)
         lines = list(statements.lines(conn, found, after=after, limit=_LINES + 1))
@@ -41,7 +41,8 @@ def payout(payout_id: UUID) -> ResponseReturnValue:
         payout=found,
         purchases=purchases,
         fee_per_purchase=statements.fee_per_purchase_micros(found, purchases),
-        one_by_one=purchases * obole.settings.bank_fees.get(row.currency, 0),
+        one_by_one=statements.one_by_one_micros(found, purchases),
+        came_back=statements.came_back(found),
         lines=lines[:_LINES],
         more=lines[_LINES - 1].id if len(lines) > _LINES else None,
         is_first=after == 0,

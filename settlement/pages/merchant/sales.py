@@ -161,7 +161,8 @@ def _shown(voucher_id: UUID, *, refusal: OboleError | None = None) -> ResponseRe
 def _refund_once(row: Row[Any], voucher_id: UUID, money: Money, refunded_before: int) -> None:
     def work(conn: Connection) -> tuple[int, bytes]:
         obole = current()
-        redemptions.refund(conn, voucher_id, merchant_id=row.id, amount=money, at=clock.now())
+        limits, at = obole.settings.refund_limit, clock.now()
+        redemptions.refund(conn, voucher_id, merchant_id=row.id, amount=money, limits_micros=limits, at=at)
         after = sales.find(conn, obole.keyring, row.id, voucher_id)
         if after.refunded_micros != refunded_before + money.micros:
             raise IdempotencyConflict(_MEANWHILE)

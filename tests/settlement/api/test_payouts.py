@@ -57,6 +57,7 @@ def test_a_payout_and_its_arithmetic(shop: Shop, bakery: Merchant, paid: dict[st
         "bank_fee_one_by_one": "1.14",
         "state": "submitted",
         "state_detail": None,
+        "payee_name": None,
         "creditor_iban": MERCHANT_IBAN,
     }
     assert got(shop, f"/v1/payouts/{paid['id']}", bakery.token) == paid

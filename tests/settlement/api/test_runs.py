@@ -9,6 +9,7 @@ import pytest
 
 from settlement import xml
 from tests.books import camt, entry, pain002
+from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, Merchant, Purse, Shop, bearer, created, make_settings, refused
 from wallet import clock
 from wallet.ids import new_id
@@ -118,6 +119,9 @@ def test_a_run_that_waits_for_approval_says_so(database_url: str, tmp_path: Path
         shop.redeem(merchant, shop.voucher(purse, merchant, "0.50"))
         run = created(shop.post("/v1/settlement/runs", token=shop.operator), status=200)
         assert (run["state"], [file["state"] for file in run["files"]]) == ("rendered", ["rendered"])
+        assert run["approvals_missing"] == 1
+        (checksum,) = [file["sha256"] for file in run["files"]]
+        assert run["files_sha256"] == hashlib.sha256(checksum.encode()).hexdigest()
 
 
 def test_runs_page_by_page(shop: Shop, run: dict[str, Any]) -> None:
@@ -128,7 +132,8 @@ def test_runs_page_by_page(shop: Shop, run: dict[str, Any]) -> None:
     rest = got(shop, "/v1/settlement/runs", limit=1, cursor=page["next_cursor"])
     assert [each["id"] for each in page["items"] + rest["items"]] == [second["id"], run["id"]]
     assert rest["next_cursor"] is None
-    assert rest["items"] == [{name: value for name, value in run.items() if name not in ("outcome", "files")}]
+    more = {"outcome", "files", "files_sha256", "approvals_missing"}
+    assert rest["items"] == [{name: value for name, value in run.items() if name not in more}]
 
 
 def test_what_is_not_there(shop: Shop) -> None:
@@ -179,6 +184,7 @@ def test_a_statement_is_imported_once(shop: Shop, bakery: Merchant, run: dict[st
     booked = entry("E1", -1_070_000, "EUR", e2e=end_to_end_id(shop, bakery))
     message = statement(booked, entry("E2", 7_000_000, "EUR", text="Thanks"), closing=5_930_000)
     first = created(told(shop, message, "application/xml; charset=utf-8"), status=200)
+    assert first.pop("documents") == [{"imported": first, "refused": None}]
     assert first == {
         "kind": "camt.053",
         "message_id": first["message_id"],
@@ -189,6 +195,7 @@ def test_a_statement_is_imported_once(shop: Shop, bakery: Merchant, run: dict[st
     }
     for media_type in ("application/xml", "text/xml"):
         again = created(told(shop, message, media_type), status=200)
+        del again["documents"]
         assert again == first | {"seen_before": True, "matched": 0, "breaks": []}
     states = {total["kind"]: total["state"] for total in got(shop, f"/v1/settlement/runs/{run['id']}")["outcome"]}
     assert states == {"payout": "booked", "withdrawal": "submitted"}
@@ -224,7 +231,7 @@ def test_garbage_is_refused_and_changes_nothing(shop: Shop, run: dict[str, Any])
     assert got(shop, "/v1/settlement/breaks")["items"] == []
 
 
-def test_only_xml_is_read(shop: Shop) -> None:
+def test_only_xml_and_zip_are_read(shop: Shop) -> None:
     for media_type in ("application/json", "text/plain", "", "application/x-www-form-urlencoded"):
         refused(told(shop, statement(), media_type), 415, "unsupported_media_type")
 
@@ -264,8 +271,25 @@ def test_what_the_bank_has_not_answered(shop: Shop, bakery: Merchant, run: dict[
         "currency": "EUR",
         "state": "submitted",
         "state_since": late["state_since"],
+        "state_detail": None,
+        "creditor_name": "Bakery",
+        "payee_name": None,
     }
     assert late["state_since"].startswith(("2026-01-01T", "2025-12-31T"))
+
+
+def test_what_waits_for_a_word_on_the_name(shop: Shop, bakery: Merchant, run: dict[str, Any]) -> None:
+    payment = one("RVMC", e2e=end_to_end_id(shop, bakery), text="Boulangerie Martin")
+    assert told(shop, verified(payment, file=run["files"][0]["message_id"])).get_json()["statuses"] == 1
+    (waits,) = got(shop, "/v1/settlement/breaks")["awaited"]
+    assert (waits["state"], waits["state_detail"]) == ("to_release", "RVMC")
+    assert (waits["creditor_name"], waits["payee_name"]) == ("Bakery", "Boulangerie Martin")
+    (payout,) = shop.get("/v1/payouts", token=bakery.token).get_json()["items"]
+    assert (payout["state"], payout["payee_name"]) == ("to_release", "Boulangerie Martin")
+    (part, *_) = shop.get("/v1/payable", token=bakery.token).get_json()["parts"]
+    assert (part["reason"], part["amount"], part["date"]) == ("to_release", "1.07", None)
+    (payouts, *_) = got(shop, f"/v1/settlement/runs/{run['id']}")["outcome"]
+    assert (payouts["kind"], payouts["state"]) == ("payout", "to_release")
 
 
 # --- the proof ---------------------------------------------------------------------------------------------
@@ -298,6 +322,8 @@ CALLS = [
     ("GET", "/v1/settlement/files/OBOLE-1"),
     ("GET", "/v1/settlement/preview"),
     ("POST", "/v1/settlement/statements"),
+    ("GET", "/v1/settlement/quarantine"),
+    ("POST", f"/v1/settlement/quarantine/{new_id()}/retry"),
     ("GET", "/v1/settlement/breaks"),
     ("GET", "/v1/audit"),
 ]

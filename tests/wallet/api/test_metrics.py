@@ -37,6 +37,8 @@ def test_metrics_are_for_operators_and_count_by_route(shop: Shop):
         'obole_vouchers_held{currency="EUR"} 1.0',
         'obole_account_balance_micros{account="held",currency="EUR"} 1e+06',
         'obole_account_balance_micros{account="card_clearing",currency="EUR"} -10000000.0',
+        'obole_account_balance_micros{account="equity",currency="EUR"} 0.0',
+        'obole_shortfall_micros{currency="EUR"} 0.0',
     ):
         assert line in lines
     assert str(purse.id) not in answer.get_data(as_text=True)

@@ -8,7 +8,7 @@ import time_machine
 from nacl.signing import SigningKey
 
 from tests.support import Shop, created, public_jwk, refused
-from wallet import clock, jws
+from wallet import clock, jws, limits
 from wallet.models import KeyKind
 
 
@@ -48,6 +48,19 @@ def test_the_same_order_again_is_the_same_voucher(shop: Shop, bakery, phone):
     assert first.data == again.data
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_replay_answers_what_was_available_then(shop: Shop, bakery, alice, phone):
+    order = {"order": shop.order(phone, bakery, "0.07")}
+    batch = {"orders": [order["order"]]}
+    by_order, by_key = shop.post("/v1/vouchers", order), shop.pay(alice, bakery, "1.00", key="tick")
+    in_batch = shop.post("/v1/vouchers/batch", batch)
+    with shop.database.write() as conn:
+        limits.change_credit(conn, alice.id, credit_micros=5_000_000)
+    created(shop.pay(alice, bakery, "1.00"))
+    assert shop.post("/v1/vouchers", order).data == by_order.data
+    assert shop.pay(alice, bakery, "1.00", key="tick").data == by_key.data
+    assert shop.post("/v1/vouchers/batch", batch).data == in_batch.data
 
 
 def test_an_order_past_its_time_still_finds_its_voucher_and_gets_no_new_one(shop: Shop, bakery, phone):

@@ -5,6 +5,7 @@ from uuid import UUID
 from settlement import breaks
 from settlement.models import bank_transactions
 from tests.settlement.pages.console.conftest import Console, sell
+from tests.settlement.verifications import one, verified
 from wallet import purses
 from wallet.ids import new_id
 from wallet.models import transfers
@@ -75,7 +76,7 @@ def test_breaks_that_make_each_other_up_are_ticked(
 
 def test_what_the_bank_took_becomes_an_expense(console: Console, statement_of_its_correction: bytes) -> None:
     told(console, statement_of_its_correction)
-    entry, gap = open_breaks(console)
+    gap, entry = open_breaks(console)
     console.post(f"/breaks/{gap}", {"way": "expense", "why": "no entry"}, status=409)
     console.post(f"/breaks/{entry}", {"way": "expense", "why": "a charge"})
     with console.shop.database.read() as conn:
@@ -96,6 +97,33 @@ def test_a_payment_whose_outcome_is_unknown_is_decided_on_the_page(console: Cons
     assert console.shop.get("/v1/payable", token=merchant.token).get_json()["owed"] == "0.50"
     console.post(f"/payments/{payment}/decide", {"executed": "true", "why": "again"}, status=409)
     assert console.log() == [("olga@obole.example", "payout_decided", str(payment))]
+
+
+def test_a_payment_that_waits_for_a_word_on_the_name_is_shown_and_decided(console: Console) -> None:
+    merchant = sell(console.shop)
+    console.settle()
+    with console.shop.database.read() as conn:
+        (payment,) = conn.execute(bank_transactions.select()).all()
+    assert "waits for a word" not in console.get("/breaks")
+    near = one("RVMC", iban=payment.creditor_iban, name=payment.creditor_name, text="Boulangerie Martin & fils")
+    told(console, verified(near, file=payment.message_id))
+    page = console.get("/breaks")
+    for said in (
+        "The bank waits for a word on the name",
+        f"Name that was sent {payment.creditor_name}",
+        "Name that the bank suggests Boulangerie Martin & fils",
+        "What the bank found nearly the account’s name",
+        "release the payment where you sign at the bank",
+    ):
+        assert said in page, said
+    assert "The bank owes an answer" not in page
+    assert "1 payment waits at the bank for a word on the name" in console.get("")
+    console.post(f"/payments/{payment.id}/decide", {"executed": "false"}, status=422)
+    console.post(f"/payments/{payment.id}/decide", {"executed": "false", "why": "refused at the portal"})
+    assert console.shop.get("/v1/payable", token=merchant.token).get_json()["owed"] == "0.50"
+    assert "waits for a word" not in console.get("/breaks")
+    assert "for a word on the name" not in console.get("")
+    assert console.log() == [("olga@obole.example", "payout_decided", str(payment.id))]
 
 
 def test_a_message_nobody_could_read_is_looked_at_tried_again_and_dismissed(console: Console) -> None:

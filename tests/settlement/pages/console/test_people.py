@@ -4,8 +4,9 @@ from uuid import uuid4
 
 import pytest
 
+from settlement import own_money
 from tests.settlement.pages.console.conftest import Console, sell
-from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
+from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, refused
 from wallet import limits, merchants, purses
 from wallet.ids import new_id
 from wallet.merchants import Terms
@@ -114,3 +115,54 @@ def test_a_purse_with_limits_by_its_shopper_shows_them(console: Console) -> None
     with console.shop.database.write() as conn:
         limits.change(conn, purse.id, per_purchase_micros=1_230_000, per_day_micros=None)
     assert 'value="1.23"' in console.client.get(f"/console/purses/{purse.id}").get_data(as_text=True)
+
+
+def test_how_far_refunds_may_go_is_changed_and_money_given_back_for_a_suspended_merchant(console: Console) -> None:
+    shop = console.shop
+    merchant, purse = shop.merchant(), shop.purse("20.00")
+    sold = shop.voucher(purse, merchant, "3.00")
+    shop.redeem(merchant, sold)
+    console.settle()
+    path = f"/merchants/{merchant.id}"
+    assert "It can give back €0.00 now." in console.get(path)
+    back = {"voucher_id": sold["id"], "amount": "2", "why": "the shop is gone"}
+    console.post(f"{path}/refund", back, status=409)
+    console.post(f"{path}/refund-limit", {"refund_limit": "2,50", "why": "a good customer"})
+    assert "It can give back €2.50 now." in console.get(path)
+    console.post(f"{path}/suspend")
+    refused(
+        shop.post(f"/v1/vouchers/{sold['id']}/refunds", {}, token=merchant.token, key="r"), 403, "merchant_suspended"
+    )
+    console.post(f"{path}/refund", back)
+    page = console.get(path)
+    assert "Below zero by €2.00" in page
+    assert shop.get(f"/v1/purses/{purse.id}", token=purse.token).get_json()["balance"] == "19.00"
+    console.post(f"{path}/refund-limit", {"refund_limit": "", "why": "as everybody"})
+    assert "It can give back €0.00 now." in console.get(path)
+    assert [line[1:] for line in console.log() if line[1] != "merchant_suspended"] == [
+        ("refund_limit_changed", str(merchant.id)),
+        ("sale_refunded", sold["id"]),
+        ("refund_limit_changed", str(merchant.id)),
+    ]
+
+
+def test_a_debt_is_announced_to_be_paid_back_or_written_off(console: Console) -> None:
+    shop = console.shop
+    merchant, purse = shop.merchant(), shop.purse("20.00")
+    with shop.database.write() as conn:
+        merchants.set_refund_limit(conn, merchant.id, 5_000_000)
+    sold = shop.voucher(purse, merchant, "3.005")
+    shop.redeem(merchant, sold)
+    console.settle()
+    assert shop.post(f"/v1/vouchers/{sold['id']}/refunds", {}, token=merchant.token, key="r").status_code == 201
+    path = f"/merchants/{merchant.id}"
+    console.post(f"{path}/repayment", {"amount": "3.00", "currency": "EUR"})
+    with shop.database.read() as conn:
+        (row,) = own_money.announced(conn, limit=9, merchant_id=merchant.id)
+    assert row.reference in console.get(path)
+    console.post(f"{path}/write-off", {"written_off": "3.01", "why": "gone"}, status=409)
+    console.post(f"{path}/write-off", {"written_off": "1.50", "why": "half of it"})
+    assert "Below zero by €1.50" in console.get(path)
+    console.post(f"{path}/write-off", {"written_off": "1.50", "why": "the rest"})
+    assert "Below zero by" not in console.get(path)
+    assert [line[1] for line in console.log()] == ["repayment_announced", "debt_written_off", "debt_written_off"]

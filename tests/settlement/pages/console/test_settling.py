@@ -1,14 +1,18 @@
 """Settling on the console: a preview, a run that is asked for, approvals by two, and the bank's files."""
 
+import datetime as dt
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from settlement import nightly
-from tests.settlement.pages.console.conftest import Console, sell
+from settlement import approvals, bank_files, business_day, nightly, payouts
+from settlement.models import RunState
+from tests.settlement.pages.console.conftest import Console, sell, text
 from tests.support import Shop, make_settings
+from wallet import clock
 
 
 @pytest.fixture
@@ -53,17 +57,25 @@ def test_a_run_that_is_asked_for_is_done_logged_and_shown_with_its_files(console
     console.get("/files/NOWHERE", status=404)
 
 
+def approve(console: Console, run: str, *, status: int = 303) -> str:
+    """Send the button of the run's page, with what that page shows."""
+    page = console.client.get(f"/console/runs/{run}").get_data(as_text=True)
+    seen = re.findall(r'name="files_sha256" value="([0-9a-f]{64})"', page)
+    answer = console.post(f"/runs/{run}/approve", {"files_sha256": seen[0] if seen else ""}, status=status)
+    return text(answer)
+
+
 def test_two_operators_approve_a_run_and_one_of_them_twice_is_one(careful: Shop) -> None:
     olga, pierre = Console(careful), Console(careful, "Pierre")
     sell(careful)
     olga.post("/tonight")
     run = only_run(careful)
     assert "waits for approval" in olga.get("")
-    for _ in range(2):
-        olga.post(f"/runs/{run}/approve")
+    approve(olga, run)
+    approve(olga, run, status=409)
     assert outbox(careful) == []
     assert "Another operator must, too." in olga.get(f"/runs/{run}")
-    pierre.post(f"/runs/{run}/approve")
+    approve(pierre, run)
     assert len(outbox(careful)) == 1
     assert "with the bank" in pierre.get(f"/runs/{run}")
     assert [line[:2] for line in olga.log()] == [
@@ -71,7 +83,45 @@ def test_two_operators_approve_a_run_and_one_of_them_twice_is_one(careful: Shop)
         ("olga@obole.example", "run_approved"),
         ("pierre@obole.example", "run_approved"),
     ]
-    pierre.post(f"/runs/{run}/approve", status=409)
+    approve(pierre, run, status=409)
+
+
+def test_approving_too_late_says_the_new_date_and_asks_again(careful: Shop) -> None:
+    olga, bank = Console(careful), nightly.bank_of(careful.settings)
+    sell(careful)
+    business_day.close(careful.database, clock.today(), at=clock.now())
+    # Made, and approved by one, nine days ago.
+    then = clock.now() - dt.timedelta(days=9)
+    made = nightly.start(careful.database, clock.today(), profile=bank.profile, at=then)
+    payouts.cut(careful.database, made, bank_fees_micros=bank.fees_micros, at=then)
+    payouts.place(careful.database, made, debtor=bank.debtor, file_limit=9, at=then)
+    bank_files.render(careful.database, made.id, profile=bank.profile, at=then)
+    with careful.database.settle() as conn:
+        payouts.advance(conn, made, RunState.CUT, RunState.RENDERED)
+    with careful.database.settle() as conn:
+        approvals.approve(conn, made.id, olga.id, at=then)
+    assert "You approved it. Another operator must, too." in olga.get(f"/runs/{made.id}")
+    pierre, date = Console(careful, "Pierre"), bank.profile.execution_date(clock.now())
+    assert f"The files ask the bank for {date} now" in approve(pierre, str(made.id), status=409)
+    assert outbox(careful) == []
+    page = pierre.get(f"/runs/{made.id}")
+    assert "Olga of files with an earlier date: counts no more" in page
+    assert "The bank could no longer keep the date" in page
+    for each in (pierre, olga):
+        approve(each, str(made.id))
+    (sent,) = outbox(careful)
+    assert f"<Dt>{date}</Dt>" in sent.read_text()
+
+
+def test_what_an_operator_did_not_see_is_not_approved(careful: Shop) -> None:
+    olga = Console(careful)
+    sell(careful)
+    olga.post("/tonight")
+    run = only_run(careful)
+    for seen in ({}, {"files_sha256": "0" * 64}):
+        answer = olga.post(f"/runs/{run}/approve", seen, status=409)
+        assert "made anew" in answer.get_data(as_text=True)
+    assert "Olga" not in olga.get(f"/runs/{run}").partition("Approval")[2].partition("What became")[0]
 
 
 def test_where_nobody_need_approve_nobody_can(console: Console) -> None:

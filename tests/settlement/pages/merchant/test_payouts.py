@@ -1,10 +1,12 @@
 """The payouts' pages: every line and what it cost; another merchant's payout is not there."""
 
+import datetime as dt
 import io
 import re
 
 import pypdf
 
+from settlement.models import bank_transactions, payouts
 from tests.settlement.pages.merchant.conftest import Seat, sell, settle
 from tests.support import Purse, Shop, created
 from wallet.ids import new_id
@@ -42,6 +44,40 @@ def test_a_payout_is_explained_and_can_be_kept(shop: Shop, bakery: Seat, alice: 
     assert bakery.get(f"{path}/statement.jws").get_data().count(b".") == 2
 
 
+def test_a_payout_that_came_back_says_when_and_why(shop: Shop, bakery: Seat, alice: Purse) -> None:
+    sell(shop, alice, bakery.merchant, "1.00")
+    settle(shop)
+    path = payout_path(bakery)
+    ended = bank_transactions.update().values(
+        state="returned", state_detail="AC04", state_since=dt.datetime(2026, 11, 26, 6, tzinfo=dt.UTC)
+    )
+    with shop.database.write() as conn:
+        conn.execute(ended)
+    text = bakery.text(path)
+    for said in (
+        "Not paid: it came back from the bank on 26 November 2026. Reason given: AC04",
+        "The money is owed to you again and comes with a later payout.",
+        "Sent to the bank €0.97",
+        "Came back from the bank -€0.97 Paid €0.00",
+    ):
+        assert said in text, said
+    with shop.database.write() as conn:
+        conn.execute(ended.values(state="rejected"))
+    french = bakery.text(path, lang="fr")
+    assert "Non versé : la banque l’a rejeté le 26 novembre 2026. Motif indiqué : AC04" in french
+
+
+def test_nothing_is_compared_where_the_fee_of_the_night_was_not_kept(shop: Shop, bakery: Seat, alice: Purse) -> None:
+    sell(shop, alice, bakery.merchant, "1.00")
+    settle(shop)
+    assert "for as many single payments" in bakery.text(payout_path(bakery))
+    with shop.database.write() as conn:
+        conn.execute(payouts.update().values(bank_fee_each_micros=None))
+    assert "for as many single payments" not in bakery.text(payout_path(bakery))
+    answer = created(shop.get("/v1/payouts", token=bakery.merchant.token), status=200)
+    assert answer["items"][0]["bank_fee_one_by_one"] is None
+
+
 def test_a_long_payout_goes_on_on_the_next_page(shop: Shop, bakery: Seat, alice: Purse) -> None:
     sell(shop, alice, bakery.merchant, *["0.10"] * 53)
     settle(shop)
@@ -64,3 +100,20 @@ def test_another_merchants_payout_is_not_there(shop: Shop, bakery: Seat, press: 
         assert press.get(place).status_code == 404
     assert bakery.get(f"/merchant/payouts/{new_id()}").status_code == 404
     assert "There was no payout yet." in press.text("/merchant/payouts")
+
+
+def test_a_payout_that_waits_at_the_bank_says_whose_name_the_account_has(
+    shop: Shop, bakery: Seat, alice: Purse
+) -> None:
+    sell(shop, alice, bakery.merchant, "1.00")
+    settle(shop)
+    with shop.database.write() as conn:
+        known = {"state": "to_release", "state_detail": "RVMC", "payee_name": "Boulangerie Martin"}
+        conn.execute(bank_transactions.update().values(**known))
+    assert "waits at the bank" in bakery.text("/merchant/payouts")
+    text = bakery.text(payout_path(bakery))
+    assert "the name on the account differs" in text
+    assert "It was sent to Bakery; the bank knows the account as Boulangerie Martin." in text
+    text = bakery.text("/merchant/waiting")
+    assert "the name on your account differs" in text
+    assert "tell the operator" in text

@@ -1,0 +1,108 @@
+"""The operator's own money: what is owed to others against what there is, money put in and taken out."""
+
+from typing import Any
+
+from flask import Response
+from flask.typing import ResponseReturnValue
+from marshmallow import fields, validate
+from sqlalchemy.engine import Connection
+
+from settlement import own_money
+from settlement.models import TransactionKind
+from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
+from wallet import clock, safeguarding
+from wallet.api.context import current
+from wallet.errors import OboleError
+from wallet.money import Money
+from wallet.pages import forms
+from wallet.pages.page import go, tell
+from wallet.schemas import OfMoney
+
+_RECENT = 10
+_TAKEN_OUT = (TransactionKind.INCOME, TransactionKind.EQUITY)
+
+
+class PutIn(OfMoney):
+    """How much the operator is going to put in."""
+
+
+class TakeOut(OfMoney, Why):
+    """How much is to go to the operator's own account, of what it earned or of what it put in."""
+
+    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in _TAKEN_OUT]))
+
+
+@blueprint.get("/money")
+@seen
+def own_money_now() -> ResponseReturnValue:
+    """What is owed to others, what is the operator's, and what came and went of it."""
+    return _shown()
+
+
+@blueprint.post("/money/put-in")
+@decided
+def put_in() -> ResponseReturnValue:
+    """Announce money of the operator's; its reference is shown."""
+    at = clock.now()
+    try:
+        amount: Money = forms.read(PutIn)["money"]
+        with current().database.write() as conn:
+            row = own_money.announce_equity(conn, amount, at=at)
+            note(conn, "equity_announced", row.id, f"{amount} {amount.currency}, {row.reference}", at=at)
+    except OboleError as refusal:
+        return _shown(refusal=refusal)
+    tell(
+        "Transfer it with the reference %(reference)s: it is yours once the bank has booked it.",
+        reference=row.reference,
+    )
+    return go("/console/money")
+
+
+@blueprint.post("/money/take-out")
+@decided
+def take_out() -> ResponseReturnValue:
+    """Take commission, or what was put in, to the operator's own account."""
+    settings, at = current().settings, clock.now()
+    try:
+        said = forms.read(TakeOut)
+        amount: Money = said["money"]
+        with current().database.write() as conn:
+            row = own_money.take_out(
+                conn,
+                TransactionKind(said["kind"]),
+                amount,
+                to=own_money.account_of(settings),
+                why=said["why"],
+                bank_fees_micros=settings.bank_fees,
+                at=at,
+            )
+            detail = f"{said['kind']} {amount} {amount.currency}: {said['why']}"
+            note(conn, "own_money_taken_out", row.id, detail, at=at)
+    except OboleError as refusal:
+        return _shown(refusal=refusal)
+    tell("It leaves with the next run.")
+    return go("/console/money")
+
+
+def _shown(*, refusal: OboleError | None = None) -> Response:
+    settings = current().settings
+    with current().database.read() as conn:
+        positions = list(safeguarding.positions(conn))
+        if all(each.currency != settings.currency for each in positions):
+            positions.append(safeguarding.position(conn, settings.currency))
+        return show(
+            "money.html",
+            refusal=refusal,
+            positions=positions,
+            most={each.currency: _most(conn, each.currency) for each in positions},
+            announced=own_money.announced(conn, limit=_RECENT),
+            payments=own_money.listing(conn, before=None, limit=_RECENT),
+            own=own_money.account_of(settings),
+            bank_iban=settings.bank_iban,
+            bank_name=settings.operator_name,
+        )
+
+
+def _most(conn: Connection, currency: str) -> dict[str, Any]:
+    fees = current().settings.bank_fees
+    return {kind.value: own_money.takeable_micros(conn, kind, currency, fees) for kind in _TAKEN_OUT}

@@ -1,0 +1,41 @@
+"""Metrics of the bank border: what waits for a person is counted while it waits."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from settlement import nightly, quarantine, receiving
+from tests.books import pain002
+from tests.support import Shop, make_settings
+from wallet import clock
+
+
+@pytest.fixture
+def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
+    with Shop(make_settings(tmp_path, database_url)) as shop:
+        yield shop
+
+
+def scraped(shop: Shop, name: str) -> str:
+    lines = shop.get("/metrics", token=shop.operator).get_data(as_text=True).splitlines()
+    (value,) = (line.split()[1] for line in lines if line.startswith(f"{name} "))
+    return value
+
+
+def test_messages_in_quarantine_are_counted_until_somebody_has_dealt_with_them(shop: Shop) -> None:
+    assert scraped(shop, "obole_bank_messages_in_quarantine") == "0.0"
+    bank = nightly.bank_of(shop.settings)
+    for number in range(2):
+        receiving.receive(shop.database, bank, b"<x%d/>" % number, name="x.xml", at=clock.now())
+    assert scraped(shop, "obole_bank_messages_in_quarantine") == "2.0"
+    with shop.database.write() as conn:
+        quarantine.dismiss(conn, quarantine.listing(conn)[0].id, "a test of the bank's", at=clock.now())
+    assert scraped(shop, "obole_bank_messages_in_quarantine") == "1.0"
+
+
+def test_open_breaks_are_counted(shop: Shop) -> None:
+    assert scraped(shop, "obole_breaks_open") == "0.0"
+    message = pain002("NOT-OURS", "ACSP", None)
+    receiving.receive(shop.database, nightly.bank_of(shop.settings), message, name="x.xml", at=clock.now())
+    assert scraped(shop, "obole_breaks_open") == "1.0"
