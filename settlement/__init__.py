@@ -3,12 +3,15 @@
 5. `business_day`: a day closes; what every account held is stored.
 6. `payouts`: the cut, one payout per merchant, or one reason why not yet.
 7. `pain001`, `bank_files` and `bank`: rows become bytes, and the bytes reach the bank once.
-8. `pain002` and `camt`: bytes become what the bank said; `xml` keeps what is dangerous out.
-9. `reports` and `reconciliation`: what the bank said is matched, posted, or listed as a break; `bank_transactions` is
-   the life of one payment, `imports` what one message did.
+8. `receiving`: the way in for the bank's messages, where none stops the next. `pain002` and `camt`: bytes become what
+   the bank said; `envelope` opens containers, `xml` keeps what is dangerous out.
+9. `reports` and `reconciliation`: what the bank said is matched, posted, or listed as a break. A statement's words are
+   kept and worked through by `entries`, which knows from `pairing` what was told before, from `story` whose turn a
+   statement is, from `matching` (`references`) what a word is about, and from `sums` what is made of what;
+   `bank_transactions` is the life of one payment, `imports` what one message did.
 
 `nightly` runs 5 to 7 in order, `scheduler` does so every night, `forecast` says what it would do, `statements`
 (`pdf`, `merkle`) what it did, and `audit` proves all of it again from the rows. Where people decide: `approvals` before
-a run's files leave, `breaks` to explain what does not match, `quarantine` for what nobody could read; `figures` and
+a run's files leave, `breaks` to explain what does not match, `quarantine` for what could not be imported; `figures` and
 `savings` show how it goes.
 """

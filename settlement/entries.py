@@ -9,7 +9,8 @@ once, unless it may be another word for one that is known; then the statement de
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -113,15 +114,41 @@ def finish(
     """
     work = _Work(database, message.id, message.imported_at, imported)
     while (stage := work.stage()) is not ImportStage.DONE:
-        if stage is ImportStage.READING:
-            work.read(parse(message.content))
-        elif stage in (ImportStage.PAIRING, ImportStage.GUESSING):
-            work.pair(guessing=stage is ImportStage.GUESSING)
-        elif stage is ImportStage.BOOKING:
-            work.book()
-        else:
-            work.sum_up()
+        try:
+            with _failing(stage):
+                _work_on(work, stage, lambda: parse(message.content))
+        except _WorkFailed as failure:
+            # It must not keep the messages behind it from being imported.
+            work.give_up(stage, failure)
     imported.seen_before = not work.is_news()
+
+
+def _work_on(work: "_Work", stage: ImportStage, message: Callable[[], Sequence[camt.Statement]]) -> None:
+    match stage:
+        case ImportStage.READING:
+            work.read(message())
+        case ImportStage.PAIRING | ImportStage.GUESSING:
+            work.pair(guessing=stage is ImportStage.GUESSING)
+        case ImportStage.BOOKING:
+            work.book()
+        case _:
+            work.sum_up()
+
+
+class _WorkFailed(Exception):
+    """A fault of ours while a message was worked on; what it was is in the log."""
+
+
+@contextmanager
+def _failing(stage: ImportStage) -> Iterator[None]:
+    """Any fault is a `_WorkFailed`, but for those that are nobody's (the database) or the message's own."""
+    try:
+        yield
+    except (Unavailable, BankMessageInvalid, _WorkFailed):
+        raise
+    except Exception as error:
+        log.exception("bank message not worked on", stage=stage.value)
+        raise _WorkFailed(f"{type(error).__name__} while it was imported.") from error
 
 
 def _check_id(told: str) -> None:
@@ -172,14 +199,12 @@ class _Work:
 
     def read(self, message: Sequence[camt.Statement]) -> None:
         try:
-            self._read(message)
-        except (Unavailable, BankMessageInvalid):
-            raise
-        except Exception as error:
-            # Whatever it was: a message that cannot be kept is refused whole, and the next one has its turn.
-            log.exception("bank message not kept", message=str(self.message_id))
+            with _failing(ImportStage.READING):
+                self._read(message)
+        except _WorkFailed as failure:
+            # A message that cannot be kept is refused whole, and the next one has its turn.
             self._forget()
-            raise BankMessageInvalid(f"The message could not be kept: {type(error).__name__}.") from error
+            raise BankMessageInvalid(f"The message could not be kept: {failure}") from failure
 
     def _read(self, message: Sequence[camt.Statement]) -> None:
         told = [
@@ -247,24 +272,22 @@ class _Work:
         """One transaction over some words. Where it fails, one for each; a word that fails by itself is a break."""
         mark = self.imported.mark()
         try:
-            with self.database.settle() as conn:
+            with _failing(stage), self.database.settle() as conn:
                 if self._row(conn).stage == stage.value:
                     do(conn, words)
-            return
-        except Unavailable:
-            raise
-        except Exception as error:
+        except _WorkFailed as failure:
             self.imported.back_to(mark)
-            log.exception("entries not worked on", message=str(self.message_id), stage=stage.value)
-            if len(words) > 1:
-                for word in words:
-                    self._step(stage, do, [word])
-                return
-            why = f"{type(error).__name__} while it was imported."
+            if len(words) == 1:
+                self._fail(stage, words, failure)
+            for word in words if len(words) > 1 else ():
+                self._step(stage, do, [word])
+
+    def _fail(self, stage: ImportStage, words: Sequence[Word], failure: "_WorkFailed") -> None:
+        """What cannot be worked on is a break of its amount: in nobody's purse, and in nobody's way."""
         with self.database.settle() as conn:
             if self._row(conn).stage == stage.value:
                 for word in self._still_told(conn, words):
-                    self._booking(conn).fail(word, why, is_statement=word.kind == MessageKind.CAMT_053.value)
+                    self._booking(conn).fail(word, str(failure), is_statement=word.kind == MessageKind.CAMT_053.value)
 
     def _pair_chunk(
         self, conn: Connection, chunk: Sequence[Word], *, again: Mapping[object, Word], guessing: bool
@@ -349,6 +372,27 @@ class _Work:
     def _book_words(self, conn: Connection, words: Sequence[Word]) -> None:
         for word in self._still_told(conn, words):
             self._booking(conn).book(word, is_statement=word.kind == MessageKind.CAMT_053.value)
+
+    def give_up(self, stage: ImportStage, failure: _WorkFailed) -> None:
+        """End a message that cannot be ended well: each word that is left is a break, and so is the failure."""
+        with self.database.read() as conn:
+            mine = statements.c.bank_message_id == self.message_id
+            left = matching.words(conn, mine, _e.match == EntryMatch.TOLD.value)
+        for start in range(0, len(left), CHUNK):
+            self._fail(stage, left[start : start + CHUNK], failure)
+        with self.database.settle() as conn:
+            row = self._row(conn)
+            if row.stage != stage.value:
+                return
+            open_break(
+                conn,
+                BreakKind.FAILED,
+                imported=self.imported,
+                bank_message_id=self.message_id,
+                at=self.at,
+                detail=f"Message {row.message_id} was not imported to its end: {failure}",
+            )
+            self._advance(conn, row, ImportStage.DONE)
 
     # --- summed up -------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, by_end_t
 from settlement.camt import Direction
 from settlement.imports import Imported, open_break
 from settlement.models import (
+    MOVED,
     BreakKind,
     EntryMatch,
     TransactionKind,
@@ -187,7 +188,7 @@ class Booking:
         if isinstance(outcome, EntryMatch):
             if outcome is not EntryMatch.PAIRED:
                 self._mark(word, outcome, booked_in=booked_in)
-                self.imported.matched += 1
+            self.imported.matched += outcome in MOVED
             return
         self._mark(word, EntryMatch.BREAK, booked_in=booked_in)
         kind, transaction = outcome

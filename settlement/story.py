@@ -89,7 +89,7 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
     mine = matching.words(conn, statement_entries.c.statement_id == statement.id, _MOVEMENTS)
     if not mine:
         return Again(inside=_is_a_repetition(conn, statement))
-    for other in _neighbours(conn, statement):
+    for other in _neighbours(conn, statement, mine):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
         again = _within(statement, mine, other, theirs) or _by_its_id(statement, mine, other, theirs)
         if again is not None:
@@ -164,9 +164,10 @@ def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any
     return next((row for row in reversed(others) if _order(row) < place_), None)
 
 
-def _neighbours(conn: Connection, statement: Row[Any]) -> Iterator[Row[Any]]:
+def _neighbours(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Iterator[Row[Any]]:
     """Statements told before that may be about the same days."""
-    first = statement.opening_date or statement.closing_date
+    days = [statement.opening_date, statement.closing_date, *(word.booking_date for word in mine)]
+    first = min((day for day in days if day is not None), default=None)
     for row in _story(conn, statement.account_iban, statement.currency):
         if row.position >= statement.position or None in (row.opening_micros, row.closing_micros):
             continue
@@ -218,7 +219,7 @@ def _by_its_id(
 
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
     """A statement that begins where known ones began, and tells all of theirs and more."""
-    known = [row for row in _neighbours(conn, statement) if row.opening_micros is not None]
+    known = list(_neighbours(conn, statement, mine))
     found: dict[object, Word] = {}
     covers: list[UUID] = []
     left, balance = list(mine), statement.opening_micros

@@ -126,14 +126,13 @@ class Directory:
             source.rename(target)
             if _mark(target.lstat()) != mark:
                 target.rename(_free(source.parent, answer.name))
+            _sync(folder)
         except FileNotFoundError:
             return
         except OSError as error:
             # The next look tries again to move it, and does not read it again.
             self._stuck[answer.name] = answer.mark, refused
             self._say("bank file cannot be put away", answer.name, reason=error.strerror)
-            return
-        _sync(folder)
 
     def _unfinished(self, message_id: str) -> Path:
         return self._folder / "staged" / f".{message_id}.part"

@@ -101,7 +101,7 @@ WAITS = {
         buy   alice bakery 1.00
         night
         buy   alice bakery 2.00
-        waits bakery -> with_the_bank 1.00 2026-11-23, next_run 2.00 2026-11-24
+        waits bakery -> with_the_bank 1.00 2026-11-24, next_run 2.00 2026-11-24
     """,
     "booked is paid": "buy alice bakery 1.00\n night\n statement -bakery\n waits bakery -> nothing",
 }

@@ -178,7 +178,7 @@ def test_what_was_written_off_is_in_the_next_payouts_list(books: Books) -> None:
     books.run("""
         write_off bakery 2.00
         buy       alice bakery 4.00
-        waits     bakery -> with_the_bank 4.00 2026-11-23, next_run 3.00 2026-11-24
+        waits     bakery -> with_the_bank 4.00 2026-11-24, next_run 3.00 2026-11-24
         night
         payable   bakery -> 0.00
         audit     -> sound

@@ -244,6 +244,30 @@ def test_one_payout_for_many_purchases(books: Books) -> None:
     assert (payout.after_date, payout.business_date) == (None, TODAY)
 
 
+def test_more_than_one_transaction_carries_is_paid_over_several_nights(books: Books) -> None:
+    books.run("""
+        merchant bakery wait=0
+        top_up   alice 999999999.99
+        top_up   alice 999999999.99
+        buy      alice bakery 999999999.99
+        buy      alice bakery 999999999.99
+        top_up   alice 999999999.99
+        top_up   alice 999999999.99
+        purse    alice   -> 1999999999.98
+        payable  bakery  -> 1999999999.98
+        waits    bakery  -> next_run 999999999.99 2026-11-23, next_run 999999999.99 2026-11-24
+        night
+        payable  bakery  -> 999999999.99
+        transit          -> 999999999.99
+        night
+        payable  bakery  -> 0.00
+        transit          -> 1999999999.98
+        payouts  bakery  -> 2
+        audit            -> sound
+    """)
+    assert books.payout("bakery").carried_in_micros == 999_999_999_990_000
+
+
 def test_what_is_carried_is_paid_with_the_next(books: Books) -> None:
     books.run("""
         merchant bakery wait=0

@@ -65,6 +65,13 @@ def test_a_new_purse_is_empty_and_knows_its_limits(scene):
     assert (seen.currency, seen.limits, seen.frozen, seen.opened_at) == ("EUR", limits, False, NOON)
 
 
+def test_a_purse_with_more_than_a_call_can_name_is_seen(scene):
+    alice = scene.purse("1000000000.00", credit_micros=1_000_000_000_000_000)
+    scene.top_up(alice, "1000000000.00")
+    seen = view(scene, alice.id)
+    assert (str(seen.balance), str(seen.available)) == ("2000000000.00", "3000000000.00")
+
+
 def test_a_shopper_is_one_address_however_it_is_typed_and_may_hold_several_purses(scene):
     assert len({open_purse(scene), open_purse(scene, "ALICE@SHOPPERS.EXAMPLE"), open_purse(scene, currency="FRF")}) == 3
     with scene.database.read() as conn:

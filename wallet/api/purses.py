@@ -36,6 +36,7 @@ _BANK_AMOUNT = [errors.CurrencyMismatch, errors.AmountNotWholeMinor]
     body=schemas.NewPurse,
     status=201,
     answer=schemas.PurseAndKey,
+    refuses=[errors.CurrencyWithdrawn],
 )
 def open_purse(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """Open a purse for a shopper; its key is shown this once."""
@@ -195,7 +196,7 @@ def revoke_purse_key(purse_id: UUID, key_id: UUID) -> None:
     idempotent=True,
     status=201,
     answer=schemas.TopUpView,
-    refuses=[*_BANK_AMOUNT, errors.TopUpMethodUnavailable],
+    refuses=[*_BANK_AMOUNT, errors.CurrencyWithdrawn, errors.TopUpMethodUnavailable],
 )
 def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
     """Announce money from outside; the answer says how to send it."""

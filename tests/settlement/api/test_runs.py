@@ -166,6 +166,7 @@ def test_a_preview(shop: Shop, bakery: Merchant, alice: Purse) -> None:
             "currency": "EUR",
             "payouts": {"count": 1, "amount": "1.07"},
             "withdrawals": {"count": 0, "amount": "0.00"},
+            "own_payments": {"count": 0, "amount": "0.00"},
             "commission": "0.00",
             "merchant_fees": "0.00",
             "bank_fees": "0.38",

@@ -14,6 +14,7 @@ from nacl.signing import SigningKey
 from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, public_jwk, refused
 from wallet import clock, closing
 from wallet.models import KeyKind
+from wallet.money import EXPONENTS
 
 ALICE = {"currency": "EUR", "shopper": {"email": "Alice@shoppers.example", "name": "Alice", "locale": "fr"}}
 
@@ -80,6 +81,11 @@ def test_an_operator_sets_credit_and_limits(shop: Shop):
 def test_what_a_purse_may_not_be(shop: Shop, change, field):
     problem = refused(shop.post("/v1/purses", {**ALICE, **change}, token=shop.operator), 422, "validation_failed")
     assert list(problem["errors"]) == [field]
+
+
+def test_no_purse_is_opened_in_a_currency_that_iso_dropped(shop: Shop, monkeypatch):
+    monkeypatch.setitem(EXPONENTS, "DEM", 2)
+    refused(shop.post("/v1/purses", {**ALICE, "currency": "DEM"}, token=shop.operator), 422, "currency_withdrawn")
 
 
 def test_only_an_operator_opens_purses(shop: Shop, alice):
