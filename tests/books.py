@@ -61,9 +61,9 @@ _DAY = dt.timedelta(days=1)
 class Books:
     """One wallet without its HTTP interface, its bank's folder, and a clock that only moves when told."""
 
-    def __init__(self, database: Database, folder: Path, **bank: Any) -> None:
+    def __init__(self, database: Database, folder: Path, *, at: dt.datetime = MONDAY, **bank: Any) -> None:
         self.database = database
-        self.at = MONDAY
+        self.at = at
         self.bank = make_bank(Directory(folder), **bank)
         keyring = Keyring.open(cheap_key_file(), PASSPHRASE)
         self.issuer = Issuer(
