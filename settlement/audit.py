@@ -300,7 +300,8 @@ _RULES = {
     "each payout equals its list": _Rule(
         "payout {id}",
         "says {captured_micros} captured, {refunded_micros} refunded, {came_back_micros} come back,"
-        " {repaid_micros} repaid; its list says {list_captured_micros}, {list_refunded_micros}, {list_came_back_micros}, {list_repaid_micros}",
+        " {repaid_micros} repaid; its list says {list_captured_micros}, {list_refunded_micros},"
+        " {list_came_back_micros}, {list_repaid_micros}",
         """
         SELECT p.id, p.currency, p.captured_micros, p.refunded_micros, p.came_back_micros, p.repaid_micros,
                list.captured AS list_captured_micros, list.refunded AS list_refunded_micros,

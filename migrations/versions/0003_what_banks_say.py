@@ -211,9 +211,11 @@ def downgrade() -> None:
         _rewrite(
             "statements",
             (
+                (f", \n\t{_check(*_NEW_CHECKS[1])}", ""),
                 (
-                    f", \n\t{_check(*_NEW_CHECKS[1])}",
-                    f", \n\tCONSTRAINT {_STATEMENT_KEY} UNIQUE (account_iban, kind, currency, statement_id)",
+                    "CONSTRAINT uq_statements_position",
+                    f"CONSTRAINT {_STATEMENT_KEY} UNIQUE (account_iban, kind, currency, statement_id), "
+                    "\n\tCONSTRAINT uq_statements_position",
                 ),
             ),
         )

@@ -138,7 +138,7 @@ def test_it_goes_to_the_operators_own_account_and_only_whole_cents(books: Books)
     books.own = own_money.Account(name="Obole", iban="TR330006100519786457841326")
     with pytest.raises(IbanInvalid):
         books.take_out("equity", "1.00")
-    books.own = None  # type: ignore[assignment]  # as where it is not set
+    books.own = None
     with pytest.raises(OwnAccountMissing):
         books.take_out("equity", "1.00")
     assert books.balance(EQUITY, "EUR") == "5.00"

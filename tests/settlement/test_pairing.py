@@ -84,7 +84,7 @@ def test_what_cannot_both_be_true(one: dict[str, Any], other: dict[str, Any], ex
 
 def test_a_notification_of_another_day_or_payer_is_of_another_fact() -> None:
     fact = word(1, about="purse a", counterparty_iban="FR76")
-    told = {"about": "purse a", "counterparty_iban": "FR76"}
+    told: dict[str, Any] = {"about": "purse a", "counterparty_iban": "FR76"}
     assert pairs([word(2, **told)], [fact], is_statement=False) == [(2, 1)]
     assert pairs([word(2, **told, booking_date=NEXT)], [fact], is_statement=False) == []
     assert pairs([word(2, **{**told, "counterparty_iban": "DE02"})], [fact], is_statement=False) == []

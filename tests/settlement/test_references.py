@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settlement import references
-from wallet.ids import new_reference
+from wallet.ids import is_reference, new_reference
 
 RF = "RF72A1B2C3D4E5F6G7H8"
 
@@ -62,4 +62,4 @@ def test_two_are_two() -> None:
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_any_text_at_all_names_only_what_has_right_check_digits(texts: list[str]) -> None:
     for found in references.named((), texts):
-        assert references.is_reference(found)
+        assert is_reference(found)
