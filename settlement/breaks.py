@@ -357,6 +357,8 @@ def returned(conn: Connection, break_ids: Collection[UUID], *, transaction_id: U
     """
     rows = _open(conn, break_ids, only=Way.RETURN)
     payments = _payments(conn, [transaction_id], [TransactionState.BOOKED.value])
+    if TransactionKind(payments[0].kind) not in RETURNED:
+        raise BreakUnexplained("What was sent back and came back is unexplained money: assign it, or send it anew.")
     _must_agree(rows, payments, payments[0].amount_micros)
     move(conn, payments[0], TransactionState.RETURNED, at, detail=why[:_LONGEST_RESOLUTION])
     post(conn, payments[0], RETURNED, payments[0].id, at)

@@ -267,7 +267,14 @@ def _entries(ntry: xml.Element, account: str, position: int) -> list[Entry]:
     if not parts:
         group = groups[0] if len(groups) == 1 else None
         only = details[0][1] if len(details) == 1 and _is_all(group) else None
-        return [_entry(ntry, group, only, account, whole, direction, position=position, index=0, count=1)]
+        # Without details nothing but the bank's own word tells that charges are in the amount.
+        charges = _charges(ntry, whole.currency, only_if_said=True) or 0
+        gross = whole.micros + (charges if direction is Direction.CREDIT else -charges)
+        if details or charges <= 0 or gross <= 0:
+            return [_entry(ntry, group, only, account, whole, direction, position=position, index=0, count=1)]
+        before = Money(gross, whole.currency)
+        one = _entry(ntry, group, only, account, before, direction, position=position, index=0, count=1)
+        return _with_charges(ntry, [one], whole.currency, charges)
     count = len(details) + (charges != 0)
     split = [
         _entry(ntry, group, detail, account, money, side, position=position, index=index, count=count)
@@ -468,19 +475,20 @@ def _bank_code(element: xml.Element) -> tuple[str, bool] | None:
     return None if proprietary is None else (proprietary, False)
 
 
-def _charges(element: xml.Element, currency: str) -> int | None:
+def _charges(element: xml.Element, currency: str, *, only_if_said: bool = False) -> int | None:
     """Charges that the amount includes, in micros; None when the element states none.
 
-    Since version .03 each is a ``Rcrd`` and ``ChrgInclInd`` may say that it is not included.
+    Since version .03 each is a ``Rcrd`` and ``ChrgInclInd`` may say that it is not included. In version .02 the
+    total with taxes may stand beside the charge: one of the two.
     """
     blocks = xml.children(element, "Chrgs")
     records = [record for block in blocks for record in (xml.children(block, "Rcrd") or [block])]
     found = [
         -money.micros if xml.text(record, "CdtDbtInd") == "CRDT" else money.micros
         for record in records
-        if xml.text(record, "ChrgInclInd") is None or xml.boolean(record, "ChrgInclInd")
-        for path in ("Amt", "TtlChrgsAndTaxAmt")
-        if (money := xml.amount_in(currency, record, path)) is not None
+        if (xml.text(record, "ChrgInclInd") is None and not only_if_said) or xml.boolean(record, "ChrgInclInd")
+        if (money := xml.amount_in(currency, record, "Amt") or xml.amount_in(currency, record, "TtlChrgsAndTaxAmt"))
+        is not None
     ]
     return sum(found) if blocks else None
 

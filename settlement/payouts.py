@@ -50,10 +50,11 @@ _FIRST = UUID(int=0)
 
 # Reasons of the bank (ISO 20022 external code sets, ExternalStatusReason1Code and ExternalReturnReason1Code) that lie
 # in the creditor's account, its bank, or whoever holds it: the same again would only cost another fee. AC13, BE05 and
-# BE07 are the debtor's by the letter; in a return, debtor and creditor have changed places.
+# BE07 are the debtor's by the letter; in a return, debtor and creditor have changed places. RVMC, RVNM and RVNA are
+# what a verification of payee found: the same name would be found so again.
 _ACCOUNT_REASONS = frozenset(
     "AC01 AC03 AC04 AC06 AC07 AC09 AC11 AC12 AC13 AC14 AC15 AG01 AG03 BE01 BE04 BE05 BE06 BE07 BE11 BE14 BE17 "
-    "CNOR LEGL MD07 RC01 RC04 RC07 RR03 RR04".split()
+    "CNOR LEGL MD07 RC01 RC04 RC07 RR03 RR04 RVMC RVNA RVNM".split()
 )
 # Days from a try that failed to the next one: after so many, money waits for a word.
 _NEXT_TRY_DAYS = (1, 3, 7)
