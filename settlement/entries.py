@@ -9,6 +9,7 @@ once, unless it may be another word for one that is known; then the statement de
 """
 
 import datetime as dt
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,7 +47,10 @@ from wallet.money import EXPONENTS
 log = structlog.get_logger()
 
 # How many words one transaction handles: purchases wait for no more than that.
-CHUNK = 50
+CHUNK = 25
+# SQLite's line of waiting processes is no line: who asks seldom waits longest. So an import stands back after each
+# transaction for as long as it took, at most so long.
+_LONGEST_PAUSE = dt.timedelta(milliseconds=100)
 # How many it keeps at once: that only inserts.
 _KEPT = 250
 # So many bank days after it was told, early word that is on no statement is doubted.
@@ -178,6 +182,15 @@ class _Work:
     at: dt.datetime
     imported: Imported
 
+    @contextmanager
+    def _turn(self) -> Iterator[Connection]:
+        """One of many short transactions, and time for others after it."""
+        began = time.monotonic()
+        with self.database.settle() as conn:
+            yield conn
+        if self.database.is_sqlite:
+            time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE.total_seconds()))
+
     def stage(self) -> ImportStage:
         with self.database.read() as conn:
             return ImportStage(self._row(conn).stage)
@@ -220,7 +233,7 @@ class _Work:
             ).all()
         flipped = [_is_flipped(row, statement) for row, statement in zip(rows, message, strict=True)]
         while True:
-            with self.database.settle() as conn:
+            with self._turn() as conn:
                 row = self._row(conn)
                 if row.stage != ImportStage.READING.value:
                     return
@@ -272,7 +285,7 @@ class _Work:
         """One transaction over some words. Where it fails, one for each; a word that fails by itself is a break."""
         mark = self.imported.mark()
         try:
-            with _failing(stage), self.database.settle() as conn:
+            with _failing(stage), self._turn() as conn:
                 if self._row(conn).stage == stage.value:
                     do(conn, words)
         except _WorkFailed as failure:
@@ -402,7 +415,7 @@ class _Work:
             accounts = {(row.account_iban, row.currency) for row in self._statements(conn)}
             found = [each for account, currency in accounts for each in sums.explained(conn, account, currency)]
         for start in range(0, len(found), CHUNK):
-            with self.database.settle() as conn:
+            with self._turn() as conn:
                 if self._row(conn).stage != ImportStage.SUMMING.value:
                     return
                 for each in found[start : start + CHUNK]:
