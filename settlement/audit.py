@@ -462,8 +462,10 @@ _RULES = {
         SELECT e.id, e.currency, e.match, e.amount_micros, coalesce(o.number, 0) AS number,
                coalesce(o.micros, 0) AS open_micros
         FROM statement_entries e
-        LEFT JOIN (SELECT entry_id, count(*) AS number, sum(difference_micros) AS micros FROM breaks
-                   WHERE resolved_at IS NULL AND kind <> 'not_confirmed' GROUP BY entry_id) o ON o.entry_id = e.id
+        LEFT JOIN (SELECT b.entry_id, count(*) AS number, sum(b.difference_micros) AS micros
+                   FROM breaks b JOIN statement_entries x ON x.id = b.entry_id
+                   WHERE b.resolved_at IS NULL AND (b.kind <> 'not_confirmed' OR x.match = 'break')
+                   GROUP BY b.entry_id) o ON o.entry_id = e.id
         JOIN statements s ON s.id = e.statement_id
         WHERE (e.match = 'break' AND e.currency = s.currency AND coalesce(o.micros, 0) <> e.amount_micros)
            OR (e.match = 'break' AND coalesce(o.number, 0) = 0)

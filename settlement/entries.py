@@ -317,11 +317,12 @@ class _Work:
     def _pair_words(self, conn: Connection, words: Sequence[Word], *, guessing: bool) -> None:
         is_statement = words[0].kind == MessageKind.CAMT_053.value
         facts = self._facts(conn, words, guessing=guessing, is_statement=is_statement)
-        for word, fact in pairing.paired(words, facts, guessing=guessing, is_statement=is_statement):
+        last_day = None if is_statement else _last_day(conn, words[0].account_iban, words[0].account_currency)
+        for word, fact in pairing.paired(words, facts, guessing=guessing, is_statement=is_statement, last_day=last_day):
             if is_statement and not matching.confirm(conn, fact.id, word.statement_id, self.at):
                 continue
             self._tell_again(conn, word, EntryMatch.PAIRED, fact.id)
-            if guessing and fact.match == EntryMatch.BREAK.value and word.about is not None:
+            if fact.match == EntryMatch.BREAK.value and word.about is not None:
                 (now,) = matching.words(conn, _e.id == fact.id)
                 self._booking(conn).explain(now, by=word)
 
@@ -383,8 +384,16 @@ class _Work:
                 self._advance(conn, row, ImportStage.SUMMING)
 
     def _book_words(self, conn: Connection, words: Sequence[Word]) -> None:
+        last_days = {
+            account: _last_day(conn, *account)
+            for account in {(word.account_iban, word.account_currency) for word in words}
+        }
         for word in self._still_told(conn, words):
-            self._booking(conn).book(word, is_statement=word.kind == MessageKind.CAMT_053.value)
+            is_statement = word.kind == MessageKind.CAMT_053.value
+            if not is_statement and pairing.is_late(word, last_days[word.account_iban, word.account_currency]):
+                self._booking(conn).leave(word)
+            else:
+                self._booking(conn).book(word, is_statement=is_statement)
 
     def give_up(self, stage: ImportStage, failure: _WorkFailed) -> None:
         """End a message that cannot be ended well: each word that is left is a break, and so is the failure."""
@@ -434,13 +443,7 @@ class _Work:
 
     def _doubt(self, conn: Connection, account: str, currency: str) -> None:
         """Early word that no statement has confirmed, some bank days before the last one, is a break."""
-        last = conn.execute(
-            select(func.max(statements.c.closing_date)).where(
-                statements.c.kind == MessageKind.CAMT_053.value,
-                statements.c.account_iban == account,
-                statements.c.currency == currency,
-            )
-        ).scalar_one()
+        last = _last_day(conn, account, currency)
         if last is None:
             return
         told = func.coalesce(_e.booking_date, _e.value_date, statements.c.closing_date)
@@ -498,6 +501,18 @@ class _Work:
 
     def _booking(self, conn: Connection) -> Booking:
         return Booking(conn, self.message_id, self.at, self.imported)
+
+
+def _last_day(conn: Connection, account: str, currency: str) -> dt.date | None:
+    """The last day that an account's statements have told."""
+    day: dt.date | None = conn.execute(
+        select(func.max(statements.c.closing_date)).where(
+            statements.c.kind == MessageKind.CAMT_053.value,
+            statements.c.account_iban == account,
+            statements.c.currency == currency,
+        )
+    ).scalar_one()
+    return day
 
 
 def bank_days_before(date: dt.date, days: int) -> dt.date:

@@ -214,8 +214,10 @@ def downgrade() -> None:
                 (f", \n\t{_check(*_NEW_CHECKS[1])}", ""),
                 (
                     "CONSTRAINT uq_statements_position",
-                    f"CONSTRAINT {_STATEMENT_KEY} UNIQUE (account_iban, kind, currency, statement_id), "
-                    "\n\tCONSTRAINT uq_statements_position",
+                    (
+                        f"CONSTRAINT {_STATEMENT_KEY} UNIQUE (account_iban, kind, currency, statement_id), "
+                        "\n\tCONSTRAINT uq_statements_position"
+                    ),
                 ),
             ),
         )

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import audits, own_money, quarantine
+from settlement import audits, quarantine
 from settlement.models import bank_transactions
-from tests.books import pain002
+from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, make_settings
-from wallet import actions, clock, identities, ledger
-from wallet.ledger import Posting
-from wallet.models import Reason, purses
+from wallet import actions, clock, identities
+from wallet.models import purses
 from wallet.page_models import IdentityKind
 
 STATUS = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>
@@ -101,11 +100,9 @@ def test_the_operators_money_goes_in_and_out_and_a_debt_is_given_up(database_url
     with Shop(make_settings(tmp_path, database_url, own_iban=OWN_IBAN)) as shop:
         merchant = sold(shop, "2.00")
         told = said(shop, "settlement", "put-in", "50.00", "EUR")
-        with shop.database.write() as conn:
-            (row,) = own_money.find_by_references(conn, [told["reference"]])
-            # As the bank's statement does it.
-            booked = Posting(reason=Reason.EQUITY_PAID_IN, currency="EUR", amount_micros=50_000_000, reference=row.id)
-            ledger.post(conn, booked, recorded_at=clock.now())
+        paid_in = camt("054", "N", "EUR", {}, [entry("E", 50_000_000, "EUR", rf=told["reference"])], day=clock.today())
+        (tmp_path / "paid-in.xml").write_bytes(paid_in)
+        assert said(shop, "settlement", "import", str(tmp_path / "paid-in.xml"))["matched"] == 1
         taking = ["settlement", "take-out", "equity", "5.00", "EUR", "--why", "too much"]
         assert said(shop, *taking)["iban"] == OWN_IBAN
         assert "own_money_exceeded" in flask(shop, *taking[:2], "income", *taking[3:], status=1)

@@ -69,6 +69,28 @@ def test_a_notification_of_another_day_is_booked_at_once(alice: Books) -> None:
     alice.run("purse alice -> 10.00\n audit -> sound")
 
 
+def later(days: int) -> dt.date:
+    return MONDAY.date() + dt.timedelta(days=days)
+
+
+def test_late_word_under_another_date_is_no_second_payment(alice: Books) -> None:
+    """Statements have told the day: whatever a notification says of it now was told, or was not so."""
+    alice.told(message("053", "S", paid(alice)))
+    alice.told(camt("053", "T", "EUR", {"OPBD": 5_000_000, "CLBD": 5_000_000}, [], day=later(3)))
+    assert alice.told(camt("054", "N", "EUR", {}, [paid(alice, day=later(1))], day=later(1))) == "seen before"
+    alice.run("purse alice -> 5.00\n breaks -> none\n audit -> sound")
+
+
+def test_late_word_of_what_no_statement_tells_is_not_believed_until_one_does(alice: Books) -> None:
+    alice.told(camt("053", "T", "EUR", {"OPBD": 5_000_000, "CLBD": 5_000_000}, [], day=later(3)))
+    late = camt("054", "N", "EUR", {}, [paid(alice)], day=MONDAY.date())
+    assert alice.told(late) == "break not_confirmed"
+    alice.run("purse alice -> 0.00\n audit -> sound")
+    # The statement of that day came late as well.
+    assert alice.told(message("053", "S", paid(alice))) == "1 matched"
+    alice.run("purse alice -> 5.00\n breaks -> none\n audit -> sound")
+
+
 def test_one_reference_for_different_facts_is_no_identity(alice: Books) -> None:
     same = [paid(alice, reference="1"), entry("1", -380_000, "EUR", code="ACMT/MDOP/CHRG")]
     alice.told(message("053", "S", *same, closing=4_620_000))

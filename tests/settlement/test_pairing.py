@@ -26,6 +26,7 @@ def word(number: int, micros: int = 20, **facts: Any) -> Any:
         "counterparty_name": None,
         "counterparty_iban": None,
         "text": "",
+        "written_at": None,
     }
     return SimpleNamespace(**{**usual, **facts})
 
@@ -72,7 +73,9 @@ def test_a_guess_needs_one_side_that_does_not_say() -> None:
         ({"end_to_end_id": "a"}, {}, False),
         ({"counterparty_iban": "FR76"}, {"counterparty_iban": "DE02"}, True),
         ({"counterparty_name": "Erika Exempel"}, {"counterparty_name": "ERIKA EXEMPEL GMBH"}, False),
+        ({"counterparty_name": "Erika Exempel"}, {"counterparty_name": "EXEMPEL, ERIKA"}, False),
         ({"counterparty_name": "Erika Exempel"}, {"counterparty_name": "Jörg Muster"}, True),
+        ({"bank_reference": "A", "text": "for bread"}, {"bank_reference": "A", "text": "for cake"}, False),
         ({"text": "for bread"}, {"text": "SVWZ+FOR BREAD 12"}, False),
         ({"text": "for bread"}, {"text": "for cake"}, True),
     ],
@@ -90,6 +93,15 @@ def test_a_notification_of_another_day_or_payer_is_of_another_fact() -> None:
     assert pairs([word(2, **{**told, "counterparty_iban": "DE02"})], [fact], is_statement=False) == []
     # A statement's word is paired all the same: what would be booked the same may be exchanged.
     assert pairs([word(2, **told, booking_date=NEXT)], [fact]) == [(2, 1)]
+
+
+def test_late_word_may_be_of_another_date_than_its_statement() -> None:
+    fact = word(1, about="purse a", booking_date=NEXT)
+    assert pairs([word(2, about="purse a")], [fact], is_statement=False) == []
+    assert pairs([word(2, about="purse a")], [fact], is_statement=False, last_day=DAY) == []
+    assert pairs([word(2, about="purse a")], [fact], is_statement=False, last_day=NEXT) == [(2, 1)]
+    weeks = word(3, about="purse a", booking_date=DAY + dt.timedelta(days=20))
+    assert pairs([word(2, about="purse a")], [weeks], is_statement=False, last_day=NEXT) == []
 
 
 def test_a_statement_is_in_another_only_if_all_of_it_is() -> None:
