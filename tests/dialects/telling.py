@@ -12,7 +12,7 @@ from typing import Any
 from tests.dialects import camt
 from tests.dialects.camt import Balance, Detail, Entry, Report
 from tests.dialects.dialect import Again, Dialect, Notifies, Pages, References, Sums, Words
-from tests.dialects.facts import DATES, PAYMENTS, Fact, History, Kind
+from tests.dialects.facts import DATES, PAYMENTS, QUIET, Fact, History, Kind
 
 _STATEMENT, _NOTIFICATION = "camt.053", "camt.054"
 # A creditor reference (ISO 11649) that is nobody's.
@@ -66,6 +66,16 @@ def tell(history: History, dialect: Dialect, names: Names) -> list[File]:
     return [
         file for day in history.days for file in (*teller.notifications(day), *teller.statements(day)) if file.reports
     ]
+
+
+def quiet(history: History, dialect: Dialect, names: Names) -> File:
+    """The statement of a day, some weeks later, on which nothing happened: whatever it does not tell, none will."""
+    balances = tuple(
+        Balance(code, history.before + sum(fact.cents for fact in history.facts), QUIET)
+        for code in (("OPBD", "CLBD") if dialect.opening else ("CLBD",))
+    )
+    report = Report("S-QUIET", names.iban, dt.datetime.combine(QUIET, dt.time(20), _CET), (), balances)
+    return _file(_STATEMENT, dialect, "MS-QUIET", (report,), len(DATES))
 
 
 def told_again(file: File, dialect: Dialect) -> File:
