@@ -28,6 +28,7 @@ class Names:
     iban: str
     references: tuple[str, ...]
     end_to_end_ids: tuple[str, ...]
+    payees: tuple[str, ...]
     payment_information_id: str
 
 
@@ -235,10 +236,7 @@ class _Teller:
         }.get(self.dialect.sums, False)
 
     def whole_file(self, fact: Fact, kind: str) -> Entry:
-        details = tuple(
-            Detail(-payment.cents, end_to_end_id=name)
-            for payment, name in zip(PAYMENTS, self.names.end_to_end_ids, strict=True)
-        )
+        details = tuple(self.paid(Detail(-payment.cents), number) for number, payment in enumerate(PAYMENTS))
         return Entry(
             fact.cents,
             camt.OUT,
@@ -271,9 +269,8 @@ class _Teller:
         detail = Detail(fact.cents + fact.charged, reference=self.detail_reference(fact, kind) if own else None)
         match fact.kind:
             case Kind.PAID | Kind.CAME_BACK | Kind.UNDONE:
-                name = self.names.end_to_end_ids[fact.payment or 0]
                 returned = fact.kind is Kind.CAME_BACK or (fact.kind is Kind.UNDONE and fact.number % 2 == 0)
-                return replace(detail, end_to_end_id=name, reason="AC04" if returned else None)
+                return replace(self.paid(detail, fact.payment or 0), reason="AC04" if returned else None)
             case Kind.FEE:
                 named = self.worded(detail, fact) if self.dialect.references is References.SHARED else detail
                 return replace(named, lines=("Entgelt", *named.lines))
@@ -283,6 +280,11 @@ class _Teller:
                 return replace(detail, party=_payer(fact), lines=("Danke",))
         changed = '<Amt Ccy="USD">23.10</Amt>' if fact.changed else None
         return self.worded(replace(detail, party=_payer(fact), instructed=changed), fact)
+
+    def paid(self, detail: Detail, payment: int) -> Detail:
+        """As a detail about a payment of ours."""
+        payee = self.names.payees[payment] if self.dialect.payees else None
+        return replace(detail, end_to_end_id=self.names.end_to_end_ids[payment], party=payee)
 
     def worded(self, detail: Detail, fact: Fact) -> Detail:
         """With the references that the payer named, as the bank hands them on."""

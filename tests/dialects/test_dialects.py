@@ -31,7 +31,13 @@ SEED = int(os.environ.get("DIALECTS_SEED") or secrets.randbits(32))
 READ_AT, QUIET_AT = (
     dt.datetime.combine(date + dt.timedelta(days=1), dt.time(4), dt.UTC) for date in (DATES[-1], QUIET)
 )
-_NAMES = Names("FR7630006000011234567890189", ("RF01", "RF02", "RF03", "RF04"), ("E1", "E2", "E3", "E4"), "P1")
+_NAMES = Names(
+    "FR7630006000011234567890189",
+    ("RF01", "RF02", "RF03", "RF04"),
+    ("E1", "E2", "E3", "E4"),
+    ("A", "B", "C", "D"),
+    "P1",
+)
 
 long_or_short = settings(
     deadline=None,
