@@ -42,7 +42,8 @@ def poverty(history: History, dialect: Dialect) -> str | None:
         return "it says in notifications what its sums are, and does not send them all"
     if undone and dialect.original_sign and not (dialect.opening and dialect.pages is not Pages.BARE):
         return "only balances would tell its reversals from what they undo, and it leaves them out"
-    if not dialect.opening and dialect.pages is Pages.BARE and any(len(history.of_day(day)) > 1 for day in history.days):
+    in_pages = any(len(history.of_day(day)) > 1 for day in history.days)
+    if in_pages and dialect.pages is Pages.BARE and not dialect.opening:
         return "it sends pages without any balance, which nothing puts in their place"
     return None
 
