@@ -111,6 +111,8 @@ class Dialect:
     undated: bool = False
     # A statement also tells what is to come.
     pending: bool = False
+    # It says whom our payments went to.
+    payees: bool = True
     words: Words = Words.STRUCTURED
     form: Form = FORMS[0]
 
@@ -133,6 +135,7 @@ def dialects() -> st.SearchStrategy[Dialect]:
             original_sign=rarely,
             undated=rarely,
             pending=rarely,
+            payees=st.sampled_from([True, True, False]),
             words=st.sampled_from(Words),
             form=st.sampled_from(FORMS),
         ),

@@ -20,6 +20,8 @@ DATES = (
     dt.date(2027, 1, 4),
     dt.date(2027, 1, 5),
 )
+# By then every statement is in.
+QUIET = dt.date(2027, 1, 29)
 # Equal ones on purpose: nothing but a name or a reference can tell them apart.
 AMOUNTS = (2_000, 2_000, 2_000, 3_000, 1_000, 5_000, 50)
 FEES = (50, 38, 2_000)

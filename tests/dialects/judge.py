@@ -4,7 +4,7 @@ For every dialect, once all statements are in:
 
 * the bank's account in the books and the open breaks add up to the bank's own balance;
 * no purse and no merchant has more than the facts gave it (a top-up that the bank took back, and that waits for a
-  person under its name, aside), and nothing that left is still in transit twice;
+  person, aside), and nothing that left is still in transit twice;
 * each entry of each file has its row, and none of them still waits to be worked on;
 * the audit is sound, and reading everything once more changes nothing.
 
@@ -42,6 +42,9 @@ def poverty(history: History, dialect: Dialect) -> str | None:
         return "it says in notifications what its sums are, and does not send them all"
     if undone and dialect.original_sign and not (dialect.opening and dialect.pages is not Pages.BARE):
         return "only balances would tell its reversals from what they undo, and it leaves them out"
+    in_pages = any(len(history.of_day(day)) > 1 for day in history.days)
+    if in_pages and dialect.pages is Pages.BARE and not dialect.opening:
+        return "it sends pages without any balance, which nothing puts in their place"
     return None
 
 
@@ -61,7 +64,7 @@ def judge(truth: Truth, gained: Standing, breaks: Sequence[Break], *, enough: bo
     if -taken > sum(truth.taken_back):
         wrong.append(f"{-taken} are said to have been taken back, and it was {sum(truth.taken_back)}")
     for number, (has, gave, may) in enumerate(zip(gained.purses, truth.purses, truth.taken_back, strict=True)):
-        if has > gave + (may if taken else 0):
+        if has > gave + (may if taken or not enough else 0):
             wrong.append(f"purse {number} has {has}, and the facts gave it {gave}")
     for number, (has, gave) in enumerate(zip(gained.payables, truth.payables, strict=True)):
         if has > gave:

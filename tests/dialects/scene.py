@@ -138,6 +138,7 @@ def _names(outbox: Path, references: tuple[str, ...]) -> Names:
         iban=OPERATOR_IBAN,
         references=references,
         end_to_end_ids=tuple(by_creditor[name] for name in who),
+        payees=tuple(who),
         payment_information_id=str(root.findtext(".//{*}PmtInfId")),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from tests.dialects import camt
 from tests.dialects.camt import Balance, Detail, Entry, Report
 from tests.dialects.dialect import Again, Dialect, Notifies, Pages, References, Sums, Words
-from tests.dialects.facts import DATES, PAYMENTS, Fact, History, Kind
+from tests.dialects.facts import DATES, PAYMENTS, QUIET, Fact, History, Kind
 
 _STATEMENT, _NOTIFICATION = "camt.053", "camt.054"
 # A creditor reference (ISO 11649) that is nobody's.
@@ -28,6 +28,7 @@ class Names:
     iban: str
     references: tuple[str, ...]
     end_to_end_ids: tuple[str, ...]
+    payees: tuple[str, ...]
     payment_information_id: str
 
 
@@ -66,6 +67,16 @@ def tell(history: History, dialect: Dialect, names: Names) -> list[File]:
     return [
         file for day in history.days for file in (*teller.notifications(day), *teller.statements(day)) if file.reports
     ]
+
+
+def quiet(history: History, dialect: Dialect, names: Names) -> File:
+    """The statement of a day, some weeks later, on which nothing happened: whatever it does not tell, none will."""
+    balances = tuple(
+        Balance(code, history.before + sum(fact.cents for fact in history.facts), QUIET)
+        for code in (("OPBD", "CLBD") if dialect.opening else ("CLBD",))
+    )
+    report = Report("S-QUIET", names.iban, dt.datetime.combine(QUIET, dt.time(20), _CET), (), balances)
+    return _file(_STATEMENT, dialect, "MS-QUIET", (report,), len(DATES))
 
 
 def told_again(file: File, dialect: Dialect) -> File:
@@ -225,10 +236,7 @@ class _Teller:
         }.get(self.dialect.sums, False)
 
     def whole_file(self, fact: Fact, kind: str) -> Entry:
-        details = tuple(
-            Detail(-payment.cents, end_to_end_id=name)
-            for payment, name in zip(PAYMENTS, self.names.end_to_end_ids, strict=True)
-        )
+        details = tuple(self.paid(Detail(-payment.cents), number) for number, payment in enumerate(PAYMENTS))
         return Entry(
             fact.cents,
             camt.OUT,
@@ -261,9 +269,8 @@ class _Teller:
         detail = Detail(fact.cents + fact.charged, reference=self.detail_reference(fact, kind) if own else None)
         match fact.kind:
             case Kind.PAID | Kind.CAME_BACK | Kind.UNDONE:
-                name = self.names.end_to_end_ids[fact.payment or 0]
                 returned = fact.kind is Kind.CAME_BACK or (fact.kind is Kind.UNDONE and fact.number % 2 == 0)
-                return replace(detail, end_to_end_id=name, reason="AC04" if returned else None)
+                return replace(self.paid(detail, fact.payment or 0), reason="AC04" if returned else None)
             case Kind.FEE:
                 named = self.worded(detail, fact) if self.dialect.references is References.SHARED else detail
                 return replace(named, lines=("Entgelt", *named.lines))
@@ -273,6 +280,11 @@ class _Teller:
                 return replace(detail, party=_payer(fact), lines=("Danke",))
         changed = '<Amt Ccy="USD">23.10</Amt>' if fact.changed else None
         return self.worded(replace(detail, party=_payer(fact), instructed=changed), fact)
+
+    def paid(self, detail: Detail, payment: int) -> Detail:
+        """As a detail about a payment of ours."""
+        payee = self.names.payees[payment] if self.dialect.payees else None
+        return replace(detail, end_to_end_id=self.names.end_to_end_ids[payment], party=payee)
 
     def worded(self, detail: Detail, fact: Fact) -> Detail:
         """With the references that the payer named, as the bank hands them on."""

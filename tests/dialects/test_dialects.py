@@ -20,18 +20,24 @@ from hypothesis import strategies as st
 from settlement import scheduler
 from tests.dialects import scene
 from tests.dialects.dialect import Dialect, dialects
-from tests.dialects.facts import DATES, History, histories, truth
+from tests.dialects.facts import DATES, QUIET, History, histories, truth
 from tests.dialects.judge import judge, poverty, unaccounted, unsound
 from tests.dialects.scene import Scene
-from tests.dialects.telling import File, Names, tell, told_again
+from tests.dialects.telling import File, Names, quiet, tell, told_again
 from wallet.db import Database
 
 EXAMPLES = int(os.environ.get("DIALECTS_EXAMPLES", "0"))
 SEED = int(os.environ.get("DIALECTS_SEED") or secrets.randbits(32))
-READ_AT = dt.datetime.combine(DATES[-1] + dt.timedelta(days=1), dt.time(20), dt.UTC)
-# Days after the last statement, when whatever a bank could still say it has said.
-_PATIENCE = 30
-_NAMES = Names("FR7630006000011234567890189", ("RF01", "RF02", "RF03", "RF04"), ("E1", "E2", "E3", "E4"), "P1")
+READ_AT, QUIET_AT = (
+    dt.datetime.combine(date + dt.timedelta(days=1), dt.time(4), dt.UTC) for date in (DATES[-1], QUIET)
+)
+_NAMES = Names(
+    "FR7630006000011234567890189",
+    ("RF01", "RF02", "RF03", "RF04"),
+    ("E1", "E2", "E3", "E4"),
+    ("A", "B", "C", "D"),
+    "P1",
+)
 
 long_or_short = settings(
     deadline=None,
@@ -63,31 +69,24 @@ def comings(draw: st.DrawFn, files: list[File], dialect: Dialect) -> list[Coming
     return [Coming(each, draw(cut, label="half"), draw(cut, label="collected")) for each in all_]
 
 
-def arrive(stage: Scene, database: Database, coming: list[Coming], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files come into the inbox, and are collected now and then and in the end."""
-    names = []
+def arrive(
+    stage: Scene, database: Database, coming: list[Coming], monkeypatch: pytest.MonkeyPatch, at: dt.datetime
+) -> None:
+    """The files come into the inbox at a time, and are collected now and then and in the end."""
+    monkeypatch.setattr("wallet.clock.now", lambda: at)
     for number, each in enumerate(coming):
-        name = f"{number:03}.{each.file.kind}.xml"
-        path = stage.inbox / name
+        path = stage.inbox / f"{number:03}.{each.file.kind}.xml"
         if each.half:
             path.write_bytes(each.file.content[: len(each.file.content) // 2])
-            os.utime(path, times=(READ_AT.timestamp(), READ_AT.timestamp()))  # the writer is at it now
-            collect(stage, database, monkeypatch)
-            assert path.exists(), f"{name} was taken before it was whole"
+            os.utime(path, times=(at.timestamp(), at.timestamp()))  # the writer is at it now
+            scheduler.collect(database, stage.books.bank)
+            assert path.exists(), f"{path.name} was taken before it was whole"
         path.write_bytes(each.file.content)
-        names.append(name)
         if each.collected:
-            collect(stage, database, monkeypatch)
-    collect(stage, database, monkeypatch)
-    assert stage.refused == []
-    assert [name for name in names if (stage.inbox / name).exists()] == []
-
-
-def collect(stage: Scene, database: Database, monkeypatch: pytest.MonkeyPatch, days: int = 0) -> None:
-    """What the scheduler does every minute, so many days after the files came."""
-    at = READ_AT + dt.timedelta(days=days)
-    monkeypatch.setattr("wallet.clock.now", lambda: at)
+            scheduler.collect(database, stage.books.bank)
     scheduler.collect(database, stage.books.bank)
+    assert stage.refused == []
+    assert list(stage.inbox.iterdir()) == []
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 900)  # a slow machine may take its time; nothing here waits
@@ -109,14 +108,15 @@ def test_whatever_the_bank_says_the_books_tell_the_truth(
         note(f"{history}\n{dialect}")
         for each in coming:
             note(each.file.content.decode(dialect.form.encoding))
-        arrive(stage, db, coming, monkeypatch)
-        collect(stage, db, monkeypatch, days=_PATIENCE)
+        last = Coming(quiet(history, dialect, stage.names), False, False)
+        arrive(stage, db, coming, monkeypatch, READ_AT)
+        arrive(stage, db, [last], monkeypatch, QUIET_AT)
         gained, left = scene.standing(stage).since(before), scene.open_breaks(db)
         why_not = poverty(history, dialect)
         note(f"gained {gained}\nopen {left}\nmay be left open because {why_not}")
         wrong = judge(truth(history), gained, left, enough=why_not is None)
-        assert [*wrong, *unaccounted(db, [each.file for each in coming]), *unsound(db)] == []
-        arrive(stage, db, [Coming(each.file, False, False) for each in coming], monkeypatch)
+        assert [*wrong, *unaccounted(db, [each.file for each in (*coming, last)]), *unsound(db)] == []
+        arrive(stage, db, [Coming(each.file, False, False) for each in (*coming, last)], monkeypatch, QUIET_AT)
         assert (scene.standing(stage).since(before), scene.open_breaks(db)) == (gained, left)
 
     told()
