@@ -322,9 +322,6 @@ class _Work:
             if is_statement and not matching.confirm(conn, fact.id, word.statement_id, self.at):
                 continue
             self._tell_again(conn, word, EntryMatch.PAIRED, fact.id)
-            if fact.match == EntryMatch.BREAK.value and word.about is not None:
-                (now,) = matching.words(conn, _e.id == fact.id)
-                self._booking(conn).explain(now, by=word)
 
     def _facts(self, conn: Connection, words: Sequence[Word], *, guessing: bool, is_statement: bool) -> Sequence[Word]:
         """The facts that these words may tell again, each of one of their amounts."""
@@ -359,6 +356,10 @@ class _Work:
             .values(match=match.value, same_as=fact_id)
         )
         self.imported.told_again += 1
+        if word.about is not None:
+            # Whoever knows more explains what the other left open.
+            for fact in matching.words(conn, _e.id == fact_id, _e.match == EntryMatch.BREAK.value):
+                self._booking(conn).explain(fact, by=word)
 
     def _still_told(self, conn: Connection, words: Sequence[Word]) -> Sequence[Word]:
         """Those that nobody has worked on yet: what was stopped half way is begun again."""
