@@ -14,13 +14,13 @@ could not do better either.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import text
 
 from settlement.audit import audit
-from tests.dialects.dialect import Dialect, Notifies, Pages, Sums
-from tests.dialects.facts import Fact, History, Kind, Truth
+from tests.dialects.dialect import Dialect, Pages, Sums
+from tests.dialects.facts import History, Kind, Truth
 from tests.dialects.scene import Break, Standing
 from tests.dialects.telling import File, lines, notified
 from wallet.db import Database
@@ -38,19 +38,17 @@ def poverty(history: History, dialect: Dialect) -> str | None:
     undone = [fact for fact in history.facts if fact.kind in (Kind.UNDONE, Kind.TAKEN_BACK)]
     if summed and dialect.sums is Sums.DETAILS_NOWHERE:
         return "it sums up and never says what"
-    if summed and dialect.sums is Sums.DETAILS_IN_NOTIFICATION and not _all_told(summed, history, dialect):
+    told = {notified(history, dialect)[fact.number] > 0 for fact in summed}
+    if dialect.sums is Sums.DETAILS_IN_NOTIFICATION and False in told:
         return "it says in notifications what its sums are, and does not send them all"
+    if dialect.sums is Sums.DETAILS_IN_STATEMENT and dialect.by_day and told == {True, False}:
+        return "what its notifications sum up is another sum than its statement's"
     if undone and dialect.original_sign and not (dialect.opening and dialect.pages is not Pages.BARE):
         return "only balances would tell its reversals from what they undo, and it leaves them out"
     in_pages = any(len(history.of_day(day)) > 1 for day in history.days)
     if in_pages and dialect.pages is Pages.BARE and not dialect.opening:
         return "it sends pages without any balance, which nothing puts in their place"
     return None
-
-
-def _all_told(facts: Iterable[Fact], history: History, dialect: Dialect) -> bool:
-    told = notified(history, dialect)
-    return dialect.notifies is not Notifies.NEVER and all(told[fact.number] for fact in facts)
 
 
 def judge(truth: Truth, gained: Standing, breaks: Sequence[Break], *, enough: bool) -> list[str]:

@@ -4,7 +4,7 @@ Each run has a seed of its own, which a failure prints; this one is the same aga
 
     DIALECTS_SEED=12345 pytest tests/dialects
 
-A usual run is short. For a long one: ``make nightly EXAMPLES=3000``.
+A usual run is short. For a long one: ``make test-nightly EXAMPLES=3000``.
 """
 
 import datetime as dt
