@@ -733,21 +733,29 @@ def _stories(conn: Connection) -> list[list[Row[Any]]]:
     """Each account's statements in the order of their days, whenever they came."""
     rows = conn.execute(
         sa.text(f"""
-            SELECT id, account_iban, currency, opening_micros, closing_micros, opening_date, closing_date, written_at,
+            SELECT id, statement_id, account_iban, currency, opening_micros, closing_micros, opening_date, closing_date, written_at,
                    page, position
             FROM ({_STORY}) s""").columns(id=sa.Uuid, opening_date=sa.Date, closing_date=sa.Date, written_at=UtcInstant)
     )
     stories: defaultdict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
     for row in rows:
         stories[row.account_iban, row.currency].append(row)
-    return [sorted(story, key=_place) for _, story in sorted(stories.items())]
+    return [_in_order(story) for _, story in sorted(stories.items())]
 
 
-def _place(statement: Row[Any]) -> tuple[dt.date, dt.datetime, int, int]:
-    written = statement.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
-    page = int(statement.page) if statement.page and statement.page.isdecimal() else 0
-    day = statement.closing_date or statement.opening_date or written.date()
-    return day, written, page, statement.position
+def _in_order(story: list[Row[Any]]) -> list[Row[Any]]:
+    """By day, then by when they were written; pages of one statement by number, from when its first was written."""
+    first: dict[tuple[Any, ...], dt.datetime] = {}
+    places = {}
+    for one in story:
+        written = one.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
+        day = one.closing_date or one.opening_date or written.date()
+        whole = (day, one.id) if one.page is None else (day, one.statement_id)
+        first[whole] = min(written, first.get(whole, written))
+        places[one.id] = whole, int(one.page) if one.page and one.page.isdecimal() else 0
+    return sorted(
+        story, key=lambda one: (places[one.id][0][0], first[places[one.id][0]], places[one.id][1], one.position)
+    )
 
 
 def _files(conn: Connection) -> Check:

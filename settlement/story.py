@@ -7,7 +7,7 @@ the account's running balance and by what it tells; only what is more is new.
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -140,28 +140,45 @@ def _of_account(account: str, currency: str) -> Any:
 def _story(conn: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
     """Every statement of an account in the order of its days; pages of one id in the order of their numbers."""
     rows = conn.execute(select(statements).where(_of_account(account, currency))).all()
-    return sorted(rows, key=_order)
+    # A page that is sent again is written later, and is no later page.
+    begun: dict[object, dt.datetime] = {}
+    for row in rows:
+        begun[_one_of_pages(row)] = min(_written(row), begun.get(_one_of_pages(row), _written(row)))
+
+    def order(row: Row[Any]) -> tuple[Any, ...]:
+        page = int(row.page) if row.page and row.page.isdigit() else 0
+        return _day(row), begun[_one_of_pages(row)], page, row.position
+
+    return sorted(rows, key=order)
 
 
-def _order(row: Row[Any]) -> tuple[Any, ...]:
-    written = row.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
-    date = row.closing_date or row.opening_date or written.date()
-    page = int(row.page) if row.page and row.page.isdigit() else 0
-    return date, written, page, row.position
+def _day(row: Row[Any]) -> dt.date:
+    day: dt.date = row.closing_date or row.opening_date or _written(row).date()
+    return day
+
+
+def _written(row: Row[Any]) -> dt.datetime:
+    written: dt.datetime = row.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
+    return written
+
+
+def _one_of_pages(row: Row[Any]) -> Hashable:
+    """What a statement's pages have in common; a statement that is no page has it alone."""
+    return row.id if row.page is None else (row.statement_id, _day(row))
 
 
 def _closing_before(conn: Connection, told: camt.Statement, currency: str, account: str) -> int | None:
     date = told.closing_date or told.opening_date or told.created_at.date()
-    before = [row for row in _story(conn, account, currency) if _order(row)[0] <= date]
+    before = [row for row in _story(conn, account, currency) if _day(row) <= date]
     return before[-1].closing_micros if before else None
 
 
 def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any] | None:
-    others = [row for row in _story(conn, statement.account_iban, statement.currency) if row.id != statement.id]
-    place_ = _order(statement)
+    story = _story(conn, statement.account_iban, statement.currency)
+    place_ = next(place_ for place_, row in enumerate(story) if row.id == statement.id)
     if later:
-        return next((row for row in others if _order(row) > place_), None)
-    return next((row for row in reversed(others) if _order(row) < place_), None)
+        return story[place_ + 1] if place_ + 1 < len(story) else None
+    return story[place_ - 1] if place_ else None
 
 
 def _neighbours(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Iterator[Row[Any]]:
