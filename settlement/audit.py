@@ -733,8 +733,8 @@ def _stories(conn: Connection) -> list[list[Row[Any]]]:
     """Each account's statements in the order of their days, whenever they came."""
     rows = conn.execute(
         sa.text(f"""
-            SELECT id, statement_id, account_iban, currency, opening_micros, closing_micros, opening_date, closing_date, written_at,
-                   page, position
+            SELECT id, statement_id, account_iban, currency, opening_micros, closing_micros, opening_date,
+                   closing_date, written_at, page, position
             FROM ({_STORY}) s""").columns(id=sa.Uuid, opening_date=sa.Date, closing_date=sa.Date, written_at=UtcInstant)
     )
     stories: defaultdict[tuple[str, str], list[Row[Any]]] = defaultdict(list)

@@ -130,7 +130,7 @@ def finish(
 def _work_on(work: "_Work", stage: ImportStage, message: Callable[[], Sequence[camt.Statement]]) -> None:
     match stage:
         case ImportStage.READING:
-            work.read(message())
+            work.read(message)
         case ImportStage.PAIRING | ImportStage.GUESSING:
             work.pair(guessing=stage is ImportStage.GUESSING)
         case ImportStage.BOOKING:
@@ -210,12 +210,15 @@ class _Work:
 
     # --- kept ------------------------------------------------------------------------------------------------
 
-    def read(self, message: Sequence[camt.Statement]) -> None:
+    def read(self, message: Callable[[], Sequence[camt.Statement]]) -> None:
+        """Keep each word. A message that cannot be kept is refused whole, and the next one has its turn."""
         try:
             with _failing(ImportStage.READING):
-                self._read(message)
+                self._read(message())
+        except BankMessageInvalid:
+            self._forget()  # it could be read when it was begun: by another version of this system
+            raise
         except _WorkFailed as failure:
-            # A message that cannot be kept is refused whole, and the next one has its turn.
             self._forget()
             raise BankMessageInvalid(f"The message could not be kept: {failure}") from failure
 
