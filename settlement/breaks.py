@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-import schwifty
-from schwifty.exceptions import SchwiftyException
-from sqlalchemy import func, or_, select
+import structlog
+from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
+from sqlalchemy.exc import OperationalError
 
-from settlement import matching, references
+from settlement import matching
 from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, move, post
 from settlement.imports import Imported
 from settlement.models import (
@@ -34,17 +34,23 @@ from settlement.models import (
     statement_entries,
 )
 from wallet import ledger
+from wallet import merchants as merchant_room
 from wallet.errors import (
+    AmountNotWholeMinor,
     BreakUnexplained,
     IbanInvalid,
     MerchantNotFound,
     NotFound,
+    OboleError,
     PayoutNotFound,
     PurseNotFound,
 )
 from wallet.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason, merchants, purses, shoppers, top_ups
+from wallet.models import Reason, merchants, purses, shoppers
+from wallet.money import is_whole_minor
+
+log = structlog.get_logger()
 
 _LONGEST_RESOLUTION = 200
 
@@ -231,17 +237,18 @@ def send_back(
 ) -> UUID:
     """Send it back to where it came from, in the next run's bank file; answers the payment's id.
 
-    ``name`` and ``iban`` where the bank did not say who paid. Raises `IbanInvalid`, or `BreakUnexplained` where
-    nobody knows where it came from.
+    ``name`` and ``iban`` where the bank did not say who paid, or from an account that it would not pay to. Raises
+    `IbanInvalid` or `AmountNotWholeMinor`, since either would have the bank refuse the file, or `BreakUnexplained`
+    where nobody knows where it came from.
     """
     row = _one(conn, break_id, Way.SEND_BACK)
-    to_iban, to_name = row.counterparty_iban or iban, row.counterparty_name or name
+    known = payer(row)
+    to_iban, to_name = known.iban or iban, known.name or name
     if not to_iban or not to_name:
         raise BreakUnexplained("The bank does not say where it came from: name and IBAN are needed.")
-    try:
-        to_iban = str(schwifty.IBAN(to_iban).compact)
-    except SchwiftyException:
-        raise IbanInvalid from None
+    to_iban = merchant_room.valid_iban(to_iban, currency=row.currency)
+    if not is_whole_minor(row.difference_micros, row.currency):
+        raise AmountNotWholeMinor
     payment_id = new_id()
     conn.execute(
         own_payments.insert().values(
@@ -267,6 +274,23 @@ def send_back(
     return payment_id
 
 
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Who paid, and from which account, as far as the bank says and could be paid back."""
+
+    name: str | None
+    iban: str | None
+
+
+def payer(row: Row[tuple[object, ...]]) -> Payer:
+    """Where a break's money came from; an account that the bank would not pay to is none."""
+    name = (row.counterparty_name or "").strip() or None
+    try:
+        return Payer(name, merchant_room.valid_iban(row.counterparty_iban or "", currency=row.currency))
+    except IbanInvalid:
+        return Payer(name, None)
+
+
 def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> int:
     """A top-up that the bank took back, or never booked, leaves its purse, as far as that reaches; the rest is a loss.
 
@@ -274,24 +298,49 @@ def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
     """
     row = _one(conn, break_id, Way.TAKE_BACK)
     amount, purse_id = -row.difference_micros, _purse_of(row)
-    balance = conn.execute(select(purses.c.balance_micros).where(purses.c.id == purse_id)).scalar_one()
-    taken = max(0, min(amount, balance))
+    # Locked: what is spent in this very moment would be missing.
+    mine = select(purses.c.balance_micros).where(purses.c.id == purse_id).with_for_update(key_share=True)
+    taken = max(0, min(amount, conn.execute(mine).scalar_one()))
     if taken:
         _post(conn, row, Reason.TOP_UP_REVERSED, taken, at, purse_id=purse_id)
     if amount > taken:
         _post(conn, row, Reason.LOSS, amount - taken, at)
-    # What was only notified was no movement in the end: should a statement tell it after all, it is booked then.
     never = row.kind == BreakKind.NOT_CONFIRMED.value
     _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.INFORMATION if never else EntryMatch.TOP_UP_REVERSED)
+    if never:
+        # It was no movement in the end, however often it was notified: should a statement tell it after all, it is
+        # booked then.
+        again = statement_entries.c.same_as == row.entry_id
+        conn.execute(statement_entries.update().where(again).values(match=EntryMatch.INFORMATION.value))
     return int(amount - taken)
 
 
+def taken_from(conn: Connection, row: Row[tuple[object, ...]]) -> Row[tuple[object, ...]] | None:
+    """The purse that a top-up is taken back from: its ``id``, ``balance_micros``, and its shopper's ``name``."""
+    if Way.TAKE_BACK not in ways(row):
+        return None
+    return conn.execute(
+        select(purses, shoppers.c.name)
+        .join(shoppers, shoppers.c.id == purses.c.shopper_id)
+        .where(purses.c.id == _purse_of(row))
+    ).one()
+
+
 def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> bool:
-    """Book an entry whose booking failed, after an upgrade perhaps; answers whether that closed the break."""
+    """Book an entry whose booking failed, after an upgrade perhaps; answers whether that closed the break.
+
+    Otherwise it is a break of another kind now. Raises `BreakUnexplained` when it fails again.
+    """
     row = _one(conn, break_id, Way.TRY_AGAIN)
     (word,) = matching.words(conn, statement_entries.c.id == row.entry_id)
     imported = Imported(MessageKind(word.kind), "")
-    matching.Booking(conn, word.bank_message_id, at, imported).explain(word, by=word)
+    try:
+        matching.Booking(conn, word.bank_message_id, at, imported).explain(word, by=word)
+    except (OboleError, OperationalError):
+        raise
+    except Exception as error:
+        log.exception("entry not booked", entry=str(row.entry_id))
+        raise BreakUnexplained(f"It failed again: {type(error).__name__}.") from error
     if imported.matched:
         conn.execute(
             breaks.update().where(breaks.c.id == break_id).values(resolution=f"{Way.TRY_AGAIN.value}: {why}"[:200])
@@ -340,7 +389,7 @@ def offset(conn: Connection, break_ids: Collection[UUID], *, why: str, at: dt.da
         return
     if any(row.entry_id is not None and row.booked_in is None for row in rows):
         raise BreakUnexplained("One of these entries is on no statement yet; wait for it.")
-    _close(conn, rows, Way.OFFSET, why, at)
+    _close(conn, rows, Way.OFFSET, why, at, match=EntryMatch.CLOSED)
 
 
 def book(
@@ -417,66 +466,6 @@ def fitting(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 50) 
     ).all()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
-    """A purse that an unexplained payment may be meant for, and what speaks for it: the words of `suggestions`."""
-
-    purse_id: UUID
-    name: str
-    email: str
-    because: str
-    reference: str | None = None
-
-
-def suggestions(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 20) -> list[Suggestion]:
-    """Purses that a break over money that came in may be for, the likeliest first.
-
-    ``reference``: a reference that the text names, or nearly; ``account``: it was topped up from that account before;
-    ``name``: the payer's name is the shopper's; ``amount``: a top-up of exactly that amount is awaited.
-    """
-    if Way.ASSIGN not in ways(row):
-        return []
-    whose = (
-        select(purses.c.id, shoppers.c.name, shoppers.c.email)
-        .join(shoppers, shoppers.c.id == purses.c.shopper_id)
-        .where(purses.c.currency == row.currency)
-    )
-    announced = whose.add_columns(top_ups.c.reference).join(top_ups, top_ups.c.purse_id == purses.c.id)
-    # Of references typed wrongly some stretch is right: enough to find them, and for a person to compare.
-    text = references.compact(row.text or "")
-    pieces = {text[start : start + _STRETCH] for start in range(len(text) - _STRETCH + 1)}
-    earlier = statement_entries.alias("earlier")
-    same_payer = (
-        select(earlier.c.about)
-        .where(earlier.c.counterparty_iban == row.counterparty_iban, earlier.c.match == EntryMatch.TOP_UP.value)
-        .distinct()
-    )
-    known = [UUID(about.split(" ")[1]) for about in conn.execute(same_payer).scalars() if about and " " in about]
-    named = func.lower(shoppers.c.name) == (row.counterparty_name or "").strip().lower()
-    queries = (
-        (
-            "reference",
-            announced.where(or_(*(top_ups.c.reference.contains(piece) for piece in sorted(pieces)[:_MOST_PIECES]))),
-        )
-        if pieces
-        else None,
-        ("account", whose.where(purses.c.id.in_(known))) if known and row.counterparty_iban else None,
-        ("name", whose.where(named)) if row.counterparty_name else None,
-        ("amount", announced.where(top_ups.c.amount_micros == row.difference_micros)),
-    )
-    found: dict[UUID, Suggestion] = {}
-    for because, query in filter(None, queries):
-        for each in conn.execute(query.order_by(purses.c.id.desc()).limit(limit)):
-            reference = getattr(each, "reference", None)
-            suggestion = Suggestion(
-                purse_id=each.id, name=each.name, email=each.email, because=because, reference=reference
-            )
-            found.setdefault(each.id, suggestion)
-    return list(found.values())[:limit]
-
-
-_STRETCH, _MOST_PIECES = 8, 200
-
 _WITH_ENTRY = select(
     breaks,
     statement_entries.c.match,
@@ -547,6 +536,9 @@ def _confirm_by_hand(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], 
         .where(statement_entries.c.id == second.entry_id)
         .values(match=EntryMatch.PAIRED.value, same_as=first.entry_id, booked_in=None)
     )
+    # Whatever told the second again tells the first.
+    again = statement_entries.c.same_as == second.entry_id
+    conn.execute(statement_entries.update().where(again).values(same_as=first.entry_id))
     _close(conn, rows, Way.OFFSET, why, at)
 
 
@@ -607,9 +599,6 @@ def _close(
     resolution = f"{way.value}: {why}"[:_LONGEST_RESOLUTION]
     mine = breaks.c.id.in_([row.id for row in rows])
     conn.execute(breaks.update().where(mine).values(resolved_at=at, resolution=resolution))
-    if match is None:
-        match = EntryMatch.CLOSED if way is Way.OFFSET else None
     if match is not None:
         entries = statement_entries.c.id.in_([row.entry_id for row in rows])
-        paired = statement_entries.c.match != EntryMatch.PAIRED.value
-        conn.execute(statement_entries.update().where(entries, paired).values(match=match.value))
+        conn.execute(statement_entries.update().where(entries).values(match=match.value))

@@ -15,6 +15,7 @@ is told in words, one for each entry:
     -bakery=0.05   … but of this amount            +bakery/AC04   it came back, for this reason
     ~bakery        it was reversed by the bank     fee=0.38       the bank's fee
     +5.00/alice    money from outside under alice's announced reference (or any text)
+    +5.00/text%Ada … from Ada's account, the tests' own IBAN
     =5.00/alice    that top-up taken back          batch  batch+details   all payments of the last file in one entry
 
 A word may end in ``@ref``, the bank's own reference of the entry: the same one again is the same entry.
@@ -374,8 +375,11 @@ class Books:
             return entry(reference, signed, currency, **named), signed
         micros = Money.parse(name, currency).micros
         signed = -micros if word[0] == "=" else micros
+        tail, _, payer = tail.partition("%")
         rf = self.references.get(tail)
-        return entry(reference, signed, currency, rf=rf, text=None if rf else tail, reversal=signed < 0), signed
+        text = None if rf else tail
+        by = (payer, SHOPPER_IBAN) if payer else None
+        return entry(reference, signed, currency, rf=rf, text=text, payer=by, reversal=signed < 0), signed
 
     def _batch(self, reference: str, currency: str, *, with_details: bool) -> tuple[str, int]:
         file = self.last_file()
@@ -571,8 +575,9 @@ def entry(
     code: str = "PMNT/ICDT/ESCT",
     status: str = "BOOK",
     day: dt.date = MONDAY.date(),
+    payer: tuple[str, str] | None = None,
 ) -> str:
-    """One ``Ntry``; the amount in micros, positive onto our account."""
+    """One ``Ntry``; the amount in micros, positive onto our account. ``payer``: name and IBAN."""
     domain, family, sub = code.split("/")
     inside = f"<Btch><PmtInfId>{batch}</PmtInfId></Btch>" if batch else ""
     if details:
@@ -584,7 +589,13 @@ def entry(
         refs = f"<Refs><EndToEndId>{e2e}</EndToEndId></Refs>" if e2e else ""
         remittance = f"<Strd><CdtrRefInf><Ref>{rf}</Ref></CdtrRefInf></Strd>" if rf else ""
         remittance += f"<Ustrd>{text}</Ustrd>" if text else ""
-        inside += f"<TxDtls>{refs}" + (f"<RmtInf>{remittance}</RmtInf>" if remittance else "")
+        parties = (
+            f"<RltdPties><Dbtr><Pty><Nm>{payer[0]}</Nm></Pty></Dbtr><DbtrAcct><Id><IBAN>{payer[1]}</IBAN></Id>"
+            "</DbtrAcct></RltdPties>"
+            if payer
+            else ""
+        )
+        inside += f"<TxDtls>{refs}{parties}" + (f"<RmtInf>{remittance}</RmtInf>" if remittance else "")
         inside += f"<RtrInf><Rsn><Cd>{reason}</Cd></Rsn></RtrInf></TxDtls>" if reason else "</TxDtls>"
     return (
         f"<Ntry>{_amount(signed, currency)}"

@@ -346,6 +346,10 @@ class BreakUnexplained(Conflict):
     code, title = "break_unexplained", "That does not explain the difference between the bank and the books."
 
 
+class NameAmbiguous(Conflict):
+    code, title = "name_ambiguous", "Several are called that: say which one by its id."
+
+
 class BankNotConfigured(Conflict):
     code, title = "bank_not_configured", "This wallet has no bank account to settle with."
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import func, select
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from wallet import ledger
-from wallet.models import AccountKind, accounts, closing_balances, purses, transfers
+from wallet.models import AccountKind, accounts, closing_balances, merchants, purses, transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,18 @@ def position(conn: Connection, currency: str) -> Position:
     return next(found, Position(currency=currency, **nothing))
 
 
+def merchants_below_zero(conn: Connection, currency: str, *, limit: int) -> Sequence[Row[tuple[object, ...]]]:
+    """The merchants that owe most, with their balances as ``micros``."""
+    each = _each_payable()
+    return conn.execute(
+        select(merchants, each.c.micros)
+        .join(each, each.c.owner_id == merchants.c.id)
+        .where(each.c.currency == currency, each.c.micros < 0)
+        .order_by(each.c.micros, merchants.c.id)
+        .limit(limit)
+    ).all()
+
+
 _PARTS = (
     *("purses", "held", "payable", "in_transit", "bank", "card_clearing"),
     *("equity", "fee_income", "bank_fees", "losses", "lent"),
@@ -101,6 +113,10 @@ def _purses(conn: Connection) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _payables(conn: Connection) -> tuple[dict[str, int], dict[str, int]]:
+    return _above_and_below(conn, _each_payable())
+
+
+def _each_payable() -> sa.Subquery:
     closing = closing_balances.alias("closing")
     last = (
         select(closing.c.account_id, func.max(closing.c.business_date).label("business_date"))
@@ -122,8 +138,8 @@ def _payables(conn: Connection) -> tuple[dict[str, int], dict[str, int]]:
         + moved(transfers.c.credit_account_id)
         - moved(transfers.c.debit_account_id)
     )
-    each = (
-        select(accounts.c.currency, balance.label("micros"))
+    return (
+        select(accounts.c.owner_id, accounts.c.currency, balance.label("micros"))
         .outerjoin(last, last.c.account_id == accounts.c.id)
         .outerjoin(
             closing_balances,
@@ -133,7 +149,6 @@ def _payables(conn: Connection) -> tuple[dict[str, int], dict[str, int]]:
         .where(accounts.c.kind == AccountKind.PAYABLE.value)
         .subquery()
     )
-    return _above_and_below(conn, each)
 
 
 def _above_and_below(conn: Connection, each: sa.Subquery) -> tuple[dict[str, int], dict[str, int]]:

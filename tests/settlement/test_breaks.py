@@ -7,12 +7,13 @@ from uuid import UUID
 
 import pytest
 
-from settlement import breaks
+from settlement import breaks, matching
 from settlement.breaks import Part, Way
 from settlement.models import BreakKind
 from tests.books import Books, camt, entry
-from tests.support import SHOPPER_IBAN
+from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
 from wallet.errors import (
+    AmountNotWholeMinor,
     BreakUnexplained,
     IbanInvalid,
     MerchantNotFound,
@@ -265,13 +266,115 @@ def test_what_was_there_before_the_books_is_equity(sent: Books) -> None:
     sent.run("at_bank -> 49.62\n breaks -> none\n audit -> sound\n statement fee=0.38 -> 1 matched\n audit -> sound")
 
 
+def send_back(books: Books, called: str = "back", **origin: str) -> None:
+    """The newest break, under a name by which the bank's words can speak of it."""
+    found = listed(books)[-1]
+    books.ids[called], books.currencies[called] = resolve(books, breaks.send_back, found.id, **origin), "EUR"
+
+
 def test_money_that_nobody_knows_is_sent_back_in_the_next_file(sent: Books) -> None:
     sent.statement("+4.00/who_knows")
     (found,) = listed(sent)
     refused(sent, BreakUnexplained, breaks.send_back, found.id)
-    refused(sent, IbanInvalid, breaks.send_back, found.id, name="Erika", iban="FR00")
-    sent.ids["back"] = resolve(sent, breaks.send_back, found.id, name="Erika", iban=SHOPPER_IBAN)
-    sent.run("breaks -> none\n audit -> sound")
+    for account in ("FR00", "BR1500000000000010932840814P2"):
+        refused(sent, IbanInvalid, breaks.send_back, found.id, name="Erika", iban=account)
+    send_back(sent, name="Erika", iban=SHOPPER_IBAN)
+    sent.run("""
+        breaks          -> none
+        transit         -> 10.07
+        audit           -> sound
+        night
+        state back      -> submitted
+        statement -back -> 1 matched
+        state back      -> booked
+        breaks          -> none
+        at_bank         -> 0.00
+        audit           -> sound
+    """)
+    file = sent.last_file()
+    assert (file.transaction_count, b"<Nm>Erika</Nm>" in file.content, SHOPPER_IBAN.encode() in file.content) == (
+        1,
+        True,
+        True,
+    )
+    assert sent.transaction("back").kind == "sent_back"
+
+
+def test_it_goes_to_where_the_bank_says_that_it_came_from(sent: Books) -> None:
+    sent.statement("+4.00/who_knows%Erika")
+    (found,) = listed(sent)
+    assert breaks.payer(found) == breaks.Payer("Erika", SHOPPER_IBAN)
+    send_back(sent, name="Somebody Else", iban=MERCHANT_IBAN)
+    sent.run("night")
+    row = sent.transaction("back")
+    assert (row.creditor_name, row.creditor_iban) == ("Erika", SHOPPER_IBAN)
+
+
+def test_an_account_that_the_bank_would_not_pay_to_is_asked_for(sent: Books) -> None:
+    abroad = entry("E1", 4_000_000, "EUR", text="who knows", payer=("Erika", "BR1500000000000010932840814P2"))
+    sent.told(camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": 4_000_000}, [abroad], day=sent.at.date()))
+    (found,) = listed(sent)
+    assert breaks.payer(found) == breaks.Payer("Erika", None)
+    refused(sent, BreakUnexplained, breaks.send_back, found.id)
+    send_back(sent, iban=SHOPPER_IBAN)
+    sent.run("night\n state back -> submitted\n audit -> sound")
+
+
+def test_half_a_cent_is_not_sent_back_because_the_bank_would_refuse_the_file(sent: Books) -> None:
+    half = entry("E1", 4_005_000, "EUR", text="who knows", payer=("Erika", SHOPPER_IBAN))
+    sent.told(camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": 4_005_000}, [half], day=sent.at.date()))
+    (found,) = listed(sent)
+    refused(sent, AmountNotWholeMinor, breaks.send_back, found.id)
+
+
+def test_what_the_bank_refuses_to_send_back_is_unexplained_again_however_often(sent: Books) -> None:
+    sent.statement("+4.00/who_knows%Erika")
+    for _ in range(2):
+        send_back(sent)
+        sent.run("""
+            breaks              -> none
+            night
+            rejects AC04 back   -> 1 statuses
+            state back          -> rejected AC04
+            breaks              -> not_sent_back 4.00
+            transit             -> 6.07
+            audit               -> sound
+        """)
+    assert len([row for row in listed(sent, closed=True) if row.kind == "not_sent_back"]) == 0
+    (again,) = listed(sent)
+    assert Way.SEND_BACK in breaks.ways(again)
+    resolve(sent, breaks.assign, again.id, purse_id=sent.ids["alice"])
+    sent.run("purse alice -> 17.93\n breaks -> none\n at_bank -> 4.00\n audit -> sound")
+
+
+def test_what_was_sent_back_and_returns_is_a_break_of_its_own(sent: Books) -> None:
+    sent.statement("+4.00/who_knows%Erika")
+    send_back(sent)
+    sent.run("""
+        night
+        statement -back         -> 1 matched
+        statement +back/AC04    -> break not_sent_back
+        breaks                  -> not_sent_back 4.00
+        audit                   -> sound
+    """)
+    resolve(sent, breaks.equity, listed(sent)[0].id)
+    sent.run("breaks -> none\n at_bank -> 4.00\n audit -> sound")
+
+
+def test_of_several_entries_in_one_statement_each_is_sent_back_once(sent: Books) -> None:
+    sent.statement("+4.00/one%Erika", "+4.00/two%Erika")
+    send_back(sent, "first")
+    send_back(sent, "second")
+    sent.run("""
+        night
+        statement -first -second -> 2 matched
+        state first     -> booked
+        state second    -> booked
+        breaks          -> none
+        audit           -> sound
+    """)
+    for closed in listed(sent, closed=True):
+        refused(sent, NotFound, breaks.send_back, closed.id)
 
 
 def test_a_notified_payment_is_not_there_yet_to_be_sent_back(sent: Books) -> None:
@@ -320,6 +423,69 @@ def test_late_word_that_no_statement_tells_is_dropped(books: Books) -> None:
     assert breaks.ways(found) == (Way.DROP, Way.ACKNOWLEDGE)
     resolve(books, breaks.drop, found.id)
     books.run("purse alice -> 0.00\n breaks -> none\n audit -> sound")
+
+
+def test_early_word_told_twice_and_never_confirmed_is_taken_back_once(books: Books) -> None:
+    books.run("shopper alice\n announce alice 5.00\n notify +5.00/alice\n notify +5.00/alice")
+    books.at += dt.timedelta(days=9)
+    books.run("statement fee=0.38 -> 1 matched, break not_confirmed\n audit -> sound")
+    (found,) = listed(books)
+    purse = books_purse(books, found)
+    assert (purse.name, purse.balance_micros) == ("alice", 5_000_000)
+    resolve(books, breaks.take_back, found.id)
+    books.run("purse alice -> 0.00\n breaks -> none\n audit -> sound")
+    books.run("statement +5.00/alice -> 1 matched\n purse alice -> 5.00\n audit -> sound")
+
+
+def books_purse(books: Books, found: Any) -> Any:
+    with books.database.read() as conn:
+        return breaks.taken_from(conn, found)
+
+
+def test_early_word_is_confirmed_by_hand_by_an_entry_that_was_told_again(books: Books) -> None:
+    books.run("shopper alice\n announce alice 5.00")
+    early = entry("E1", 5_000_000, "EUR", rf=books.references["alice"], e2e="ONE")
+    books.told(camt("054", "N1", "EUR", {}, [early], day=books.at.date()))
+    books.at += dt.timedelta(days=9)
+    books.run("statement fee=0.38 -> 1 matched, break not_confirmed")
+    other = entry("E9", 5_000_000, "EUR", text="in other words", e2e="OTHER", day=books.at.date())
+    statement = {"OPBD": -380_000, "CLBD": 4_620_000}
+    books.told(camt("053", "S9", "EUR", statement, [other], day=books.at.date()))
+    books.told(camt("053", "S9", "EUR", statement, [other], day=books.at.date()))
+    books.told(camt("054", "N9", "EUR", {}, [other], day=books.at.date()))
+    pair = ids(*listed(books))
+    resolve(books, breaks.offset, pair)
+    books.run("purse alice -> 5.00\n breaks -> none\n at_bank -> 4.62\n audit -> sound")
+
+
+def test_a_booking_that_failed_is_tried_again(sent: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent.announce("alice", "5.00")
+
+    def broken(*_: object, **__: object) -> object:
+        raise KeyError("nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(matching.Booking, "_top_up", broken)
+        sent.run("statement +5.00/alice -> break failed\n audit -> sound")
+        (found,) = listed(sent)
+        assert breaks.ways(found)[0] is Way.TRY_AGAIN
+        refused(sent, BreakUnexplained, breaks.try_again, found.id)
+    assert resolve(sent, breaks.try_again, found.id)
+    (closed,) = listed(sent, closed=True)
+    assert closed.resolution == "try_again: asked the bank"
+    sent.run("purse alice -> 18.93\n breaks -> none\n audit -> sound")
+
+
+def test_a_booking_that_failed_may_turn_out_to_be_nobodys(sent: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise KeyError("nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(matching.Booking, "_outcome", broken)
+        sent.run("statement +5.00/who_knows -> break failed")
+    (found,) = listed(sent)
+    assert not resolve(sent, breaks.try_again, found.id)
+    sent.run("breaks -> unknown_entry 5.00\n audit -> sound")
 
 
 # --- breaks about no money ---------------------------------------------------------------------------------------

@@ -128,3 +128,27 @@ def test_closing_balances_and_what_came_since_are_one(books: Books, nights: int)
         seen = {each.currency: each for each in safeguarding.positions(conn)}
     assert (seen["EUR"].payable_micros, seen["EUR"].purses_micros) == (5_000_000, 5_000_000)
     assert seen["TND"].payable_micros + seen["TND"].in_transit_micros == 1_500_000
+
+
+def test_merchants_below_zero_are_named_the_largest_debt_first(books: Books) -> None:
+    books.run("""
+        merchant bakery
+        merchant kiosk
+        merchant press
+        refund_limit bakery 5.00
+        refund_limit kiosk 5.00
+        top_up   alice 10.00
+        put_in   20.00
+        buy      alice bakery 1.00 v1
+        buy      alice kiosk  2.00 v2
+        buy      alice press  2.00 v3
+        night
+        refund   bakery v1 1.00
+        refund   kiosk  v2 2.00
+    """)
+    with books.database.read() as conn:
+        found = safeguarding.merchants_below_zero(conn, "EUR", limit=9)
+        first = safeguarding.merchants_below_zero(conn, "EUR", limit=1)
+        assert safeguarding.merchants_below_zero(conn, "FRF", limit=9) == []
+    assert [(row.legal_name, row.micros) for row in found] == [("Kiosk", -2_000_000), ("Bakery", -1_000_000)]
+    assert [row.id for row in first] == [books.ids["kiosk"]]

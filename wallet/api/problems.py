@@ -74,6 +74,7 @@ STATUS: Mapping[str, int] = {
     "files_changed": 409,
     "nothing_waits": 409,
     "break_unexplained": 409,
+    "name_ambiguous": 409,
     "bank_not_configured": 409,
     "link_invalid": 410,
     "payload_too_large": 413,

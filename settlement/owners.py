@@ -1,0 +1,249 @@
+"""Owners: whose money it is, by what people call them, and who it may be for.
+
+Invariant: a name given is somebody's, or it is refused: what nobody is called, or several are, decides nothing. What is
+only likely is suggested, with what speaks for it, and a person chooses.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, literal, or_, select
+from sqlalchemy.engine import Connection, Row
+
+from settlement import breaks, references
+from settlement.breaks import Way
+from settlement.models import EntryMatch, entry_parts, statement_entries
+from wallet.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
+from wallet.ids import is_reference
+from wallet.models import (
+    Reason,
+    accounts,
+    announcements,
+    merchants,
+    purses,
+    shoppers,
+    top_ups,
+    transfers,
+)
+
+# Of references typed wrongly some stretch is right: enough to find them, and for a person to compare.
+_STRETCH, _MOST_PIECES = 8, 200
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """A purse or a merchant, with what people know it by."""
+
+    id: UUID
+    is_purse: bool
+    name: str
+    email: str
+
+    @property
+    def purse_id(self) -> UUID | None:
+        """Its id, if it is a purse."""
+        return self.id if self.is_purse else None
+
+    @property
+    def merchant_id(self) -> UUID | None:
+        """Its id, if it is a merchant."""
+        return None if self.is_purse else self.id
+
+
+def named(conn: Connection, text: str, currency: str) -> list[Owner]:
+    """The purses and merchants of a currency that ``text`` is the id, a reference, the e-mail address or the name of.
+
+    At most a few: of one that many have, it is enough to know that.
+    """
+    return [*_purses(conn, text, currency), *_merchants(conn, text, currency)]
+
+
+def find(conn: Connection, text: str, currency: str) -> Owner:
+    """The one purse or merchant that ``text`` names, as `named`. Raises `PurseNotFound` or `NameAmbiguous`."""
+    found = named(conn, text, currency)
+    if not found:
+        raise PurseNotFound(f"No purse and no merchant in {currency} has this id, reference, e-mail address or name.")
+    return _the_one(found)
+
+
+def purse(conn: Connection, text: str, currency: str) -> Owner:
+    """The one purse that ``text`` names. Raises `PurseNotFound` or `NameAmbiguous`."""
+    found = _purses(conn, text, currency)
+    if not found:
+        raise PurseNotFound(f"No purse in {currency} has this id, reference, e-mail address or name.")
+    return _the_one(found)
+
+
+def merchant(conn: Connection, text: str, currency: str) -> Owner:
+    """The one merchant that ``text`` names. Raises `MerchantNotFound` or `NameAmbiguous`."""
+    found = _merchants(conn, text, currency)
+    if not found:
+        raise MerchantNotFound(f"No merchant in {currency} has this id, reference, e-mail address or name.")
+    return _the_one(found)
+
+
+def by_ids(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Owner]:
+    """The purses and merchants of these ids."""
+    some_purses = (
+        select(purses.c.id, shoppers.c.name, shoppers.c.email)
+        .join(shoppers, shoppers.c.id == purses.c.shopper_id)
+        .where(purses.c.id.in_(ids))
+    )
+    some_merchants = select(merchants).where(merchants.c.id.in_(ids))
+    found = [Owner(id=row.id, is_purse=True, name=row.name, email=row.email) for row in conn.execute(some_purses)]
+    found += [
+        Owner(id=row.id, is_purse=False, name=row.legal_name, email=row.email) for row in conn.execute(some_merchants)
+    ]
+    return {owner.id: owner for owner in found}
+
+
+class Because(StrEnum):
+    """What speaks for a purse: the likeliest first."""
+
+    # A reference of its that the text names, or nearly.
+    REFERENCE = "reference"
+    # It was topped up from that account before.
+    ACCOUNT = "account"
+    # The payer's name is its shopper's.
+    NAME = "name"
+    # A top-up of exactly that amount was announced and has not come.
+    AMOUNT = "amount"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A purse that an unexplained payment may be for; the ``reference`` that is nearly named, or awaited."""
+
+    owner: Owner
+    because: Because
+    reference: str | None = None
+
+
+def suggestions(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 20) -> list[Suggestion]:
+    """Purses that a break over money that came in may be for, the likeliest first, each once."""
+    if Way.ASSIGN not in breaks.ways(row):
+        return []
+    queries = (
+        (Because.REFERENCE, _nearly_named(row)),
+        (Because.ACCOUNT, _topped_up_from(row)),
+        (Because.NAME, _called(row)),
+        (Because.AMOUNT, _awaiting(row)),
+    )
+    found: dict[UUID, Suggestion] = {}
+    for because, query in queries:
+        if query is None:
+            continue
+        for each in conn.execute(query.order_by(purses.c.id.desc()).limit(limit)):
+            owner = Owner(id=each.id, is_purse=True, name=each.name, email=each.email)
+            reference = getattr(each, "reference", None)
+            found.setdefault(each.id, Suggestion(owner=owner, because=because, reference=reference))
+    return list(found.values())[:limit]
+
+
+# --- who is called so ----------------------------------------------------------------------------------------
+
+
+def _purses(conn: Connection, text: str, currency: str) -> list[Owner]:
+    wanted = _typed(text)
+    query = _whose(currency).limit(_MOST_NAMED)
+    if (key := _id(wanted)) is not None:
+        query = query.where(purses.c.id == key)
+    elif is_reference(reference := references.compact(wanted)):
+        announced = select(top_ups.c.purse_id).where(top_ups.c.reference == reference)
+        query = query.where(purses.c.id.in_(announced))
+    else:
+        query = query.where(_is_called(wanted, shoppers.c.email, shoppers.c.name))
+    rows = conn.execute(query.order_by(purses.c.id))
+    return [Owner(id=row.id, is_purse=True, name=row.name, email=row.email) for row in rows]
+
+
+def _merchants(conn: Connection, text: str, currency: str) -> list[Owner]:
+    wanted = _typed(text)
+    query = select(merchants).where(merchants.c.currency == currency).limit(_MOST_NAMED)
+    if (key := _id(wanted)) is not None:
+        query = query.where(merchants.c.id == key)
+    elif is_reference(reference := references.compact(wanted)):
+        announced = select(announcements.c.merchant_id).where(announcements.c.reference == reference)
+        query = query.where(merchants.c.id.in_(announced))
+    else:
+        query = query.where(_is_called(wanted, merchants.c.email, merchants.c.legal_name))
+    rows = conn.execute(query.order_by(merchants.c.id))
+    return [Owner(id=row.id, is_purse=False, name=row.legal_name, email=row.email) for row in rows]
+
+
+def _the_one(found: Sequence[Owner]) -> Owner:
+    if len(found) > 1:
+        raise NameAmbiguous
+    return found[0]
+
+
+def _typed(text: str) -> str:
+    return text.replace("\0", "").strip()  # PostgreSQL takes no text with a zero in it
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _is_called(text: str, *columns: Any) -> Any:
+    # SQLite's lower() knows ASCII only: what has other capitals is found as it was typed.
+    return or_(*(column == text for column in columns), *(func.lower(column) == text.lower() for column in columns))
+
+
+# --- who it may be for ---------------------------------------------------------------------------------------
+
+
+def _whose(currency: str) -> Select[Any]:
+    return (
+        select(purses.c.id, shoppers.c.name, shoppers.c.email)
+        .join(shoppers, shoppers.c.id == purses.c.shopper_id)
+        .where(purses.c.currency == currency)
+    )
+
+
+def _announced(currency: str) -> Select[Any]:
+    return _whose(currency).add_columns(top_ups.c.reference).join(top_ups, top_ups.c.purse_id == purses.c.id)
+
+
+def _nearly_named(row: Row[tuple[object, ...]]) -> Select[Any] | None:
+    text = references.compact(f"{row.text or ''} {row.end_to_end_id or ''}")
+    pieces = {text[start : start + _STRETCH] for start in range(len(text) - _STRETCH + 1)}
+    if not pieces:
+        return None
+    near = (top_ups.c.reference.contains(piece) for piece in sorted(pieces)[:_MOST_PIECES])
+    return _announced(row.currency).where(or_(*near))
+
+
+def _topped_up_from(row: Row[tuple[object, ...]]) -> Select[Any] | None:
+    """By its reference or by a person, whole or as a part: the books know whose each entry became."""
+    if not row.counterparty_iban:
+        return None
+    entry, part = statement_entries.alias("earlier"), entry_parts.alias("part")
+    same_payer = entry.c.counterparty_iban == row.counterparty_iban
+    told = select(entry.c.id).where(same_payer, entry.c.match == EntryMatch.TOP_UP.value)
+    parts = select(part.c.id).join(entry, entry.c.id == part.c.entry_id).where(same_payer)
+    credited = (
+        select(accounts.c.owner_id)
+        .join(transfers, transfers.c.credit_account_id == accounts.c.id)
+        .where(transfers.c.reason == Reason.TOP_UP.value, transfers.c.reference.in_(told.union_all(parts)))
+    )
+    return _whose(row.currency).where(purses.c.id.in_(credited))
+
+
+def _called(row: Row[tuple[object, ...]]) -> Select[Any] | None:
+    name = (row.counterparty_name or "").strip()
+    return _whose(row.currency).where(_is_called(name, shoppers.c.name)) if name else None
+
+
+def _awaiting(row: Row[tuple[object, ...]]) -> Select[Any] | None:
+    entry = statement_entries.alias("come")
+    come = select(literal(1)).where(entry.c.reference == top_ups.c.reference, entry.c.match == EntryMatch.TOP_UP.value)
+    exactly = top_ups.c.amount_micros == row.difference_micros
+    return _announced(row.currency).where(exactly, ~come.exists())
