@@ -10,7 +10,7 @@ once, unless it may be another word for one that is known; then the statement de
 
 import datetime as dt
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -309,10 +309,14 @@ class _Work:
         self, conn: Connection, chunk: Sequence[Word], *, again: Mapping[object, Word], guessing: bool
     ) -> None:
         left = self._still_told(conn, chunk)
+        known = {word.id: again[word.id].same_as or again[word.id].id for word in left if word.id in again}
+        unexplained = self._breaks(conn, known.values())
         for word in left:
-            if word.id in again:
-                known = again[word.id]
-                self._tell_again(conn, word, EntryMatch.SEEN_BEFORE, known.same_as or known.id)
+            if word.id in known:
+                fact = unexplained.get(known[word.id])
+                self._tell_again(conn, word, EntryMatch.SEEN_BEFORE, known[word.id])
+                if fact is not None and fact.about is None and word.about is not None:
+                    self._booking(conn).explain(fact, by=word)
         new = [word for word in left if word.id not in again]
         for statement_id in dict.fromkeys(word.statement_id for word in new):
             self._pair_words(conn, [word for word in new if word.statement_id == statement_id], guessing=guessing)
@@ -321,10 +325,33 @@ class _Work:
         is_statement = words[0].kind == MessageKind.CAMT_053.value
         facts = self._facts(conn, words, guessing=guessing, is_statement=is_statement)
         last_day = None if is_statement else _last_day(conn, words[0].account_iban, words[0].account_currency)
-        for word, fact in pairing.paired(words, facts, guessing=guessing, is_statement=is_statement, last_day=last_day):
+        pairs = pairing.paired(words, facts, guessing=guessing, is_statement=is_statement, last_day=last_day)
+        left = self._left(conn, [fact.id for _, fact in pairs])
+        for word, fact in pairs:
             if is_statement and not matching.confirm(conn, fact.id, word.statement_id, self.at):
                 continue
             self._tell_again(conn, word, EntryMatch.PAIRED, fact.id)
+            if fact.match != EntryMatch.BREAK.value or (fact.id in left and not is_statement):
+                # Late word that is told once more is as late as it was.
+                continue
+            by = fact if word.about is None else word
+            if by.about is not None or fact.id in left:
+                (now,) = matching.words(conn, _e.id == fact.id)
+                self._booking(conn).explain(now, by=by)
+
+    def _breaks(self, conn: Connection, ids: Iterable[UUID]) -> dict[UUID, Word]:
+        found = matching.words(conn, _e.id.in_(list(ids)), _e.match == EntryMatch.BREAK.value)
+        return {fact.id: fact for fact in found}
+
+    def _left(self, conn: Connection, ids: Collection[UUID]) -> set[UUID]:
+        """Which of these facts are late word that moved nothing (`Booking.leave`): a statement that tells it does."""
+        late = select(breaks.c.entry_id).where(
+            breaks.c.entry_id.in_(ids),
+            breaks.c.kind == BreakKind.NOT_CONFIRMED.value,
+            breaks.c.resolved_at.is_(None),
+        )
+        unmoved = select(_e.id).where(_e.id.in_(late), _e.match == EntryMatch.BREAK.value)
+        return set(conn.execute(unmoved).scalars())
 
     def _facts(self, conn: Connection, words: Sequence[Word], *, guessing: bool, is_statement: bool) -> Sequence[Word]:
         """The facts that these words may tell again, each of one of their amounts."""
@@ -359,10 +386,6 @@ class _Work:
             .values(match=match.value, same_as=fact_id)
         )
         self.imported.told_again += 1
-        if word.about is not None:
-            # Whoever knows more explains what the other left open.
-            for fact in matching.words(conn, _e.id == fact_id, _e.match == EntryMatch.BREAK.value):
-                self._booking(conn).explain(fact, by=word)
 
     def _still_told(self, conn: Connection, words: Sequence[Word]) -> Sequence[Word]:
         """Those that nobody has worked on yet: what was stopped half way is begun again."""
@@ -432,7 +455,10 @@ class _Work:
                 if self._row(conn).stage != ImportStage.SUMMING.value:
                     return
                 for each in found[start : start + CHUNK]:
-                    sums.apply(conn, each, at=self.at)
+                    left = self._left(conn, [detail.id for detail in each.details])
+                    if sums.apply(conn, each, at=self.at) and each.whole.booked_in is not None:
+                        for fact in self._breaks(conn, left).values():
+                            self._booking(conn).explain(fact, by=fact)
         with self.database.read() as conn:
             placing = [(row, story.told_again(conn, row)) for row in self._final(conn)]
         with self.database.settle() as conn:

@@ -235,15 +235,25 @@ def _by_its_id(
 
 
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
-    """A statement that begins where known ones began, and tells all of theirs and more."""
+    """A statement that tells all of known ones and more: what is more may also be days between them that never came."""
     known = list(_neighbours(conn, statement, mine))
+    earlier = _ends_where_it_begins(conn, statement)
     found: dict[object, Word] = {}
     covers: list[UUID] = []
-    left, balance = list(mine), statement.opening_micros
+    left, balance, is_hole = _by_day(mine), statement.opening_micros, False
     while left:
-        step = _next_covered(conn, statement, left, [row for row in known if row.opening_micros == balance])
+        candidates = [
+            row
+            for row in known
+            if row.opening_micros == balance
+            and (not is_hole or (row.closing_date or dt.date.min) <= _order(statement)[0])
+        ]
+        step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else frozenset())
         if step is None:
-            break
+            # None of the known days begins with this: it is new, and one may begin after it.
+            balance += left.pop(0).amount_micros
+            is_hole = True
+            continue
         other, again = step
         found |= again
         covers.append(other.id)
@@ -253,16 +263,42 @@ def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Agai
     return Again(words=found, covers=tuple(covers))
 
 
+def _by_day(words: Sequence[Word]) -> list[Word]:
+    """From the first day to the last, also of a bank that begins with the last."""
+    dated = all(word.booking_date is not None for word in words)
+    return sorted(words, key=lambda word: word.booking_date) if dated else list(words)
+
+
+def _ends_where_it_begins(conn: Connection, statement: Row[Any]) -> frozenset[UUID]:
+    """The statements that this one may go on from, one before the other: it hardly tells them again."""
+    found, balance = set(), statement.opening_micros
+    for row in reversed(_story(conn, statement.account_iban, statement.currency)):
+        if row.position < statement.position and row.closing_micros == balance:
+            found.add(row.id)
+            balance = row.opening_micros
+    return frozenset(found)
+
+
 def _next_covered(
-    conn: Connection, statement: Row[Any], left: Sequence[Word], candidates: Sequence[Row[Any]]
+    conn: Connection,
+    statement: Row[Any],
+    left: Sequence[Word],
+    candidates: Sequence[Row[Any]],
+    *,
+    named_only: frozenset[UUID],
 ) -> tuple[Row[Any], dict[object, Word]] | None:
+    """``named_only``: of these every word must have the bank's reference, and the same."""
     for other in candidates:
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
         if not theirs or len(theirs) > len(left):
             continue
-        follows = other.closing_micros == statement.opening_micros
+        if other.id in named_only and any(word.bank_reference is None for word in theirs):
+            continue
+        follows = other.closing_micros == statement.opening_micros or other.id in named_only
         same_day = _same_day(statement, other)
         backwards = pairing.contained(theirs, left, same_day=same_day, by_reference=follows)
+        if backwards is not None and other.id in named_only:
+            backwards = None if any(word.bank_reference is None for word in backwards.values()) else backwards
         if backwards is not None:
             first = {word.id: word for word in theirs}
             return other, {word.id: first[told] for told, word in backwards.items()}

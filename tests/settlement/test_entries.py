@@ -91,6 +91,21 @@ def test_late_word_of_what_no_statement_tells_is_not_believed_until_one_does(ali
     alice.run("purse alice -> 5.00\n breaks -> none\n audit -> sound")
 
 
+def test_late_word_told_once_more_is_as_late_as_it_was(alice: Books) -> None:
+    alice.told(camt("053", "T", "EUR", {"OPBD": 0, "CLBD": 0}, [], day=later(3)))
+    alice.told(camt("054", "N", "EUR", {}, [paid(alice)], day=MONDAY.date()))
+    assert alice.told(camt("054", "M", "EUR", {}, [paid(alice)], day=MONDAY.date())) == "seen before"
+    alice.run("purse alice -> 0.00\n breaks -> not_confirmed 5.00\n audit -> sound")
+
+
+def test_late_word_that_names_nobody_is_unknown_once_its_statement_comes(alice: Books) -> None:
+    gift = entry("G", 5_000_000, "EUR")
+    alice.told(camt("053", "T", "EUR", {"OPBD": 5_000_000, "CLBD": 5_000_000}, [], day=later(3)))
+    alice.told(camt("054", "N", "EUR", {}, [gift], day=MONDAY.date()))
+    alice.told(message("053", "S", gift))
+    alice.run("breaks -> unknown_entry 5.00\n audit -> sound")
+
+
 def test_one_reference_for_different_facts_is_no_identity(alice: Books) -> None:
     same = [paid(alice, reference="1"), entry("1", -380_000, "EUR", code="ACMT/MDOP/CHRG")]
     alice.told(message("053", "S", *same, closing=4_620_000))

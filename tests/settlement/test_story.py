@@ -84,6 +84,15 @@ def test_a_week_tells_its_days_again(account: Any) -> None:
     end(account, "-4.00")
 
 
+@pytest.mark.parametrize("known", [(0,), (1,), (2,), (0, 2), (2, 0), (0, 1), (1, 2)])
+def test_a_week_tells_its_days_again_also_those_that_never_came(account: Any, known: tuple[int, ...]) -> None:
+    for number in known:
+        account.told(account.three[number])
+    week = [fee(day=number) for number in range(3)]
+    account.told(statement("W", 0, -3, *week, day=2))
+    end(account, "-3.00")
+
+
 def test_the_next_statement_of_one_day_is_not_the_same_again(books: Books) -> None:
     """The same sum twice a day, without references: the second goes on where the first ended."""
     books.told(statement("A", 0, -1, fee()))
