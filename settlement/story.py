@@ -245,8 +245,7 @@ def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Agai
         candidates = [
             row
             for row in known
-            if row.opening_micros == balance
-            and (not is_hole or (row.closing_date or dt.date.min) <= _order(statement)[0])
+            if row.opening_micros == balance and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
         ]
         step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else frozenset())
         if step is None:
