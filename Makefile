@@ -6,6 +6,7 @@
 # and for those who stay:
 #
 #   make check    make lint, then make test: what CI runs
+#   make test-nightly   the simulations alone, with EXAMPLES new worlds each (3000): hours, and new chances each time
 #   make lint     style, formatting, types
 #   make format   mend what can be mended by itself
 #   make demo     a day of the demo shop in one go: purchases, redemptions, the nightly run, the bank's answer
@@ -30,12 +31,13 @@ WORKERS = $(shell nproc)
 DATABASE = both
 TESTS =
 EVERY_CASE =
+EXAMPLES = 3000
 SOURCES = $(wildcard app.py wallet settlement sandbox_bank obole_demo benchmarks tests migrations)
 SETTINGS = var/settings.env
 
 # One recipe at a time, so that two goals do not install into one environment at once; pytest is parallel by itself.
 .NOTPARALLEL:
-.PHONY: help run test check lint format demo audit bench screenshots clean chromium
+.PHONY: help run test test-nightly check lint format demo audit bench screenshots clean chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -63,6 +65,10 @@ screenshots: $(VENV)/test.stamp chromium
 
 test: $(VENV)/test.stamp chromium
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(if $(EVERY_CASE),--every-case) $(TESTS)
+
+test-nightly: $(VENV)/test.stamp
+	@DIALECTS_EXAMPLES=$(EXAMPLES) STATEFUL_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest -n $(WORKERS) --timeout 0 \
+	    --database $(DATABASE) tests/dialects/test_dialects.py tests/test_stateful.py $(TESTS)
 
 check: lint test
 

@@ -18,11 +18,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks import databases, machine, purchases, redemptions, report, scenes, servers, settlement
+from benchmarks import databases, imports, machine, purchases, redemptions, report, scenes, servers, settlement
 from benchmarks.databases import Place
 from benchmarks.results import Results
 
-MEASURES = ("purchases", "redemptions", "settlement")
+MEASURES = ("purchases", "redemptions", "import", "settlement")
 _WIDTH = 130  # columns, where the terminal does not say
 
 
@@ -35,6 +35,7 @@ class Wanted:
     clients: Sequence[int]
     purses: int
     batch: int
+    entries: int
     vouchers: int
     merchants: int
 
@@ -57,6 +58,7 @@ class Wanted:
 )
 @click.option("--purses", type=click.IntRange(1, 10_000), default=640, show_default=True, help="That clients share.")
 @click.option("--batch", type=click.IntRange(1, 10_000), default=1_000, show_default=True, help="Redeemed at once.")
+@click.option("--entries", type=click.IntRange(2, 100_000), default=10_000, show_default=True, help="Of a statement.")
 @click.option("--vouchers", type=click.IntRange(100, 10_000_000), default=1_000_000, show_default=True)
 @click.option("--merchants", type=click.IntRange(1, 100_000), default=10_000, show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write it all here.")
@@ -99,7 +101,7 @@ def _measure(kind: str, wanted: Wanted, say: Callable[[str], None]) -> Results:
     say("starting")
     with databases.opened(kind) as place:
         found = Results(place.version)
-        if {"purchases", "redemptions"} & set(wanted.measures):
+        if {"purchases", "redemptions", "import"} & set(wanted.measures):
             _measure_http(place, found, wanted, say)
         if "settlement" in wanted.measures:
             counts = sorted({max(100, wanted.vouchers // 10), wanted.vouchers})
@@ -108,7 +110,7 @@ def _measure(kind: str, wanted: Wanted, say: Callable[[str], None]) -> Results:
 
 
 def _measure_http(place: Place, found: Results, wanted: Wanted, say: Callable[[str], None]) -> None:
-    """Purchases and redemptions on one server, with the bare one beside it, which is idle unless it is measured."""
+    """All that is asked of one server, with the bare one beside it, which is idle unless it is measured."""
     say("furnishing a wallet")
     scene = scenes.furnish(place, purse_count=wanted.purses)
     clients, seconds = sorted(set(wanted.clients)), wanted.seconds
@@ -125,6 +127,11 @@ def _measure_http(place: Place, found: Results, wanted: Wanted, say: Callable[[s
         if "redemptions" in wanted.measures:
             found.redemptions += redemptions.measure(
                 scene, port=port, clients=clients, seconds=seconds, batch=wanted.batch, progress=say
+            )
+        if "import" in wanted.measures:
+            middle = clients[len(clients) // 2]
+            found.imports.append(
+                imports.measure(scene, port=port, entries=wanted.entries, clients=middle, seconds=seconds, progress=say)
             )
 
 

@@ -1,13 +1,14 @@
 """One client in a process of its own: ``python -m benchmarks.client JOB``. It does nothing but send and wait.
 
 ``JOB`` is a file with the pickled fields of a `Job`. The client writes a line, waits for one, connects, warms up,
-sends its requests one after the other over one kept-alive connection until they or the seconds run out, and writes
-what it saw as JSON. Standard library only: 32 of them start on a small machine.
+writes another, sends its requests one after the other over one kept-alive connection until they or the seconds run out
+or SIGTERM comes, and writes what it saw as JSON. Standard library only: 32 of them start on a small machine.
 """
 
 import itertools
 import json
 import pickle
+import signal
 import socket
 import sys
 import time
@@ -61,6 +62,8 @@ def main(job: Job) -> None:
     """Do the job; see the module."""
     endless: Iterable[bytes] = itertools.cycle(job.requests) if job.cycle else job.requests
     requests = iter(endless)
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
@@ -68,17 +71,20 @@ def main(job: Job) -> None:
     connection = Connection(job.host, job.port)
     for request in itertools.islice(requests, job.warm_up):
         connection.ask(request)
-    latencies_us, answer = [], b""
+    sys.stdout.write("warm\n")
+    sys.stdout.flush()
+    sent_at, latencies_us, answer = [], [], b""
     began = time.monotonic()
     for request in requests:
         sent = time.monotonic()
-        if sent >= began + job.seconds:
+        if told or sent >= began + job.seconds:
             break
         answer = connection.ask(request)
+        sent_at.append(sent)
         latencies_us.append(round((time.monotonic() - sent) * 1e6))
     ended = time.monotonic()
-    report = {"began": began, "ended": ended, "latencies_us": latencies_us, "last": answer[:2_000].decode()}
-    sys.stdout.write(json.dumps(report) + "\n")
+    report = {"began": began, "ended": ended, "sent_at": sent_at, "latencies_us": latencies_us}
+    sys.stdout.write(json.dumps(report | {"last": answer[:2_000].decode()}) + "\n")
 
 
 def _header(head: bytes, name: bytes) -> bytes:

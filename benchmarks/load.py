@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,24 @@ _PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What clients saw together. Latencies in milliseconds; ``last`` is the beginning of somebody's last answer."""
+    """What clients saw together. Latencies in milliseconds; ``last`` is the beginning of somebody's last answer.
+
+    ``samples`` are the requests one by one: when it was sent by the machine's monotonic clock, and its microseconds.
+    """
 
     clients: int
     requests: int
     per_second: float
     p50_ms: float
     p99_ms: float
+    longest_ms: float
     last: str
+    samples: Sequence[tuple[float, int]]
+
+    def between(self, began: float, ended: float) -> "Load":
+        """Of the requests that were sent between these instants. Raises RuntimeError when there was none."""
+        inside = [sample for sample in self.samples if began <= sample[0] <= ended]
+        return _seen(inside, clients=self.clients, seconds=ended - began, last=self.last)
 
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
@@ -41,9 +51,17 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
 
 
 def put(
-    port: int, requests: Sequence[Sequence[bytes]], *, seconds: float, warm_up: int = 1, cycle: bool = False
+    port: int,
+    requests: Sequence[Sequence[bytes]],
+    *,
+    seconds: float,
+    warm_up: int = 1,
+    cycle: bool = False,
+    until: Callable[[], object] | None = None,
 ) -> Load:
     """Send each client's requests over its own connection, for at most ``seconds``; all begin together.
+
+    ``until`` is called once they have begun, and they stop when it is done.
 
     Raises RuntimeError when a client met anything but an answer 2xx.
     """
@@ -54,9 +72,15 @@ def put(
             job = Job(host=HOST, port=port, seconds=seconds, warm_up=warm_up, cycle=cycle, requests=its)
             clients.append(stack.enter_context(_Client(folder / f"{number}.job", job)))
         for client in clients:
-            client.await_ready()
+            client.hear("ready")
         for client in clients:
             client.go()
+        for client in clients:
+            client.hear("warm")
+        if until is not None:
+            until()
+            for client in clients:
+                client.stop()
         return _together([client.report(seconds + _PATIENCE_SECONDS) for client in clients])
 
 
@@ -81,15 +105,18 @@ class _Client:
         self._process.communicate()
         self._errors.close()
 
-    def await_ready(self) -> None:
+    def hear(self, word: str) -> None:
         assert self._process.stdout is not None
-        if self._process.stdout.readline() != "ready\n":
+        if self._process.stdout.readline() != f"{word}\n":
             self._fail()
 
     def go(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
+
+    def stop(self) -> None:
+        self._process.terminate()
 
     def report(self, seconds: float) -> dict[str, Any]:
         said, _ = self._process.communicate(timeout=seconds)
@@ -105,17 +132,24 @@ class _Client:
 
 
 def _together(reports: Sequence[dict[str, Any]]) -> Load:
-    latencies = sorted(latency for report in reports for latency in report["latencies_us"])
+    samples = [each for report in reports for each in zip(report["sent_at"], report["latencies_us"], strict=True)]
+    took = max(report["ended"] for report in reports) - min(report["began"] for report in reports)
+    return _seen(samples, clients=len(reports), seconds=took, last=reports[0]["last"])
+
+
+def _seen(samples: Sequence[tuple[float, int]], *, clients: int, seconds: float, last: str) -> Load:
+    latencies = sorted(latency for _, latency in samples)
     if not latencies:
         raise RuntimeError("No client had time for a single request.")
-    took = max(report["ended"] for report in reports) - min(report["began"] for report in reports)
     return Load(
-        clients=len(reports),
+        clients=clients,
         requests=len(latencies),
-        per_second=len(latencies) / took,
+        per_second=len(latencies) / seconds,
         p50_ms=_quantile(latencies, 0.5) / 1000,
         p99_ms=_quantile(latencies, 0.99) / 1000,
-        last=reports[0]["last"],
+        longest_ms=latencies[-1] / 1000,
+        last=last,
+        samples=samples,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import load, raw, signatures
+from benchmarks.load import Load
 from benchmarks.results import Rate
 from benchmarks.scenes import Buyer, Scene
 
@@ -14,7 +15,7 @@ OWN_PURSES = "purchases"
 ONE_PURSE = "purchases, all from one purse"
 
 # More orders than any of these servers answers in a second; they are signed beforehand.
-_MOST_PER_SECOND = 2_000
+MOST_PER_SECOND = 2_000
 _WARM_UP = 10
 
 
@@ -45,6 +46,24 @@ def measure(
             yield _rate(ONE_PURSE, scene, wallet_port, [scene.buyers[:1]] * count, seconds, baselines)
 
 
+def buy(
+    scene: Scene,
+    port: int,
+    shares: Sequence[Sequence[Buyer]],
+    *,
+    most: int,
+    seconds: float,
+    until: Callable[[], object] | None = None,
+) -> Load:
+    """Purchases by one client for each share of the buyers, ``most`` of them in all; see `load.put`."""
+    each = _WARM_UP + 1 + most // len(shares)
+    requests = [[_request(order) for order in scene.orders(buyers, each)] for buyers in shares]
+    seen = load.put(port, requests, seconds=seconds, warm_up=_WARM_UP, until=until)
+    if "voucher" not in json.loads(seen.last):
+        raise RuntimeError(f"That is no voucher: {seen.last}")
+    return seen
+
+
 def _rate(
     what: str,
     scene: Scene,
@@ -53,11 +72,7 @@ def _rate(
     seconds: float,
     baselines: dict[str, float],
 ) -> Rate:
-    each = _WARM_UP + 1 + int(_MOST_PER_SECOND * seconds) // len(shares)
-    requests = [[_request(order) for order in scene.orders(buyers, each)] for buyers in shares]
-    seen = load.put(port, requests, seconds=seconds, warm_up=_WARM_UP)
-    if "voucher" not in json.loads(seen.last):
-        raise RuntimeError(f"That is no voucher: {seen.last}")
+    seen = buy(scene, port, shares, most=int(MOST_PER_SECOND * seconds), seconds=seconds)
     return Rate(
         what=what,
         clients=seen.clients,

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks.results import Rate, Results, Settled
+from benchmarks.results import Imported, Rate, Results, Settled
 
 BEGIN = "<!-- benchmarks: begin -->"
 END = "<!-- benchmarks: end -->"
@@ -29,6 +29,8 @@ def tables(results: Sequence[Results]) -> Iterator[Table]:
             yield _rates(f"Purchases, {each.database}", "purchases", each.purchases)
         if each.redemptions:
             yield _rates(f"Redemptions, {each.database}", "vouchers", each.redemptions)
+        for imported in each.imports:
+            yield _import(imported, each.database)
         if each.settlements:
             yield _steps(each)
             yield _memory(each)
@@ -86,6 +88,25 @@ def _baselines(rates: Sequence[Rate], names: Sequence[str]) -> Iterator[list[str
             by_clients = {1: by_clients.popitem()[1]}
         for clients, per_second in by_clients.items():
             yield [f"baseline: {name}", str(clients), _figure(per_second), *[""] * (len(names) + 2)]
+
+
+def _import(imported: Imported, database: str) -> Table:
+    alone, beside = imported.alone, imported.beside
+    fields = ("per_second", "p50_ms", "p99_ms", "longest_ms")
+    rows = [
+        [
+            f"while {_whole(imported.entries)} entries are imported",
+            *(_figure(getattr(beside, each)) for each in fields),
+        ],
+        ["alone", *(_figure(getattr(alone, each)) for each in fields)],
+        ["ratio", *(_figure(getattr(beside, each) / getattr(alone, each)) for each in fields)],
+    ]
+    took = f"{_figure(imported.seconds)} s, {_whole(imported.entries / imported.seconds)} entries a second"
+    return Table(
+        title=f"Purchases beside the import of a statement ({took}), {database}",
+        columns=[f"purchases, {imported.clients} clients", "purchases/s", "p50 ms", "p99 ms", "longest ms"],
+        rows=rows,
+    )
 
 
 def _steps(results: Results) -> Table:

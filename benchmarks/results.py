@@ -33,6 +33,28 @@ class Settled:
         return sum(seconds for step, seconds in self.steps.items() if step != "audit")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """Purchases at the HTTP interface, and how long they took."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    longest_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """One statement's import, and what purchases waited beside it and alone."""
+
+    entries: int
+    notified: int
+    clients: int
+    seconds: float
+    alone: Waits
+    beside: Waits
+
+
 @dataclass(slots=True)
 class Results:
     """Everything of one database. ``database`` names it with its version."""
@@ -41,3 +63,4 @@ class Results:
     purchases: list[Rate] = field(default_factory=list)
     redemptions: list[Rate] = field(default_factory=list)
     settlements: list[Settled] = field(default_factory=list)
+    imports: list[Imported] = field(default_factory=list)

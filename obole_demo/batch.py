@@ -22,6 +22,8 @@ from wallet.settings import Settings
 
 _SMALLEST, _LARGEST = 2, 200  # cents
 _CANNOT_RUN_OUT = "150.00"
+# Of the operator's own: the bank's fees are paid out of it.
+_PUT_IN = "500.00"
 
 
 def play(*, purchases: int, shoppers: int, merchants: int, folder: Path | None = None) -> None:
@@ -47,6 +49,7 @@ class _Day:
         with self._progress() as progress:
             sellers = town.merchants(self.operator, self.transport, merchant_count)
             buyers = town.shoppers(self.operator, self.transport, shopper_count, origin=self.origin)
+            town.put_money_in(self.operator, Path(self.bank_folder), _PUT_IN)
             topping = progress.add_task("purses topped up through the bank", total=shopper_count)
             for buyer in buyers:
                 buyer.top_up(_CANNOT_RUN_OUT, town.CURRENCY)
@@ -67,6 +70,8 @@ class _Day:
             run = self.operator.post("/v1/settlement/runs", {})
             progress.advance(night)
             self._bank_works(night=progress, task=night)
+            # What the bank has notified its statement confirms, one pass later.
+            self._bank_works()
             audit = self.operator.get("/v1/audit")
             progress.advance(night)
         self._show(purchases, run["id"], audit)
@@ -74,6 +79,7 @@ class _Day:
     def _show(self, purchases: int, run_id: str, audit: dict[str, object]) -> None:
         run = self.operator.get(f"/v1/settlement/runs/{run_id}")
         breaks = self.operator.get("/v1/settlement/breaks")
+        (owed,) = self.operator.get("/v1/settlement/safeguarding")["items"]
         counted = sum(line["count"] for line in run["outcome"])
         booked = sum(line["count"] for line in run["outcome"] if line["state"] == "booked")
         each = Decimal(setup.BANK_FEE)
@@ -84,11 +90,12 @@ class _Day:
             ("bank fee if each had been paid alone", f"{purchases * each:,.2f} EUR"),
             ("bank fee paid", f"{counted * each:,.2f} EUR"),
             ("bank fee per purchase", f"{counted * each / purchases:.5f} EUR"),
+            ("owed to shoppers and merchants", f"{owed['owed']} EUR (missing: {owed['short']})"),
             ("audit", "every check holds" if audit["ok"] else "DOES NOT HOLD"),
         ):
             table.add_row(name, value)
         self.console.print(table)
-        if not audit["ok"] or booked != counted or breaks["items"]:
+        if not audit["ok"] or booked != counted or breaks["items"] or Decimal(owed["short"]):
             raise SystemExit("The day did not reconcile.")
 
     def _bank_works(self, night: Progress | None = None, task: object = None) -> None:

@@ -21,6 +21,8 @@ from obole_demo.client import Client, Http, Merchant, Refused, Shopper
 
 _PURCHASES = 300
 _TOP_UP = "50.00"
+# Of the operator's own: enough for the bank's fees of some weeks.
+_PUT_IN = "100.00"
 _LOOK_SECONDS = "2"
 _OPERATOR, _EDITOR = "operator@obole.example", "odile@courrier.example"
 
@@ -184,6 +186,7 @@ def _make_town(console: Console, settings: dict[str, str], folder: Path, transpo
             if seller.origin == open_shops["jukebox"]:
                 seller.hear("/webhook")
         buyers = town.shoppers(operator, transport, 6, origin=settings["OBOLE_ORIGIN"])
+        town.put_money_in(operator, Path(settings["OBOLE_SANDBOX_FOLDER"]), _PUT_IN)
         for buyer in buyers:
             buyer.top_up(_TOP_UP, town.CURRENCY)
     with console.status("the bank books the top-ups, and letters of invitation are written"):

@@ -15,6 +15,10 @@ BANK_FEE = "0.38"
 # An account that exists at no bank: 30006 00001 is the example of the French banks' own IBAN documentation.
 OPERATOR_IBAN = "FR7630006000011234567890189"
 OPERATOR_NAME = "Obole demo town"
+# Where what the operator takes out goes: the example account of the Dutch banks' own documentation.
+OWN_IBAN = "NL91ABNA0417164300"
+# As banks are met, not the easiest of them (docs/sandbox-bank.md).
+DIALECTS = ("two-references", "some-free-text", "fees-apart", "notified-first")
 
 
 def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[str, str]:
@@ -35,6 +39,7 @@ def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[
             *("sandbox_bank", "init", "--folder", settings["OBOLE_BANK_FOLDER"]),
             *("--iban", settings["OBOLE_BANK_IBAN"], "--name", OPERATOR_NAME),
             *("--opening", "EUR=0.00", "--fee", f"EUR={BANK_FEE}"),
+            *(word for dialect in DIALECTS for word in ("--dialect", dialect)),
             environment=settings,
         )
     return settings
@@ -54,6 +59,7 @@ def _new_settings(folder: Path, origin: str, smtp_port: int | None) -> str:
         "OBOLE_KEY_PASSPHRASE": secrets.token_urlsafe(24),
         "OBOLE_OPERATOR_NAME": OPERATOR_NAME,
         "OBOLE_BANK_IBAN": OPERATOR_IBAN,
+        "OBOLE_OWN_IBAN": OWN_IBAN,
         "OBOLE_BANK_FOLDER": str(folder / "bank"),
         "OBOLE_SANDBOX_FOLDER": str(folder / "bank"),
         "OBOLE_BANK_FEES": f"EUR={BANK_FEE}",

@@ -3,11 +3,15 @@
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
+from uuid import UUID
 
 import schwifty
 
 from obole_demo.client import Client, Merchant, Shopper, Transport
+from wallet.money import Money
+from wallet.top_ups import drop_pay_in_order
 
 CURRENCY = "EUR"
 
@@ -61,6 +65,22 @@ def shoppers(operator: Client, transport: Transport, count: int, *, origin: str,
         shopper.register_device()
         made.append(shopper)
     return made
+
+
+def put_money_in(operator: Client, orders: Path, amount: str) -> None:
+    """Announce money of the operator's own, and have the sandbox bank, whose folder is given, send it.
+
+    The bank's fees are paid out of it, and not out of what belongs to shoppers.
+    """
+    body = {"amount": amount, "currency": CURRENCY}
+    told = operator.post("/v1/settlement/announcements", body, key="the operator's own money")
+    drop_pay_in_order(
+        orders,
+        top_up_id=UUID(told["id"]),
+        amount=Money.parse(told["amount"], told["currency"]),
+        reference=told["reference"],
+        name="The operator",
+    )
 
 
 def wait_for(done: Callable[[], bool], *, seconds: int, what: str) -> None:

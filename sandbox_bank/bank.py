@@ -8,16 +8,18 @@ one finds in the books what is still owed, and executes nothing twice.
 
 import hashlib
 import uuid
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from schwifty import BIC, IBAN
 
-from sandbox_bank import amounts, camt, folder, instructions, pain002, payins, settling
+from sandbox_bank import amounts, camt, days, dialects, folder, instructions, pain002, payins, settling
 from sandbox_bank.books import Books, Settings
-from sandbox_bank.camt import CREDIT, Account, Balance, Entry
+from sandbox_bank.camt import CREDIT, Account, Balance, Entry, Page
+from sandbox_bank.dialects import Dialect
 from sandbox_bank.errors import BankError, MalformedOrder, NotOpened
 from sandbox_bank.instructions import Act, Instruction
 from sandbox_bank.pain001 import Fault, PaymentFile, Unreadable, parse
@@ -100,6 +102,9 @@ class Bank:
         batch_booking: bool | None = None,
         batch_details: bool | None = None,
         notify: bool | None = None,
+        slow_upload: bool | None = None,
+        overdraft: dict[str, str] | None = None,
+        dialect: Sequence[str] = (),
         today: date | None = None,
     ) -> "Bank":
         """Open a bank with one customer and an account per currency in ``opening``; without any, EUR at zero.
@@ -112,7 +117,14 @@ class Bank:
             raise BankError(f"not a BIC: {bic}")
         openings = {currency: _amount(text, currency) for currency, text in (opening or {"EUR": "0"}).items()}
         given = {currency: _amount(text, currency) for currency, text in (fees or {}).items()}
-        switches = {"batch_booking": batch_booking, "batch_details": batch_details, "notify": notify}
+        overdrafts = {currency: _amount(text, currency) for currency, text in (overdraft or {}).items()}
+        switches = {
+            "batch_booking": batch_booking,
+            "batch_details": batch_details,
+            "notify": notify,
+            "slow_upload": slow_upload,
+        }
+        dialects.named(dialect)
         folder.lay_out(Path(path))
         with folder.one_pass_at_a_time(Path(path)):
             Books(Path(path) / "bank.sqlite3").close()
@@ -123,6 +135,9 @@ class Bank:
                 bank._set_fees(given)
                 for currency, amount_micros in openings.items():
                     bank._open_account(currency, amount_micros, _today(today))
+                bank._allow(overdrafts)
+                if dialect:
+                    bank.books.db.execute("UPDATE settings SET dialects = ?", (" ".join(dialect),))
         return bank
 
     def _customer(self, iban: str, name: str, bic: str | None) -> None:
@@ -146,6 +161,13 @@ class Bank:
             )
         for currency, fee_micros in given.items():
             self.books.db.execute("INSERT OR REPLACE INTO fees VALUES (?, ?)", (currency, fee_micros))
+
+    def _allow(self, overdrafts: dict[str, int]) -> None:
+        for currency, limit_micros in overdrafts.items():
+            self.books.account(currency)
+            self.books.db.execute(
+                "UPDATE accounts SET overdraft_micros = ? WHERE currency = ?", (limit_micros, currency)
+            )
 
     def _open_account(self, currency: str, amount_micros: int, today: str) -> None:
         """An opening balance is where the first statement starts, so no statement tells of its entry."""
@@ -197,6 +219,7 @@ class Bank:
         reason: str | None = None,
         runs: int = 1,
         book_twice: bool = False,
+        name: str | None = None,
     ) -> int:
         """Give an instruction (see ``Act``) for one selector; returns its number. Raises BankError."""
         with self.books.transaction():
@@ -210,6 +233,7 @@ class Bank:
                 reason=reason,
                 runs=runs,
                 book_twice=book_twice,
+                name=name,
             )
 
     def instructions(self) -> list[Instruction]:
@@ -239,6 +263,18 @@ class Bank:
         self.books.account(currency)
         return self.books.entries("currency = ?", currency)
 
+    def release(self, msg_id: str | None = None, *, refuse: bool = False) -> int:
+        """Say of the payments that wait for a word on the payee's name: pay them, or ``refuse`` those that differ.
+
+        Of one file, or of all; the next pass does it and answers. Returns how many there were; raises BankError
+        when there were none.
+        """
+        with self.books.transaction():
+            found = settling.release(self.books, msg_id, refuse=refuse)
+        if not found:
+            raise BankError("no payment waits for a word on the payee's name")
+        return found
+
     def release_answers(self, today: date | None = None) -> list[str]:
         """Write what was kept back, in one statement per account. Returns the names written."""
         report = WorkReport()
@@ -255,7 +291,7 @@ class Bank:
     def work(self, today: date | None = None) -> WorkReport:
         """One pass: orders, bank files, due delays and returns, statements. A second bank waits its turn.
 
-        ``today`` (UTC when None) dates the entries; if it is given, every byte of the answers is predictable.
+        ``today`` (in Paris, when None) dates the entries; if it is given, every byte of the answers is predictable.
         """
         day, now, report = _today(today), _now(today), WorkReport()
         with folder.one_pass_at_a_time(self.folder):
@@ -351,9 +387,8 @@ class Bank:
     def _tell(self, name: str, original: pain002.Original, settled: settling.Settled, now: str) -> FileReport:
         """Owe the answer: once, twice when told so, never when it gets lost or when all is delayed."""
         rejected = sum(outcome.fault is not None for outcome in settled.outcomes)
-        report = FileReport(
-            name, original.msg_id, None, None, len(settled.outcomes) - rejected, rejected, settled.delayed
-        )
+        executed = sum(outcome.status == pain002.SETTLED for outcome in settled.outcomes)
+        report = FileReport(name, original.msg_id, None, None, executed, rejected, settled.delayed)
         if settled.outcomes and not settled.answer_lost:
             report.status = pain002.group_status(original, settled.outcomes)
             self._owe_status(original, None, settled.outcomes, now, told_twice=settled.told_twice)
@@ -404,50 +439,96 @@ class Bank:
 
     def _draw_statements(self, day: str, now: str) -> None:
         """Tell every account's untold entries, in the caller's transaction; a withheld account waits."""
+        settings = self.books.settings()
+        early_word = settings.notify or settings.dialect.notifies
         for row in self.books.db.execute(
             "SELECT currency FROM accounts WHERE withheld = 0 ORDER BY currency"
         ).fetchall():
-            currency = row["currency"]
-            entries = self.books.entries("statement IS NULL AND currency = ?", currency)
+            account = self.books.account(row["currency"])
+            if early_word:
+                self._notify(account, settings, now)
+            entries = self.books.entries("statement IS NULL AND currency = ?", account.currency)
+            if early_word and settings.dialect.statement_later:
+                entries = [entry for entry in entries if entry.notified != settings.run]
             if entries:
-                self._draw_statement(self.books.account(currency), entries, day, now)
+                self._draw_statement(account, entries, settings.dialect, day, now)
 
-    def _draw_statement(self, account: Account, entries: list[Entry], day: str, now: str) -> None:
-        number, opening = self.books.last_statement(account.currency)
-        closed_on = max(day, opening.day, *(entry.booking_date for entry in entries))
-        closing = Balance(self.books.balance_micros(account.currency), closed_on)
-        told_twice = self.books.db.execute(
-            "SELECT MAX(told_twice) FROM entries WHERE statement IS NULL AND currency = ?",
-            (account.currency,),
-        ).fetchone()[0]
-        body = camt.render_statement(
+    def _notify(self, account: Account, settings: Settings, now: str) -> None:
+        """Early word of what is new, by a number of its own."""
+        entries = self.books.entries("notified IS NULL AND statement IS NULL AND currency = ?", account.currency)
+        if not entries:
+            return
+        entries = [replace(entry, notified=settings.run) for entry in entries]
+        body = camt.render_notification(
             msg_id=f"SBX-{self.books.next_answer():010d}",
             created_at=now,
+            number=settings.run,
+            account=account,
+            entries=dialects.tell(entries, settings.dialect, early=True),
+            old=settings.dialect.old,
+        )
+        self._owe_camt(f"camt.054.{account.currency}", [body], entries, settings.dialect)
+        self._mark(entries, notified=settings.run)
+
+    def _draw_statement(self, account: Account, entries: list[Entry], dialect: Dialect, day: str, now: str) -> None:
+        """What is new; in a dialect that tells the day again, with what was told of it before."""
+        number, opening = self.books.last_statement(account.currency)
+        closed_on = max(day, opening.day, *(entry.booking_date for entry in entries))
+        closing = Balance(opening.amount_micros + _sum(entries), closed_on)
+        told, statement_id = entries, f"{account.currency}-{number + 1:06d}"
+        if dialect.longer:
+            told = self.books.entries("told_on = ? AND currency = ?", day, account.currency) + entries
+            opening, statement_id = Balance(closing.amount_micros - _sum(told), day), f"{account.currency}-{day}"
+        bodies = self._pages(
+            dialects.tell(told, dialect, early=False),
+            opening,
+            closing,
+            dialect,
+            created_at=now,
+            statement_id=statement_id,
             number=number + 1,
             account=account,
-            opening=opening,
-            closing=closing,
-            entries=entries,
         )
-        for _ in range(1 + told_twice):
-            self.books.owe(f"camt.053.{account.currency}", body)
-        if self.books.settings().notify:
-            body = camt.render_notification(
-                msg_id=f"SBX-{self.books.next_answer():010d}",
-                created_at=now,
-                number=number + 1,
-                account=account,
-                entries=entries,
-            )
-            for _ in range(1 + told_twice):
-                self.books.owe(f"camt.054.{account.currency}", body)
+        self._owe_camt(f"camt.053.{account.currency}", bodies, entries, dialect)
         self.books.db.execute(
             "UPDATE accounts SET statement = ?, stated_micros = ?, stated_on = ? WHERE currency = ?",
             (number + 1, closing.amount_micros, closing.day, account.currency),
         )
-        self.books.db.execute(
-            "UPDATE entries SET statement = ? WHERE statement IS NULL AND currency = ?",
-            (number + 1, account.currency),
+        self._mark(entries, statement=number + 1, told_on=day)
+
+    def _pages(
+        self, told: list[Entry], opening: Balance, closing: Balance, dialect: Dialect, **same: Any
+    ) -> list[bytes]:
+        """The statement, in as many messages as it has pages."""
+        length = dialect.page_length or len(told)
+        parts = [told[start : start + length] for start in range(0, len(told), length)]
+        msg_id, bodies = f"SBX-{self.books.next_answer():010d}", []
+        for number, part in enumerate(parts, start=1):
+            page = Page(number, is_last=number == len(parts))
+            end = closing if page.is_last else Balance(opening.amount_micros + _sum(part), closing.day)
+            name = msg_id if number == 1 else f"{msg_id}-{number}"
+            bodies.append(
+                camt.render_statement(
+                    msg_id=name, opening=opening, closing=end, entries=part, page=page, old=dialect.old, **same
+                )
+            )
+            opening = end
+        return bodies
+
+    def _owe_camt(self, kind: str, bodies: list[bytes], entries: list[Entry], dialect: Dialect) -> None:
+        """Owe messages about these entries, twice if the bank was told so of one of them."""
+        for _ in range(1 + any(entry.told_twice for entry in entries)):
+            if dialect.zipped:
+                self.books.owe(kind, folder.packed(kind, bodies), suffix="zip")
+                continue
+            for body in bodies:
+                self.books.owe(kind, body)
+
+    def _mark(self, entries: list[Entry], **told: object) -> None:
+        columns = ", ".join(f"{column} = ?" for column in told)
+        self.books.db.executemany(
+            f"UPDATE entries SET {columns} WHERE ref = ?",  # noqa: S608
+            [(*told.values(), entry.ref) for entry in entries],
         )
 
     # --- putting down and taking away
@@ -455,12 +536,25 @@ class Bank:
 
     def _deliver(self, report: WorkReport) -> None:
         """Write what is owed, oldest first. Dying before it is marked writes the same bytes again."""
-        owed = self.books.db.execute("SELECT id, name, body FROM answers WHERE state = 'owed' ORDER BY id").fetchall()
+        settings, inbox = self.books.settings(), self.folder / folder.INBOX
+        owed = self.books.db.execute("SELECT * FROM answers WHERE state = 'owed' ORDER BY id").fetchall()
         for row in owed:
-            folder.put(self.folder / folder.INBOX, row["name"], row["body"])
-            with self.books.transaction():
-                self.books.db.execute("UPDATE answers SET state = 'written' WHERE id = ?", (row["id"],))
-            report.answers.append(row["name"])
+            if row["half_in_run"] is None and settings.slow_upload:
+                folder.begin(inbox, row["name"], row["body"])
+                self._mark_answer(row["id"], half_in_run=settings.run)
+            elif row["half_in_run"] != settings.run:
+                write = folder.put if row["half_in_run"] is None else folder.finish
+                write(inbox, row["name"], row["body"])
+                self._mark_answer(row["id"], state="written")
+                report.answers.append(row["name"])
+
+    def _mark_answer(self, answer_id: int, **facts: object) -> None:
+        columns = ", ".join(f"{column} = ?" for column in facts)
+        with self.books.transaction():
+            self.books.db.execute(
+                f"UPDATE answers SET {columns} WHERE id = ?",  # noqa: S608
+                (*facts.values(), answer_id),
+            )
 
     def _finish_moves(self) -> None:
         """Take away the answered bank files, unless the name in the outbox is another file by now."""
@@ -482,12 +576,16 @@ def _sha256(path: Path) -> str | None:
 
 
 def _today(today: date | None) -> str:
-    return (today or datetime.now(UTC).date()).isoformat()
+    return (today or days.date_here()).isoformat()
 
 
 def _now(today: date | None) -> str:
     """The instant messages are dated with: six in the evening of a day that was given."""
-    return f"{today.isoformat()}T18:00:00Z" if today else datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{today.isoformat()}T18:00:00Z" if today else days.instant()
+
+
+def _sum(entries: list[Entry]) -> int:
+    return sum(entry.signed_micros for entry in entries)
 
 
 def _valid_iban(text: str) -> str:

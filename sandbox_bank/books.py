@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox_bank.camt import Account, Balance, Detail, Entry
+from sandbox_bank.dialects import Dialect, named
 from sandbox_bank.errors import NotOpened
 
 #: Kind of entry -> the bank's own account on the other side.
@@ -83,6 +84,21 @@ CREATE TABLE IF NOT EXISTS instructions (
 ) STRICT;
 """
 
+#: What a folder that an earlier version of this bank opened does not have yet.
+_ADDED = (
+    ("settings", "dialects", "TEXT NOT NULL DEFAULT ''"),
+    ("settings", "slow_upload", "INTEGER NOT NULL DEFAULT 0"),
+    ("accounts", "overdraft_micros", "INTEGER NOT NULL DEFAULT 0 CHECK (overdraft_micros >= 0)"),
+    ("entries", "number_of_day", "INTEGER NOT NULL DEFAULT 0"),
+    ("entries", "along", "TEXT REFERENCES entries (ref)"),
+    ("entries", "notified", "INTEGER"),
+    ("entries", "told_on", "TEXT"),
+    ("answers", "half_in_run", "INTEGER"),
+    ("payments", "verification", "TEXT"),
+    ("payments", "payee_name", "TEXT"),
+    ("instructions", "name", "TEXT"),
+)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -94,7 +110,14 @@ class Settings:
     batch_booking: bool
     batch_details: bool
     notify: bool
+    slow_upload: bool
+    dialects: tuple[str, ...]
     run: int
+
+    @property
+    def dialect(self) -> Dialect:
+        """The traits of all its dialects together."""
+        return named(self.dialects)
 
 
 class Books:
@@ -109,6 +132,12 @@ class Books:
         with self.transaction():
             for statement in _SCHEMA.split(";\n"):
                 self.db.execute(statement)
+            for table, column, kind in _ADDED:
+                if column not in {row["name"] for row in self.db.execute(f"PRAGMA table_info ({table})")}:
+                    self.db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+            self.db.execute(
+                "CREATE INDEX IF NOT EXISTS entries_of_day ON entries (currency, booking_date, number_of_day)"
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -141,6 +170,8 @@ class Books:
             bool(row["batch_booking"]),
             bool(row["batch_details"]),
             bool(row["notify"]),
+            bool(row["slow_upload"]),
+            tuple(row["dialects"].split()),
             row["run"],
         )
 
@@ -159,6 +190,11 @@ class Books:
         """The fixed fee of one payment; 0 in a currency without one."""
         row = self.db.execute("SELECT fee_micros FROM fees WHERE currency = ?", (currency,)).fetchone()
         return row["fee_micros"] if row else 0
+
+    def overdraft_micros(self, currency: str) -> int:
+        """How far below zero payments may take the account."""
+        row = self.db.execute("SELECT overdraft_micros FROM accounts WHERE currency = ?", (currency,)).fetchone()
+        return int(row[0])
 
     def balance_micros(self, currency: str) -> int:
         """What is on the account: all its entries, told or not."""
@@ -183,9 +219,13 @@ class Books:
         text: str,
         details: tuple[Detail, ...] = (),
         batch: tuple[str, str, int] | None = None,
+        along: str | None = None,
         told_twice: bool = False,
     ) -> str:
-        """Add one entry and return its AcctSvcrRef, unique for ever; a detail's is the entry's, numbered."""
+        """Add one entry and return its AcctSvcrRef, unique for ever; a detail's is the entry's, numbered.
+
+        ``along`` is the entry that a fee is charged for, if it is for that one alone.
+        """
         entry_id = self._next_id("entries")
         ref = f"SBX{entry_id:012d}"
         msg_id, pmt_inf_id, count = batch or (None, None, None)
@@ -197,11 +237,13 @@ class Books:
             kind=kind,
             against=_AGAINST[kind],
             booking_date=booking_date,
+            number_of_day=0 if kind == "opening" else self._next_of_day(currency, booking_date),
             ref=ref,
             text=text,
             msg_id=msg_id,
             pmt_inf_id=pmt_inf_id,
             batch_count=count,
+            along=along,
             told_twice=int(told_twice),
         )
         for number, detail in enumerate(details, start=1):
@@ -226,6 +268,11 @@ class Books:
             text=row["text"],
             batch=(row["msg_id"], row["pmt_inf_id"], row["batch_count"]) if row["msg_id"] else None,
             details=details,
+            kind=row["kind"],
+            number_of_day=row["number_of_day"],
+            along=row["along"],
+            notified=row["notified"],
+            told_twice=bool(row["told_twice"]),
         )
 
     # --- answers
@@ -235,14 +282,18 @@ class Books:
         """The number the next answer will bear; true until the transaction ends."""
         return self._next_id("answers")
 
-    def owe(self, kind: str, body: bytes) -> None:
+    def owe(self, kind: str, body: bytes, *, suffix: str = "xml") -> None:
         """Owe the customer a file. Its name sorts in the order of production."""
-        self.insert("answers", name=f"{self.next_answer():010d}.{kind}.xml", body=body)
+        self.insert("answers", name=f"{self.next_answer():010d}.{kind}.{suffix}", body=body)
 
     def last_statement(self, currency: str) -> tuple[int, Balance]:
         """Number of the last statement, and the balance it closed with."""
         row = self.db.execute("SELECT * FROM accounts WHERE currency = ?", (currency,)).fetchone()
         return row["statement"], Balance(row["stated_micros"], row["stated_on"])
+
+    def _next_of_day(self, currency: str, booking_date: str) -> int:
+        query = "SELECT COALESCE(MAX(number_of_day), 0) + 1 FROM entries WHERE currency = ? AND booking_date = ?"
+        return int(self.db.execute(query, (currency, booking_date)).fetchone()[0])
 
     def _next_id(self, table: str) -> int:
         # Rows are never deleted and the write lock is held, so the highest id is the last one given.

@@ -17,6 +17,7 @@ import click
 from sandbox_bank import amounts
 from sandbox_bank.bank import KNOWN_FEES, Bank, WorkReport
 from sandbox_bank.camt import Detail
+from sandbox_bank.dialects import DIALECTS
 from sandbox_bank.errors import BankError
 from sandbox_bank.instructions import Act
 
@@ -80,6 +81,15 @@ def main() -> None:
 )
 @click.option("--batch-details/--no-batch-details", default=None, help="List a batch's payments (default).")
 @click.option("--notify/--no-notify", default=None, help="Also write camt.054 (default: no).")
+@click.option("--slow-upload/--no-slow-upload", default=None, help="Leave each answer half written for a pass.")
+@click.option(
+    "--overdraft",
+    multiple=True,
+    callback=_pairs,
+    metavar="CUR=AMOUNT",
+    help="How far below zero payments may take the account; repeatable (default: not at all).",
+)
+@click.option("--dialect", multiple=True, help=f"How it tells; repeatable. {', '.join(DIALECTS)}.")
 @_today
 def init(folder: Path, **options: Any) -> None:
     """Open the bank; again: add currencies, change what is given."""
@@ -151,9 +161,10 @@ def misbehave(context: click.Context, /, folder: Path, list_: bool, clear: bool,
         for told in bank.instructions():
             left = f" ({told.remaining} left)" if told.remaining is not None else ""
             reason = f" {told.reason}" if told.reason else ""
+            reason += f" {told.name!r}" if told.name else ""
             click.echo(f"{told.id} {told.act}{reason} for {told.selector} {told.value}{left}, runs {told.runs}")
     if context.invoked_subcommand is None and not (list_ or clear):
-        raise click.UsageError("say how: reject, return, delay, repeat, lose-answer, --list or --clear")
+        raise click.UsageError(f"say how: {', '.join(Act)}, --list or --clear")
 
 
 def _instruct(context: click.Context, act: Act, **how: Any) -> None:
@@ -199,6 +210,24 @@ def repeat(context: click.Context, book_twice: bool) -> None:
 def lose_answer(context: click.Context) -> None:
     """Execute them, never write the pain.002, keep the statement back."""
     _instruct(context, Act.LOSE_ANSWER)
+
+
+@misbehave.command("check-payee")
+@click.option("--answer", "reason", required=True, help="RVMC (nearly the name), RVNM (not the name) or RVNA.")
+@click.option("--name", help="Whose account it is.")
+@click.pass_context
+def check_payee(context: click.Context, reason: str, name: str | None) -> None:
+    """Doubt the payee's name, and let the whole file wait for `release`."""
+    _instruct(context, Act.CHECK_PAYEE, reason=reason, name=name)
+
+
+@main.command()
+@_folder
+@click.option("--msg-id", help="One file's payments; without it, all that wait.")
+@click.option("--refuse", is_flag=True, help="Pay only those whose name matched.")
+def release(folder: Path, msg_id: str | None, refuse: bool) -> None:
+    """Say that payments whose payee's name was doubted shall be paid with the next pass."""
+    click.echo(f"released {Bank(folder).release(msg_id, refuse=refuse)}")
 
 
 @main.command("release-answers")

@@ -1,12 +1,15 @@
 """The folder: what is waiting in it, and how a file is put down or taken away.
 
-Invariant: a reader never sees half a file. A file is written under a hidden name, flushed to the disk, then
-renamed; the directory is flushed too, so that a name that was seen survives a power cut.
+Invariant: a reader never sees half a file, but where the bank was told to upload slowly. A file is written under a
+hidden name, flushed to the disk, then renamed; the directory is flushed too, so that a name that was seen survives a
+power cut.
 """
 
 import fcntl
+import io
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +57,33 @@ def put(directory: Path, name: str, body: bytes) -> None:
         os.fsync(handle.fileno())
     hidden.replace(directory / name)
     _flush(directory)
+
+
+def begin(directory: Path, name: str, body: bytes) -> None:
+    """Half of the file, under its final name, as software that writes in place leaves it for a while."""
+    with (directory / name).open("wb") as handle:
+        handle.write(body[: len(body) // 2])
+
+
+def finish(directory: Path, name: str, body: bytes) -> None:
+    """The whole of a file that was begun; where somebody has taken the half away, it is written anew."""
+    path = directory / name
+    with path.open("r+b" if path.exists() else "wb") as handle:
+        handle.write(body)
+        handle.flush()
+        os.fsync(handle.fileno())
+    _flush(directory)
+
+
+def packed(name: str, bodies: list[bytes]) -> bytes:
+    """Files in a ZIP container; same arguments, same bytes."""
+    container = io.BytesIO()
+    with zipfile.ZipFile(container, "w", zipfile.ZIP_DEFLATED) as opened:
+        for number, body in enumerate(bodies, start=1):
+            member = zipfile.ZipInfo(f"{name}.{number}.xml")
+            member.compress_type = zipfile.ZIP_DEFLATED
+            opened.writestr(member, body)
+    return container.getvalue()
 
 
 def move(source: Path, target: Path) -> None:

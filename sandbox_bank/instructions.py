@@ -8,6 +8,7 @@ import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sandbox_bank import pain002
 from sandbox_bank.books import Books
 from sandbox_bank.errors import BankError
 from sandbox_bank.pain001 import Transfer
@@ -21,6 +22,7 @@ class Act(StrEnum):
     DELAY = "delay"  #: neither executed nor answered for some runs
     REPEAT = "repeat"  #: the answers are written twice, and if told so the payment is booked twice
     LOSE_ANSWER = "lose-answer"  #: executed; no pain.002 ever, the statement only when released
+    CHECK_PAYEE = "check-payee"  #: the file waits until the customer says what to do about the payee's name
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Instruction:
     reason: str | None
     runs: int
     book_twice: bool
+    name: str | None
 
 
 def give(
@@ -48,6 +51,7 @@ def give(
     reason: str | None = None,
     runs: int = 1,
     book_twice: bool = False,
+    name: str | None = None,
 ) -> int:
     """Keep an instruction and return its number. Exactly one selector; raises BankError otherwise."""
     chosen = {
@@ -59,8 +63,10 @@ def give(
     picked = [(name, value) for name, value in chosen.items() if value is not None]
     if len(picked) != 1:
         raise BankError("choose one of: an end-to-end id, an IBAN, the next N payments, all payments")
-    if (act in (Act.REJECT, Act.RETURN)) != (reason is not None):
-        raise BankError("reject and return need a reason code; the others take none")
+    if (act in (Act.REJECT, Act.RETURN, Act.CHECK_PAYEE)) != (reason is not None):
+        raise BankError("reject, return and check-payee need a code; the others take none")
+    if act is Act.CHECK_PAYEE:
+        pain002.check_verification(reason or "", name)
     if reason is not None and not (reason.isascii() and reason.isalnum() and len(reason) == 4):
         raise BankError("a reason is an ISO code of four letters and digits, such as AC04")
     if runs < 1 or (next_count is not None and next_count < 1):
@@ -75,6 +81,7 @@ def give(
         reason=reason,
         runs=runs,
         book_twice=int(book_twice),
+        name=name,
     )
 
 
@@ -119,4 +126,5 @@ def _instruction(row: sqlite3.Row) -> Instruction:
         row["reason"],
         row["runs"],
         bool(row["book_twice"]),
+        row["name"],
     )

@@ -34,7 +34,8 @@ def add_amount(parent: Element, tag: str, amount_micros: int, currency: str) -> 
     return element
 
 
-def to_bytes(top: Element) -> bytes:
-    """The message as UTF-8 with a declaration, indented for people."""
+def to_bytes(top: Element, *, encoding: str = "UTF-8") -> bytes:
+    """The message with a declaration, indented for people; what the encoding lacks is written by its number."""
     etree.indent(top)
-    return etree.tostring(top, xml_declaration=True, encoding="UTF-8") + b"\n"
+    text: bytes = etree.tostring(top, xml_declaration=True, encoding=encoding)  # type: ignore[assignment]
+    return text + b"\n"

@@ -158,11 +158,13 @@ def _execution_date(block: etree._Element) -> str:
 
 
 def _date_fault(text: str, today: date) -> Fault | None:
-    """A date in the past means at once; one beyond a year is taken for a slip of the pen."""
+    """A date in the past is no date to pay on; one beyond a year is taken for a slip of the pen."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
         return Fault("DT01", f"no such execution date: {text}")
+    if day < today:
+        return Fault("DT01", f"the execution date {text} is past, here it is {today.isoformat()}")
     return Fault("CH03", f"execution date too far ahead: {text}") if day > today + timedelta(days=366) else None
 
 

@@ -11,7 +11,8 @@
    `bank_transactions` is the life of one payment, `imports` what one message did.
 
 `nightly` runs 5 to 7 in order, `scheduler` does so every night, `forecast` says what it would do, `statements`
-(`pdf`, `merkle`) what it did, and `audit` proves all of it again from the rows. Where people decide: `approvals` before
-a run's files leave, `breaks` to explain what does not match, `quarantine` for what could not be imported; `figures` and
+(`pdf`, `merkle`) what it did, and `audit` proves all of it again from the rows (`audits` keeps how that ended, and
+tells people). Where people decide: `approvals` before a run's files leave, `breaks` to explain what does not match,
+`quarantine` for what could not be imported, `own_money` for the operator's own; `figures` and
 `savings` show how it goes.
 """

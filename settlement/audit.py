@@ -299,12 +299,13 @@ _RULES = {
     ),
     "each payout equals its list": _Rule(
         "payout {id}",
-        "says {captured_micros} captured, {refunded_micros} refunded, {came_back_micros} come back; its list says"
-        " {list_captured_micros}, {list_refunded_micros}, {list_came_back_micros}",
+        "says {captured_micros} captured, {refunded_micros} refunded, {came_back_micros} come back,"
+        " {repaid_micros} repaid; its list says {list_captured_micros}, {list_refunded_micros},"
+        " {list_came_back_micros}, {list_repaid_micros}",
         """
-        SELECT p.id, p.currency, p.captured_micros, p.refunded_micros, p.came_back_micros,
+        SELECT p.id, p.currency, p.captured_micros, p.refunded_micros, p.came_back_micros, p.repaid_micros,
                list.captured AS list_captured_micros, list.refunded AS list_refunded_micros,
-               list.came_back AS list_came_back_micros
+               list.came_back AS list_came_back_micros, list.repaid AS list_repaid_micros
         FROM (
             SELECT p.id,
                    sum(CASE WHEN t.reason = 'redeem' THEN t.amount_micros ELSE 0 END) AS captured,
@@ -461,8 +462,10 @@ _RULES = {
         SELECT e.id, e.currency, e.match, e.amount_micros, coalesce(o.number, 0) AS number,
                coalesce(o.micros, 0) AS open_micros
         FROM statement_entries e
-        LEFT JOIN (SELECT entry_id, count(*) AS number, sum(difference_micros) AS micros FROM breaks
-                   WHERE resolved_at IS NULL AND kind <> 'not_confirmed' GROUP BY entry_id) o ON o.entry_id = e.id
+        LEFT JOIN (SELECT b.entry_id, count(*) AS number, sum(b.difference_micros) AS micros
+                   FROM breaks b JOIN statement_entries x ON x.id = b.entry_id
+                   WHERE b.resolved_at IS NULL AND (b.kind <> 'not_confirmed' OR x.match = 'break')
+                   GROUP BY b.entry_id) o ON o.entry_id = e.id
         JOIN statements s ON s.id = e.statement_id
         WHERE (e.match = 'break' AND e.currency = s.currency AND coalesce(o.micros, 0) <> e.amount_micros)
            OR (e.match = 'break' AND coalesce(o.number, 0) = 0)
@@ -730,21 +733,29 @@ def _stories(conn: Connection) -> list[list[Row[Any]]]:
     """Each account's statements in the order of their days, whenever they came."""
     rows = conn.execute(
         sa.text(f"""
-            SELECT id, account_iban, currency, opening_micros, closing_micros, opening_date, closing_date, written_at,
-                   page, position
+            SELECT id, statement_id, account_iban, currency, opening_micros, closing_micros, opening_date,
+                   closing_date, written_at, page, position
             FROM ({_STORY}) s""").columns(id=sa.Uuid, opening_date=sa.Date, closing_date=sa.Date, written_at=UtcInstant)
     )
     stories: defaultdict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
     for row in rows:
         stories[row.account_iban, row.currency].append(row)
-    return [sorted(story, key=_place) for _, story in sorted(stories.items())]
+    return [_in_order(story) for _, story in sorted(stories.items())]
 
 
-def _place(statement: Row[Any]) -> tuple[dt.date, dt.datetime, int, int]:
-    written = statement.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
-    page = int(statement.page) if statement.page and statement.page.isdecimal() else 0
-    day = statement.closing_date or statement.opening_date or written.date()
-    return day, written, page, statement.position
+def _in_order(story: list[Row[Any]]) -> list[Row[Any]]:
+    """By day, then by when they were written; pages of one statement by number, from when its first was written."""
+    first: dict[tuple[Any, ...], dt.datetime] = {}
+    places = {}
+    for one in story:
+        written = one.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
+        day = one.closing_date or one.opening_date or written.date()
+        whole = (day, one.id) if one.page is None else (day, one.statement_id)
+        first[whole] = min(written, first.get(whole, written))
+        places[one.id] = whole, int(one.page) if one.page and one.page.isdecimal() else 0
+    return sorted(
+        story, key=lambda one: (places[one.id][0][0], first[places[one.id][0]], places[one.id][1], one.position)
+    )
 
 
 def _files(conn: Connection) -> Check:
@@ -791,7 +802,11 @@ def _contradicted_by_bytes(conn: Connection, message_id: str) -> Iterator[str]:
             {"id": message_id},
         )
     }
-    document = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    try:
+        document = etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    except etree.XMLSyntaxError:
+        yield "its bytes are no XML"
+        return
     here = "{*}CstmrCdtTrfInitn/{*}"
     sent = {
         str(each.findtext("{*}PmtId/{*}EndToEndId")): (

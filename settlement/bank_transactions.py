@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import bank_files
+from settlement import bank_files, payouts
 from settlement.models import (
     TRANSITIONS,
     BreakKind,
@@ -51,6 +51,7 @@ RETURNED = {
     TransactionKind.EQUITY: Reason.EQUITY_RETURNED,
     TransactionKind.INCOME: Reason.INCOME_RETURNED,
 }
+_LONGEST_DETAIL = 200
 _TOLD = frozenset({TransactionState.BOOKED, TransactionState.REJECTED, TransactionState.RETURNED})
 AT_THE_BANK = [
     TransactionState.SUBMITTED.value,
@@ -85,7 +86,7 @@ def move(
 ) -> bool:
     """Compare-and-set along `TRANSITIONS`; answers whether the bank transaction is in ``new`` by this call.
 
-    The merchant of a payout hears where it ended.
+    The merchant of a payout hears where it ended; of one that failed it is planned when its money is sent again.
     """
     allowed = [old.value for old, following in TRANSITIONS.items() if new in following]
     moved = conn.execute(
@@ -94,6 +95,8 @@ def move(
         .values(state=new.value, state_since=at, state_detail=detail)
     )
     if moved.rowcount == 1 and row.kind == TransactionKind.PAYOUT.value and new in _TOLD:
+        if new is not TransactionState.BOOKED:
+            payouts.plan_next_try(conn, row.id, detail=detail)
         said = {
             "payout_id": str(row.id),
             "amount": str(Money(row.amount_micros, row.currency)),
@@ -109,8 +112,12 @@ def move(
 def reject(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, *, detail: str | None) -> bool:
     """The bank never executed it: its money is back where it came from. Answers whether that is so by this call.
 
-    What should have been sent back was nobody's before and is so again: its entry is a break, `NOT_SENT_BACK`.
+    What should have been sent back was nobody's before and is so again: its entry is a break, `NOT_SENT_BACK`. What
+    was to be released keeps the finding about the name before the reason: sent again, it would be found again.
     """
+    if row.state == TransactionState.TO_RELEASE.value:
+        finding = (row.state_detail or "").partition(" ")[0]
+        detail = " ".join(filter(None, (finding, detail)))[:_LONGEST_DETAIL]
     if not move(conn, row, TransactionState.REJECTED, at, detail=detail):
         return False
     post(conn, row, REJECTED, row.id, at)

@@ -21,6 +21,7 @@ from settlement import matching
 from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, move, post
 from settlement.imports import Imported
 from settlement.models import (
+    MOVED,
     BreakKind,
     EntryMatch,
     MessageKind,
@@ -69,6 +70,7 @@ class Way(StrEnum):
     LOSS = "loss"
     BOOK = "book"
     RETURN = "return"
+    DROP = "drop"
     OFFSET = "offset"
     ACKNOWLEDGE = "acknowledge"
 
@@ -98,6 +100,9 @@ def ways(row: Row[tuple[object, ...]]) -> tuple[Way, ...]:
     found += [Way.TRY_AGAIN] if kind is BreakKind.FAILED else []
     if kind is BreakKind.NOT_CONFIRMED:
         found += [Way.TAKE_BACK] if row.match == EntryMatch.TOP_UP.value else []
+        if row.match == EntryMatch.BREAK.value:
+            # Nothing was booked, and nothing need be: a statement would have told it.
+            return (Way.DROP, Way.ACKNOWLEDGE)
     elif row.entry_id is not None and micros > 0:
         found += [Way.ASSIGN, Way.SPLIT, Way.REPAYMENT] if kind in _MAY_BE_ANYBODYS else []
         found += [Way.RETURN] if kind in _MAY_BE_A_RETURN else []
@@ -356,6 +361,12 @@ def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
     return bool(imported.matched)
 
 
+def drop(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
+    """What was notified late, and is on no statement of its day, was no movement. A statement may tell it yet."""
+    row = _one(conn, break_id, Way.DROP)
+    _close(conn, [row], Way.DROP, why, at, match=EntryMatch.INFORMATION)
+
+
 def loss(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
     """Money that left and is given up: a loss of the operator's, of exactly the break's amount."""
     row = _one(conn, break_id, Way.LOSS)
@@ -419,6 +430,8 @@ def returned(conn: Connection, break_ids: Collection[UUID], *, transaction_id: U
     """
     rows = _open(conn, break_ids, only=Way.RETURN)
     payments = _payments(conn, [transaction_id], [TransactionState.BOOKED.value])
+    if TransactionKind(payments[0].kind) not in RETURNED:
+        raise BreakUnexplained("What was sent back and came back is unexplained money: assign it, or send it anew.")
     _must_agree(rows, payments, payments[0].amount_micros)
     move(conn, payments[0], TransactionState.RETURNED, at, detail=why[:_LONGEST_RESOLUTION])
     post(conn, payments[0], RETURNED, payments[0].id, at)
@@ -526,7 +539,8 @@ def _confirm_by_hand(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], 
     """A statement's entry that nobody knew is what was notified in other words."""
     early = [row for row in rows if row.kind == BreakKind.NOT_CONFIRMED.value]
     others = [row for row in rows if row.kind != BreakKind.NOT_CONFIRMED.value]
-    if len(early) != 1 or len(others) != 1 or others[0].booked_in is None:
+    moved = {match.value for match in MOVED}
+    if len(early) != 1 or len(others) != 1 or others[0].booked_in is None or early[0].match not in moved:
         raise BreakUnexplained("One notified entry and one entry of a statement explain each other.")
     (first,), (second,) = early, others
     matching.confirm(conn, first.entry_id, second.booked_in, at)

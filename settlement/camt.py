@@ -2,16 +2,18 @@
 
 Invariant: `parse` is pure and raises `BankMessageInvalid`, and nothing else, on any bytes; and the entries of
 a statement add up to what the bank says moved: an ``Ntry`` is split into its details only when these add up
-to it, in its currency. Otherwise it stays one entry that names no single payment.
+to it, by themselves or less the charges that it says it includes, which are then an entry of their own. Otherwise it
+stays one entry that names no single payment.
 
 Reads versions .02 to .13. The rules are those of the message definitions, ISO 20022 Bank-to-Customer Cash
 Management: CreditDebitIndicator is the direction of this movement, ReversalIndicator says that it undoes an
-earlier one of the other direction (a reversal with CRDT undoes a debit).
+earlier one of the other direction (a reversal with CRDT undoes a debit). Some banks write the direction of what is
+undone instead; nothing in the entry tells, so it is read as it is written, and only the balances can correct it.
 """
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from settlement import xml
@@ -39,9 +41,6 @@ class Direction(StrEnum):
     DEBIT = "debit"
 
 
-# What banks write where they have no reference.
-_NO_REFERENCE = frozenset({"NONREF", "NOREF", "NOTPROVIDED", "NOTAVAILABLE", "NONE", "UNKNOWN"})
-
 _COUNTER = re.compile("0*[0-9]{1,6}", re.ASCII)
 
 _DIRECTIONS = {"CRDT": Direction.CREDIT, "DBIT": Direction.DEBIT}
@@ -49,10 +48,11 @@ _DIRECTIONS = {"CRDT": Direction.CREDIT, "DBIT": Direction.DEBIT}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One movement: a ``TxDtls``, or a whole ``Ntry`` that has none, or whose details do not add up to it.
+    """One movement: a ``TxDtls``, the charges of an ``Ntry``, or a whole one that has no details that add up to it.
 
     An entry with one detail has the amount and direction of the ``Ntry`` (what moved) and the names of the
-    detail. Amounts are micros of ``currency`` and never negative: `direction` tells the sign.
+    detail. Amounts are micros of ``currency`` and never negative: `direction` tells the sign, as the bank wrote it,
+    also where `reversal` says that it undoes something.
     """
 
     # AcctSvcrRef of the Ntry: the bank's own. NtryRef names an entry within its statement only, where it often counts.
@@ -62,7 +62,7 @@ class Entry:
     entry_index: int  # from 0: which Ntry of the statement
     entry_signed_micros: int  # the whole Ntry, negative in debit
     detail_index: int  # from 0, within the Ntry
-    detail_count: int  # 1 when the Ntry is not split
+    detail_count: int  # 1 when the Ntry is not split; its charges, where they are an entry, are the last
     batch_count: int | None  # NtryDtls/Btch/NbOfTxs: how many payments the bank put in
     direction: Direction
     amount_micros: int
@@ -81,7 +81,8 @@ class Entry:
     return_reason: str | None  # None unless it is a return; MS03 when its RtrInf gives no reason
     bank_code: str  # PMNT/ICDT/ESCT, else the bank's own code, else ''
     is_fee: bool
-    charges_micros: int  # included in the amount, in its currency; negative when the bank gave some back
+    # Included in the amount, in its currency; negative when the bank gave some back; 0 where they are an entry.
+    charges_micros: int
     counterparty_name: str | None
     counterparty_iban: str | None
 
@@ -127,12 +128,14 @@ def _statement(report: xml.Element, kind: str, message_id: str, message_created_
         raise BankMessageInvalid("A statement has a creation time and names its account.")
     iban = _compact(number)
     balances = _balances(report)
-    closing = balances.get("CLBD")
-    opening = balances.get("OPBD") or balances.get("PRCD")
-    currencies = {money.currency for money, _ in balances.values()}
     stated = xml.text(report, "Acct/Ccy")
-    if len(currencies | ({stated} if stated else set())) > 1:
+    if len({each.money.currency for each in balances} | ({stated} if stated else set())) > 1:
         raise BankMessageInvalid("The balances are not in the currency of the account.")
+    entries = tuple(
+        entry for position, ntry in enumerate(xml.children(report, "Ntry")) for entry in _entries(ntry, iban, position)
+    )
+    opening, closing = _ends(balances, _page(report), entries)
+    currencies = {each.money.currency for each in balances} or {entry.currency for entry in entries}
     return Statement(
         kind=kind,
         message_id=message_id,
@@ -140,18 +143,14 @@ def _statement(report: xml.Element, kind: str, message_id: str, message_created_
         created_at=created_at,
         account_iban=iban,
         account_ids=_account_ids(report),
-        currency=stated or next(iter(currencies), None),
-        sequence_number=xml.text(report, "ElctrncSeqNb") or xml.text(report, "LglSeqNb"),
-        page=xml.text(report, "StmtPgntn/PgNb") or xml.text(report, "NtfctnPgntn/PgNb"),
-        opening_balance_micros=opening[0].micros if opening else None,
-        opening_date=opening[1] if opening else None,
-        closing_balance_micros=closing[0].micros if closing else None,
-        closing_date=closing[1] if closing else None,
-        entries=tuple(
-            entry
-            for position, ntry in enumerate(xml.children(report, "Ntry"))
-            for entry in _entries(ntry, iban, position)
-        ),
+        currency=stated or (currencies.pop() if len(currencies) == 1 else None),
+        sequence_number=_number(report, "ElctrncSeqNb", 18) or _number(report, "LglSeqNb", 18),
+        page=_number(report, "StmtPgntn/PgNb", 5) or _number(report, "NtfctnPgntn/PgNb", 5),
+        opening_balance_micros=opening.money.micros if opening else None,
+        opening_date=opening.date if opening else None,
+        closing_balance_micros=closing.money.micros if closing else None,
+        closing_date=closing.date if closing else None,
+        entries=entries,
     )
 
 
@@ -160,44 +159,199 @@ def _account_ids(report: xml.Element) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_compact(number) for each in found if (number := xml.content(each)) is not None))
 
 
-def _balances(report: xml.Element) -> dict[str, tuple[Money, dt.date | None]]:
-    """The booked balances by type. Those of a page (SubTp INTM) are not those of the day and are left out."""
-    balances: dict[str, tuple[Money, dt.date | None]] = {}
+@dataclass(frozen=True, slots=True)
+class _Balance:
+    kind: str
+    interim: bool  # of a page, not of the day: SubTp INTM, or ITBD
+    money: Money
+    date: dt.date | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    is_first: bool
+    is_last: bool
+
+
+def _number(report: xml.Element, path: str, digits: int) -> str | None:
+    """A number that the schema gives so many digits; what is longer is none of them."""
+    found = xml.text(report, path)
+    return None if found is None or len(found) > digits else found
+
+
+def _page(report: xml.Element) -> _Page:
+    """Which of the pages under one id; one that does not say is all of it."""
+    number = xml.text(report, "StmtPgntn/PgNb") or "1"
+    is_last = xml.text(report, "StmtPgntn/LastPgInd") is None or xml.boolean(report, "StmtPgntn/LastPgInd")
+    return _Page(is_first=number.strip("0") in ("", "1"), is_last=is_last)
+
+
+def _balances(report: xml.Element) -> list[_Balance]:
+    """The booked balances. Raises `BankMessageInvalid` for two of the day of one kind: neither is the right one."""
+    balances: list[_Balance] = []
     for element in xml.children(report, "Bal"):
         kind = xml.text(element, "Tp/CdOrPrtry/Cd")
-        if kind not in ("OPBD", "PRCD", "CLBD") or xml.text(element, "Tp/SubTp/Cd") == "INTM":
+        if kind not in ("OPBD", "PRCD", "CLBD", "ITBD"):
             continue
         money = _amount(element)
-        if _direction(element) is Direction.DEBIT:
-            money = Money(-money.micros, money.currency)
-        balance = (money, xml.date(element, "Dt"))
-        if balances.setdefault(kind, balance) != balance:
+        balance = _Balance(
+            kind=kind,
+            interim=kind == "ITBD" or xml.text(element, "Tp/SubTp/Cd") == "INTM",
+            money=Money(_signed(money, _direction(element)), money.currency),
+            date=xml.date(element, "Dt"),
+        )
+        if balance in balances:
+            continue
+        if not balance.interim and any(each.kind == kind and not each.interim for each in balances):
             raise BankMessageInvalid(f"The statement has two different balances {kind}.")
+        balances.append(balance)
     return balances
 
 
+def _ends(balances: list[_Balance], page: _Page, entries: tuple[Entry, ...]) -> tuple[_Balance | None, _Balance | None]:
+    """The balances between which this statement's, or this page's, entries lie.
+
+    The first page begins with the day's balance and the last ends with it; between them stand interim ones. Not every
+    bank numbers its pages, so where these do not add up and others do, those are meant. A page between that has only
+    the day's says nothing about itself.
+    """
+    day = {each.kind: each for each in balances if not each.interim}
+    day_opening, day_closing = day.get("OPBD") or day.get("PRCD"), day.get("CLBD")
+    opening, closing = _interim(balances, day_opening, day_closing)
+    meant = (
+        (day_opening or opening) if page.is_first else opening,
+        (day_closing or closing) if page.is_last else closing,
+    )
+    others = [(one, other) for one in (day_opening, opening) for other in (day_closing, closing)]
+    moved = sum(
+        entry.amount_micros if entry.direction is Direction.CREDIT else -entry.amount_micros
+        for entry in entries
+        if entry.status == "BOOK"
+    )
+    for one, other in (meant, *others):
+        if one is not None and other is not None and one.money.micros + moved == other.money.micros:
+            return one, other
+    return meant
+
+
+def _interim(
+    balances: list[_Balance], day_opening: _Balance | None, day_closing: _Balance | None
+) -> tuple[_Balance | None, _Balance | None]:
+    """The interim balances that a page begins and ends with; an ITBD is what is missing, two are both."""
+    opening = _only([each for each in balances if each.interim and each.kind in ("OPBD", "PRCD")])
+    closing = _only([each for each in balances if each.interim and each.kind == "CLBD"])
+    match [each for each in balances if each.kind == "ITBD"]:
+        case [first, second] if not (opening or closing):
+            return first, second
+        case [one] if not closing and not day_closing:
+            closing = one
+        case [one] if not opening and not day_opening:
+            opening = one
+    return opening, closing
+
+
+def _only(balances: list[_Balance]) -> _Balance | None:
+    return balances[0] if len(balances) == 1 else None
+
+
+# Where a detail states its amount: since version .03 in the first, in version .02 in one of the others.
+_STATED = ("Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/CntrValAmt/Amt", "AmtDtls/InstdAmt/Amt")
+
+
 def _entries(ntry: xml.Element, account: str, position: int) -> list[Entry]:
-    """The movements of one ``Ntry``: its details if they add up to it, else itself."""
+    """The movements of one ``Ntry``: its details, and its charges, if they add up to it, else itself."""
     groups = xml.children(ntry, "NtryDtls")
     details = [(group, detail) for group in groups for detail in xml.children(group, "TxDtls")]
     whole, direction = _amount(ntry), _direction(ntry)
-    parts = _parts([detail for _, detail in details], whole, direction) if len(details) > 1 else []
+    parts, charges = _parts(ntry, [detail for _, detail in details], whole, direction)
     if not parts:
         group = groups[0] if len(groups) == 1 else None
-        only = details[0][1] if len(details) == 1 else None
-        return [_entry(ntry, group, only, account, whole, direction, position=position, index=0, count=1)]
-    return [
-        _entry(ntry, group, detail, account, money, side, position=position, index=index, count=len(details))
+        only = details[0][1] if len(details) == 1 and _is_all(group) else None
+        # Without details nothing but the bank's own word tells that charges are in the amount.
+        charges = _charges(ntry, whole.currency, only_if_said=True) or 0
+        gross = whole.micros + (charges if direction is Direction.CREDIT else -charges)
+        if details or charges <= 0 or gross <= 0:
+            return [_entry(ntry, group, only, account, whole, direction, position=position, index=0, count=1)]
+        before = Money(gross, whole.currency)
+        one = _entry(ntry, group, only, account, before, direction, position=position, index=0, count=1)
+        return _with_charges(ntry, [one], whole.currency, charges)
+    count = len(details) + (charges != 0)
+    split = [
+        _entry(ntry, group, detail, account, money, side, position=position, index=index, count=count)
         for index, ((group, detail), (money, side)) in enumerate(zip(details, parts, strict=True))
     ]
+    return split if charges == 0 else _with_charges(ntry, split, whole.currency, charges)
 
 
-def _parts(details: list[xml.Element], whole: Money, direction: Direction) -> list[tuple[Money, Direction]]:
-    """Amount and direction of each detail; none when they do not add up to the whole."""
-    stated = [(_detail_amount(detail), _direction(detail, direction)) for detail in details]
-    parts = [(money, side) for money, side in stated if money and money.currency == whole.currency]
-    total = sum(money.micros if side is direction else -money.micros for money, side in parts)
-    return parts if len(parts) == len(details) and total == whole.micros else []
+def _is_all(group: xml.Element | None) -> bool:
+    """Whether one detail is all there is: some banks give one of a batch as an example."""
+    batch = None if group is None else xml.child(group, "Btch")
+    return batch is None or (_count(batch) or 0) <= 1
+
+
+def _parts(
+    ntry: xml.Element, details: list[xml.Element], whole: Money, direction: Direction
+) -> tuple[list[tuple[Money, Direction]], int]:
+    """Amount and direction of each detail, and the charges that came off them; none when nothing adds up.
+
+    One detail is the ``Ntry`` itself, unless charges explain why it is another amount.
+    """
+    moved = _signed(whole, direction)
+    candidates = [_stated(details, (path,), whole.currency, direction) for path in _STATED]
+    candidates.insert(0, _stated(details, _STATED, whole.currency, direction))
+    totals = [(parts, sum(_signed(*part) for part in parts)) for parts in candidates if parts]
+    for parts, total in totals:
+        if total == moved:
+            return (parts, 0) if len(details) > 1 else ([], 0)
+    own = _charges(ntry, whole.currency) or 0
+    of_details = sum(_charges(detail, whole.currency) or 0 for detail in details)
+    for parts, total in totals:
+        for charges in (own, of_details, own + of_details):
+            if charges != 0 and total - charges == moved:
+                return parts, charges
+    return [], 0
+
+
+def _stated(
+    details: list[xml.Element], paths: tuple[str, ...], currency: str, direction: Direction
+) -> list[tuple[Money, Direction]]:
+    """What every detail states at the first of ``paths`` that it has, in this currency; none if one does not."""
+    parts: list[tuple[Money, Direction]] = []
+    for detail in details:
+        amounts = (xml.amount_in(currency, detail, path) for path in paths)
+        money = next((each for each in amounts if each is not None), None)
+        if money is None:
+            return []
+        parts.append((money, _direction(detail, direction)))
+    return parts
+
+
+def _with_charges(ntry: xml.Element, split: list[Entry], currency: str, charges: int) -> list[Entry]:
+    """The details at what they were, and the bank's charges as the entry that they are."""
+    bank_code, _ = _bank_code(ntry) or ("", False)
+    fee = replace(
+        split[0],
+        transaction_references=(),
+        detail_index=len(split),
+        batch_count=None,
+        direction=Direction.DEBIT if charges > 0 else Direction.CREDIT,
+        amount_micros=abs(charges),
+        currency=currency,
+        end_to_end_id=None,
+        payment_information_id=None,
+        message_id=None,
+        references=(),
+        remittance_text="",
+        texts=(),
+        is_return=False,
+        return_reason=None,
+        bank_code=bank_code,
+        is_fee=True,
+        charges_micros=0,
+        counterparty_name=None,
+        counterparty_iban=None,
+    )
+    return [*(replace(entry, charges_micros=0) for entry in split), fee]
 
 
 def _entry(
@@ -221,10 +375,11 @@ def _entry(
     if charges is None and count == 1:
         charges = _charges(ntry, money.currency)
     # A return and a reversal name the parties of the payment that they undo.
-    outgoing = (direction is Direction.DEBIT) is not (reversal or return_reason is not None)
+    is_return = return_reason is not None or not _RETURNS.isdisjoint(bank_code.split("/")[1:])
+    outgoing = (direction is Direction.DEBIT) is not (reversal or is_return)
     name, iban = _counterparty(named, account, outgoing=outgoing)
     return Entry(
-        entry_reference=_entry_reference(ntry),
+        entry_reference=xml.identifier(ntry, "AcctSvcrRef"),
         transaction_references=_transaction_references(ntry, named),
         entry_index=position,
         entry_signed_micros=_signed(_amount(ntry), _direction(ntry)),
@@ -248,9 +403,9 @@ def _entry(
                 if (reference := xml.content(element)) is not None
             )
         ),
-        remittance_text=" ".join(filter(None, map(xml.content, xml.children(named, "RmtInf/Ustrd")))),
+        remittance_text=" ".join(filter(None, map(xml.words, xml.children(named, "RmtInf/Ustrd")))),
         texts=_texts(named, ntry if count == 1 else None),
-        is_return=return_reason is not None or not _RETURNS.isdisjoint(bank_code.split("/")[1:]),
+        is_return=is_return,
         return_reason=return_reason,
         bank_code=bank_code,
         is_fee=is_fee,
@@ -265,11 +420,6 @@ def _amount(element: xml.Element) -> Money:
     if money is None:
         raise BankMessageInvalid("An entry or a balance has no amount.")
     return money
-
-
-def _detail_amount(detail: xml.Element) -> Money | None:
-    """``Amt`` since version .03; version .02 says it only in ``AmtDtls``."""
-    return xml.amount(detail, "Amt") or xml.amount(detail, "AmtDtls/TxAmt/Amt")
 
 
 def _direction(element: xml.Element, default: Direction | None = None) -> Direction:
@@ -325,19 +475,20 @@ def _bank_code(element: xml.Element) -> tuple[str, bool] | None:
     return None if proprietary is None else (proprietary, False)
 
 
-def _charges(element: xml.Element, currency: str) -> int | None:
+def _charges(element: xml.Element, currency: str, *, only_if_said: bool = False) -> int | None:
     """Charges that the amount includes, in micros; None when the element states none.
 
-    Since version .03 each is a ``Rcrd`` and ``ChrgInclInd`` may say that it is not included.
+    Since version .03 each is a ``Rcrd`` and ``ChrgInclInd`` may say that it is not included. In version .02 the
+    total with taxes may stand beside the charge: one of the two.
     """
     blocks = xml.children(element, "Chrgs")
     records = [record for block in blocks for record in (xml.children(block, "Rcrd") or [block])]
     found = [
         -money.micros if xml.text(record, "CdtDbtInd") == "CRDT" else money.micros
         for record in records
-        if xml.text(record, "ChrgInclInd") is None or xml.boolean(record, "ChrgInclInd")
-        if (money := xml.amount(record, "Amt") or xml.amount(record, "TtlChrgsAndTaxAmt")) is not None
-        if money.currency == currency
+        if (xml.text(record, "ChrgInclInd") is None and not only_if_said) or xml.boolean(record, "ChrgInclInd")
+        if (money := xml.amount_in(currency, record, "Amt") or xml.amount_in(currency, record, "TtlChrgsAndTaxAmt"))
+        is not None
     ]
     return sum(found) if blocks else None
 
@@ -358,25 +509,13 @@ def _signed(money: Money, direction: Direction) -> int:
     return money.micros if direction is Direction.CREDIT else -money.micros
 
 
-def _entry_reference(ntry: xml.Element) -> str | None:
-    element = xml.child(ntry, "AcctSvcrRef")
-    return None if element is None or _reference(element) is None else xml.content(element)
-
-
-def _reference(element: xml.Element) -> str | None:
-    """A reference as evidence: upper case, one space between words; None for the words that banks put for none."""
-    value = " ".join((xml.content(element) or "").split()).upper()
-    bare = re.sub(r"[\W_]", "", value)
-    return None if not bare.strip("0") or bare in _NO_REFERENCE else value
-
-
 def _transaction_references(ntry: xml.Element, named: xml.Element) -> tuple[str, ...]:
     """The references of the detail, then NtryRef, unless it is a counter: every statement has an entry 2."""
     paths = ("AcctSvcrRef", "TxId", "InstrId", "UETR", "ClrSysRef", "AcctOwnrTxId", "AcctSvcrTxId", "Prtry/Ref")
-    found = [_reference(each) for path in paths for each in xml.children(named, f"Refs/{path}")]
-    own = [_reference(each) for each in xml.children(ntry, "NtryRef")]
+    found = [xml.identity(each) for path in paths for each in xml.children(named, f"Refs/{path}")]
+    own = [xml.identity(each) for each in xml.children(ntry, "NtryRef")]
     found += [each for each in own if each is not None and _COUNTER.fullmatch(each) is None]
-    return tuple(dict.fromkeys(each for each in found if each is not None))
+    return tuple(dict.fromkeys(each.upper() for each in found if each is not None))
 
 
 def _texts(named: xml.Element, ntry: xml.Element | None) -> tuple[str, ...]:
@@ -388,12 +527,13 @@ def _texts(named: xml.Element, ntry: xml.Element | None) -> tuple[str, ...]:
         "RmtInf/Ustrd",
         "RmtInf/Strd/AddtlRmtInf",
         "RmtInf/Strd/CdtrRefInf/Ref",
+        "RmtInf/Strd/RfrdDocInf/Nb",
         "Refs/EndToEndId",
         "AddtlTxInf",
     )
     found = [each for path in paths for each in xml.children(named, path)]
     found += [] if ntry is None else xml.children(ntry, "AddtlNtryInf")
-    return tuple(dict.fromkeys(words for each in found if _reference(each) and (words := xml.content(each))))
+    return tuple(dict.fromkeys(words for each in found if (words := xml.words(each)) and not xml.is_nothing(words)))
 
 
 def _compact(value: str) -> str:

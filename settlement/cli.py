@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import (
     approvals,
+    audits,
     bank_files,
     breaks,
     business_day,
@@ -42,7 +43,7 @@ from settlement.audit import audit as audit_books
 from settlement.breaks import Way
 from settlement.imports import Imported
 from settlement.models import RunState, TransactionKind, TransactionState
-from settlement.payouts import advance, cut, place
+from settlement.payouts import advance, cut, place, try_again
 from settlement.receiving import Received
 from settlement.resolutions import TOGETHER, Resolution
 from settlement.tellings import Telling
@@ -64,7 +65,7 @@ from wallet.languages import LOCALES
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
 from wallet.money import Money, decimal_string
 from wallet.page_models import IdentityKind
-from wallet.schemas import NewMerchant, NewPurse
+from wallet.schemas import NewMerchant, NewMerchantName, NewPurse
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _ENTRIES_AT_ONCE = 200
@@ -104,13 +105,32 @@ def _says_no(command: Callable[..., None]) -> Callable[..., None]:
 @_JSON
 @_says_no
 def _run(business_date: dt.datetime | None, as_json: bool) -> None:
-    """Close the day, cut, render and submit. Running it again changes nothing."""
-    bank = nightly.bank_of(current().settings)
+    """Close the day, cut, render and submit, then audit the books. Running it again changes nothing.
+
+    Status 1 if the books do not add up.
+    """
+    settings, database = current().settings, current().database
+    bank = nightly.bank_of(settings)
     with _progress(quiet=as_json) as step:
-        run = nightly.run(current().database, bank, at=clock.now(), business_date=_date(business_date), progress=step)
-    if run is None:
-        raise click.ClickException("No business day is due yet.")
-    _show_run(run, as_json)
+        run = nightly.run(database, bank, at=clock.now(), business_date=_date(business_date), progress=step)
+        if run is None:
+            raise click.ClickException("No business day is due yet.")
+        step("audit")
+        checks = audits.prove(
+            database,
+            origin=settings.origin,
+            wallet_name=settings.operator_name,
+            at=clock.now(),
+            business_date=run.business_date,
+        )
+    failed = [check for check in checks if not check.ok]
+    said = "sound" if not failed else f"{len(failed)} checks failed"
+    _show_run(
+        run, as_json, audit={"ok": not failed, "failed": [_plain(check) for check in failed]} if as_json else said
+    )
+    if failed:
+        _show_findings(failed, on_error=True)
+        raise click.exceptions.Exit(1)
 
 
 @settlement.command("close")
@@ -419,6 +439,7 @@ class _Share(click.ParamType[tuple[str, int]]):
 @click.option("--take-back", is_flag=True, help="A top-up leaves its purse as far as that reaches; the rest is a loss.")
 @click.option("--again", is_flag=True, help="Try again to book what failed.")
 @click.option("--expense", is_flag=True, help="The operator bears what the bank took.")
+@click.option("--drop", is_flag=True, help="It was notified late, is on no statement of its day, and was no movement.")
 @click.option("--loss", is_flag=True, help="What left is given up: a loss of yours.")
 @click.option("--offset", is_flag=True, help="These breaks make each other up: together they are zero.")
 @click.option("--book", "booked", type=click.UUID, multiple=True, help="It is the booking of this payment; repeatable.")
@@ -457,6 +478,7 @@ _WAYS: dict[str, tuple[Way, Callable[[Any], dict[str, Any]]]] = {
     "take_back": (Way.TAKE_BACK, _nothing),
     "again": (Way.TRY_AGAIN, _nothing),
     "expense": (Way.EXPENSE, _nothing),
+    "drop": (Way.DROP, _nothing),
     "loss": (Way.LOSS, _nothing),
     "offset": (Way.OFFSET, _nothing),
     "booked": (Way.BOOK, lambda payments: {"payment_ids": payments}),
@@ -585,8 +607,8 @@ def _take_out(kind: str, amount: str, currency: str, why: str, as_json: bool) ->
 @with_appcontext
 @_says_no
 def _audit(as_json: bool) -> None:
-    """Recompute the books from their rows. Status 1 if anything does not add up."""
-    checks = audit_books(current().database)
+    """Recompute the books from their rows, and name those that contradict. Status 1 if anything does not add up."""
+    checks = audit_books(current().database, at=clock.now())
     if as_json:
         click.echo(json.dumps([_plain(check) for check in checks]))
     else:
@@ -855,6 +877,30 @@ def _merchant_iban(merchant_id: UUID, iban: str) -> None:
         _note_action(conn, "merchant_iban_changed", merchant_id, f"to {iban}", clock.now())
 
 
+@merchant.command("name")
+@click.argument("merchant_id", type=click.UUID)
+@click.argument("legal_name")
+@_says_no
+def _merchant_name(merchant_id: UUID, legal_name: str) -> None:
+    """Change the name under which a merchant sells and is paid: the one that its bank has for its account."""
+    body = load(NewMerchantName, {"legal_name": legal_name})
+    with current().database.write() as conn:
+        merchants.rename(conn, merchant_id, body["legal_name"])
+        _note_action(conn, "merchant_renamed", merchant_id, f"to {body['legal_name']}", clock.now())
+
+
+@merchant.command("retry")
+@click.argument("merchant_ids", type=click.UUID, nargs=-1, required=True)
+@click.option("--why", required=True, help="What you found out; kept in the log of actions.")
+@_says_no
+def _merchant_retry(merchant_ids: tuple[UUID, ...], why: str) -> None:
+    """Send what the bank refused or gave back again with the next run, to the account that the merchant has."""
+    with current().database.settle() as conn:
+        for merchant_id in merchant_ids:
+            try_again(conn, merchant_id)
+            _note_action(conn, "merchant_retried", merchant_id, why, clock.now())
+
+
 @purse.command("open")
 @click.option("--currency", required=True)
 @click.option("--email", required=True)
@@ -977,7 +1023,7 @@ def _words(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
+def _show_run(run: Row[tuple[object, ...]], as_json: bool, **more: Any) -> None:
     with current().database.read() as conn:
         counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
         lacking = approvals.missing(conn, run.id, current().settings.approvals)
@@ -1001,6 +1047,7 @@ def _show_run(run: Row[tuple[object, ...]], as_json: bool) -> None:
             for row in counted
         ],
         files=[file.message_id for file in files],
+        **more,
     )
 
 
@@ -1010,10 +1057,26 @@ def _show_audit(checks: list[Check]) -> None:
         figures = ", ".join(f"{name} {value}" for name, value in check.figures.items())
         table.add_row("ok" if check.ok else "WRONG", check.name, f"{figures} {check.currency or ''}".strip())
     Console(soft_wrap=True).print(table)
+    _show_findings(checks)
+
+
+def _show_findings(checks: list[Check], *, on_error: bool = False) -> None:
+    for check in checks:
+        if not check.ok:
+            click.echo(f"WRONG  {check.name}", err=on_error)
+        for finding in check.findings:
+            click.echo(f"       {finding.subject}: {finding.detail}", err=on_error)
 
 
 def _plain(check: Check) -> dict[str, Any]:
-    return {"name": check.name, "ok": check.ok, "currency": check.currency, "figures": check.figures}
+    rows = [{"subject": finding.subject, "detail": finding.detail} for finding in check.findings]
+    return {
+        "name": check.name,
+        "ok": check.ok,
+        "currency": check.currency,
+        "figures": check.figures,
+        "findings": rows,
+    }
 
 
 @contextmanager

@@ -9,7 +9,9 @@ once, unless it may be another word for one that is known; then the statement de
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,7 +47,10 @@ from wallet.money import EXPONENTS
 log = structlog.get_logger()
 
 # How many words one transaction handles: purchases wait for no more than that.
-CHUNK = 50
+CHUNK = 25
+# SQLite's line of waiting processes is no line: who asks seldom waits longest. So an import stands back after each
+# transaction for as long as it took, at most so long.
+_LONGEST_PAUSE = dt.timedelta(milliseconds=100)
 # How many it keeps at once: that only inserts.
 _KEPT = 250
 # So many bank days after it was told, early word that is on no statement is doubted.
@@ -113,15 +118,41 @@ def finish(
     """
     work = _Work(database, message.id, message.imported_at, imported)
     while (stage := work.stage()) is not ImportStage.DONE:
-        if stage is ImportStage.READING:
-            work.read(parse(message.content))
-        elif stage in (ImportStage.PAIRING, ImportStage.GUESSING):
-            work.pair(guessing=stage is ImportStage.GUESSING)
-        elif stage is ImportStage.BOOKING:
-            work.book()
-        else:
-            work.sum_up()
+        try:
+            with _failing(stage):
+                _work_on(work, stage, lambda: parse(message.content))
+        except _WorkFailed as failure:
+            # It must not keep the messages behind it from being imported.
+            work.give_up(stage, failure)
     imported.seen_before = not work.is_news()
+
+
+def _work_on(work: "_Work", stage: ImportStage, message: Callable[[], Sequence[camt.Statement]]) -> None:
+    match stage:
+        case ImportStage.READING:
+            work.read(message)
+        case ImportStage.PAIRING | ImportStage.GUESSING:
+            work.pair(guessing=stage is ImportStage.GUESSING)
+        case ImportStage.BOOKING:
+            work.book()
+        case _:
+            work.sum_up()
+
+
+class _WorkFailed(Exception):
+    """A fault of ours while a message was worked on; what it was is in the log."""
+
+
+@contextmanager
+def _failing(stage: ImportStage) -> Iterator[None]:
+    """Any fault is a `_WorkFailed`, but for those that are nobody's (the database) or the message's own."""
+    try:
+        yield
+    except (Unavailable, BankMessageInvalid, _WorkFailed):
+        raise
+    except Exception as error:
+        log.exception("bank message not worked on", stage=stage.value)
+        raise _WorkFailed(f"{type(error).__name__} while it was imported.") from error
 
 
 def _check_id(told: str) -> None:
@@ -151,6 +182,15 @@ class _Work:
     at: dt.datetime
     imported: Imported
 
+    @contextmanager
+    def _turn(self) -> Iterator[Connection]:
+        """One of many short transactions, and time for others after it."""
+        began = time.monotonic()
+        with self.database.settle() as conn:
+            yield conn
+        if self.database.is_sqlite:
+            time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE.total_seconds()))
+
     def stage(self) -> ImportStage:
         with self.database.read() as conn:
             return ImportStage(self._row(conn).stage)
@@ -170,16 +210,17 @@ class _Work:
 
     # --- kept ------------------------------------------------------------------------------------------------
 
-    def read(self, message: Sequence[camt.Statement]) -> None:
+    def read(self, message: Callable[[], Sequence[camt.Statement]]) -> None:
+        """Keep each word. A message that cannot be kept is refused whole, and the next one has its turn."""
         try:
-            self._read(message)
-        except (Unavailable, BankMessageInvalid):
+            with _failing(ImportStage.READING):
+                self._read(message())
+        except BankMessageInvalid:
+            self._forget()  # it could be read when it was begun: by another version of this system
             raise
-        except Exception as error:
-            # Whatever it was: a message that cannot be kept is refused whole, and the next one has its turn.
-            log.exception("bank message not kept", message=str(self.message_id))
+        except _WorkFailed as failure:
             self._forget()
-            raise BankMessageInvalid(f"The message could not be kept: {type(error).__name__}.") from error
+            raise BankMessageInvalid(f"The message could not be kept: {failure}") from failure
 
     def _read(self, message: Sequence[camt.Statement]) -> None:
         told = [
@@ -195,7 +236,7 @@ class _Work:
             ).all()
         flipped = [_is_flipped(row, statement) for row, statement in zip(rows, message, strict=True)]
         while True:
-            with self.database.settle() as conn:
+            with self._turn() as conn:
                 row = self._row(conn)
                 if row.stage != ImportStage.READING.value:
                     return
@@ -247,33 +288,35 @@ class _Work:
         """One transaction over some words. Where it fails, one for each; a word that fails by itself is a break."""
         mark = self.imported.mark()
         try:
-            with self.database.settle() as conn:
+            with _failing(stage), self._turn() as conn:
                 if self._row(conn).stage == stage.value:
                     do(conn, words)
-            return
-        except Unavailable:
-            raise
-        except Exception as error:
+        except _WorkFailed as failure:
             self.imported.back_to(mark)
-            log.exception("entries not worked on", message=str(self.message_id), stage=stage.value)
-            if len(words) > 1:
-                for word in words:
-                    self._step(stage, do, [word])
-                return
-            why = f"{type(error).__name__} while it was imported."
+            if len(words) == 1:
+                self._fail(stage, words, failure)
+            for word in words if len(words) > 1 else ():
+                self._step(stage, do, [word])
+
+    def _fail(self, stage: ImportStage, words: Sequence[Word], failure: "_WorkFailed") -> None:
+        """What cannot be worked on is a break of its amount: in nobody's purse, and in nobody's way."""
         with self.database.settle() as conn:
             if self._row(conn).stage == stage.value:
                 for word in self._still_told(conn, words):
-                    self._booking(conn).fail(word, why, is_statement=word.kind == MessageKind.CAMT_053.value)
+                    self._booking(conn).fail(word, str(failure), is_statement=word.kind == MessageKind.CAMT_053.value)
 
     def _pair_chunk(
         self, conn: Connection, chunk: Sequence[Word], *, again: Mapping[object, Word], guessing: bool
     ) -> None:
         left = self._still_told(conn, chunk)
+        known = {word.id: again[word.id].same_as or again[word.id].id for word in left if word.id in again}
+        unexplained = self._breaks(conn, known.values())
         for word in left:
-            if word.id in again:
-                known = again[word.id]
-                self._tell_again(conn, word, EntryMatch.SEEN_BEFORE, known.same_as or known.id)
+            if word.id in known:
+                fact = unexplained.get(known[word.id])
+                self._tell_again(conn, word, EntryMatch.SEEN_BEFORE, known[word.id])
+                if fact is not None and fact.about is None and word.about is not None:
+                    self._booking(conn).explain(fact, by=word)
         new = [word for word in left if word.id not in again]
         for statement_id in dict.fromkeys(word.statement_id for word in new):
             self._pair_words(conn, [word for word in new if word.statement_id == statement_id], guessing=guessing)
@@ -281,13 +324,34 @@ class _Work:
     def _pair_words(self, conn: Connection, words: Sequence[Word], *, guessing: bool) -> None:
         is_statement = words[0].kind == MessageKind.CAMT_053.value
         facts = self._facts(conn, words, guessing=guessing, is_statement=is_statement)
-        for word, fact in pairing.paired(words, facts, guessing=guessing, is_statement=is_statement):
+        last_day = None if is_statement else _last_day(conn, words[0].account_iban, words[0].account_currency)
+        pairs = pairing.paired(words, facts, guessing=guessing, is_statement=is_statement, last_day=last_day)
+        left = self._left(conn, [fact.id for _, fact in pairs])
+        for word, fact in pairs:
             if is_statement and not matching.confirm(conn, fact.id, word.statement_id, self.at):
                 continue
             self._tell_again(conn, word, EntryMatch.PAIRED, fact.id)
-            if guessing and fact.match == EntryMatch.BREAK.value and word.about is not None:
+            if fact.match != EntryMatch.BREAK.value or (fact.id in left and not is_statement):
+                # Late word that is told once more is as late as it was.
+                continue
+            by = fact if word.about is None else word
+            if by.about is not None or fact.id in left:
                 (now,) = matching.words(conn, _e.id == fact.id)
-                self._booking(conn).explain(now, by=word)
+                self._booking(conn).explain(now, by=by)
+
+    def _breaks(self, conn: Connection, ids: Iterable[UUID]) -> dict[UUID, Word]:
+        found = matching.words(conn, _e.id.in_(list(ids)), _e.match == EntryMatch.BREAK.value)
+        return {fact.id: fact for fact in found}
+
+    def _left(self, conn: Connection, ids: Collection[UUID]) -> set[UUID]:
+        """Which of these facts are late word that moved nothing (`Booking.leave`): a statement that tells it does."""
+        late = select(breaks.c.entry_id).where(
+            breaks.c.entry_id.in_(ids),
+            breaks.c.kind == BreakKind.NOT_CONFIRMED.value,
+            breaks.c.resolved_at.is_(None),
+        )
+        unmoved = select(_e.id).where(_e.id.in_(late), _e.match == EntryMatch.BREAK.value)
+        return set(conn.execute(unmoved).scalars())
 
     def _facts(self, conn: Connection, words: Sequence[Word], *, guessing: bool, is_statement: bool) -> Sequence[Word]:
         """The facts that these words may tell again, each of one of their amounts."""
@@ -347,8 +411,37 @@ class _Work:
                 self._advance(conn, row, ImportStage.SUMMING)
 
     def _book_words(self, conn: Connection, words: Sequence[Word]) -> None:
+        last_days = {
+            account: _last_day(conn, *account)
+            for account in {(word.account_iban, word.account_currency) for word in words}
+        }
         for word in self._still_told(conn, words):
-            self._booking(conn).book(word, is_statement=word.kind == MessageKind.CAMT_053.value)
+            is_statement = word.kind == MessageKind.CAMT_053.value
+            if not is_statement and pairing.is_late(word, last_days[word.account_iban, word.account_currency]):
+                self._booking(conn).leave(word)
+            else:
+                self._booking(conn).book(word, is_statement=is_statement)
+
+    def give_up(self, stage: ImportStage, failure: _WorkFailed) -> None:
+        """End a message that cannot be ended well: each word that is left is a break, and so is the failure."""
+        with self.database.read() as conn:
+            mine = statements.c.bank_message_id == self.message_id
+            left = matching.words(conn, mine, _e.match == EntryMatch.TOLD.value)
+        for start in range(0, len(left), CHUNK):
+            self._fail(stage, left[start : start + CHUNK], failure)
+        with self.database.settle() as conn:
+            row = self._row(conn)
+            if row.stage != stage.value:
+                return
+            open_break(
+                conn,
+                BreakKind.FAILED,
+                imported=self.imported,
+                bank_message_id=self.message_id,
+                at=self.at,
+                detail=f"Message {row.message_id} was not imported to its end: {failure}",
+            )
+            self._advance(conn, row, ImportStage.DONE)
 
     # --- summed up -------------------------------------------------------------------------------------------
 
@@ -358,11 +451,14 @@ class _Work:
             accounts = {(row.account_iban, row.currency) for row in self._statements(conn)}
             found = [each for account, currency in accounts for each in sums.explained(conn, account, currency)]
         for start in range(0, len(found), CHUNK):
-            with self.database.settle() as conn:
+            with self._turn() as conn:
                 if self._row(conn).stage != ImportStage.SUMMING.value:
                     return
                 for each in found[start : start + CHUNK]:
-                    sums.apply(conn, each, at=self.at)
+                    left = self._left(conn, [detail.id for detail in each.details])
+                    if sums.apply(conn, each, at=self.at) and each.whole.booked_in is not None:
+                        for fact in self._breaks(conn, left).values():
+                            self._booking(conn).explain(fact, by=fact)
         with self.database.read() as conn:
             placing = [(row, story.told_again(conn, row)) for row in self._final(conn)]
         with self.database.settle() as conn:
@@ -377,13 +473,7 @@ class _Work:
 
     def _doubt(self, conn: Connection, account: str, currency: str) -> None:
         """Early word that no statement has confirmed, some bank days before the last one, is a break."""
-        last = conn.execute(
-            select(func.max(statements.c.closing_date)).where(
-                statements.c.kind == MessageKind.CAMT_053.value,
-                statements.c.account_iban == account,
-                statements.c.currency == currency,
-            )
-        ).scalar_one()
+        last = _last_day(conn, account, currency)
         if last is None:
             return
         told = func.coalesce(_e.booking_date, _e.value_date, statements.c.closing_date)
@@ -441,6 +531,18 @@ class _Work:
 
     def _booking(self, conn: Connection) -> Booking:
         return Booking(conn, self.message_id, self.at, self.imported)
+
+
+def _last_day(conn: Connection, account: str, currency: str) -> dt.date | None:
+    """The last day that an account's statements have told."""
+    day: dt.date | None = conn.execute(
+        select(func.max(statements.c.closing_date)).where(
+            statements.c.kind == MessageKind.CAMT_053.value,
+            statements.c.account_iban == account,
+            statements.c.currency == currency,
+        )
+    ).scalar_one()
+    return day
 
 
 def bank_days_before(date: dt.date, days: int) -> dt.date:

@@ -18,6 +18,7 @@ from settlement.models import (
     RunState,
     TransactionKind,
     TransactionState,
+    audits,
     bank_messages,
     bank_transactions,
     breaks,
@@ -36,6 +37,8 @@ from wallet.models import (
 )
 from wallet.page_models import DeliveryState, mails, webhook_deliveries
 
+# A night comes after a day; its run takes its time.
+_AUDITED_EACH = dt.timedelta(hours=26)
 # What the scheduler does every minute is late after this.
 _PATIENCE = dt.timedelta(minutes=5)
 
@@ -185,6 +188,9 @@ def _late(conn: Connection, *, at: dt.datetime, cutoff: dt.time, sends_mail: boo
     oldest["webhook"] = conn.execute(
         select(func.min(webhook_deliveries.c.next_at)).where(webhook_deliveries.c.state == DeliveryState.PENDING.value)
     ).scalar_one()
+    audited_at = conn.execute(select(func.max(audits.c.audited_at))).scalar_one()
+    if audited_at is not None:
+        oldest["audit"] = audited_at + _AUDITED_EACH
     return [(what, since) for what, since in oldest.items() if since is not None and since < at - _PATIENCE]
 
 

@@ -26,6 +26,7 @@ from settlement.payouts import Pay, Wait, WaitReason
 from wallet import ledger
 from wallet.merchants import find, terms_of
 from wallet.models import AccountKind, withdrawals
+from wallet.money import minor_unit_micros
 
 
 @dataclass(slots=True)
@@ -140,9 +141,11 @@ def payable(conn: Connection, merchant_id: UUID, bank_fees_micros: Mapping[str, 
         if isinstance(decision, Pay):
             commission, fee = decision.commission_micros, decision.bank_fee_micros
             parts.append(Part(amount_micros=decision.net_micros, reason="next_run", date=tonight))
-            if decision.carried_out_micros:
-                rest, reason = decision.carried_out_micros, WaitReason.BELOW_MINOR_UNIT.value
-                parts.append(Part(amount_micros=rest, reason=reason, date=None))
+            rest = decision.carried_out_micros
+            if rest >= minor_unit_micros(merchant.currency):  # more than one transaction carries
+                parts.append(Part(amount_micros=rest, reason="next_run", date=tonight + dt.timedelta(days=1)))
+            elif rest:
+                parts.append(Part(amount_micros=rest, reason=WaitReason.BELOW_MINOR_UNIT.value, date=None))
         elif decision.reason is not WaitReason.NOTHING_OWED:
             parts.append(Part(amount_micros=owed_micros, reason=decision.reason.value, date=decision.until))
     return Payable(

@@ -25,6 +25,7 @@ from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, by_end_t
 from settlement.camt import Direction
 from settlement.imports import Imported, open_break
 from settlement.models import (
+    MOVED,
     BreakKind,
     EntryMatch,
     TransactionKind,
@@ -161,6 +162,11 @@ class Booking:
         outcome = self._outcome(word, word.about, word.reference, is_statement=is_statement)
         self._write(word, outcome, booked_in=booked_in)
 
+    def leave(self, word: Word) -> None:
+        """Late word of a day whose statement does not tell it moves nothing: were it true, a statement would."""
+        self._mark(word, EntryMatch.BREAK)
+        self._break(word, BreakKind.NOT_CONFIRMED, None)
+
     def fail(self, word: Word, why: str, *, is_statement: bool) -> None:
         """A word whose booking failed is a break of its amount."""
         self._mark(word, EntryMatch.BREAK, booked_in=word.statement_id if is_statement else None)
@@ -176,18 +182,20 @@ class Booking:
             return
         kind, transaction = outcome
         known = transaction.id if transaction is not None else None
-        self.conn.execute(
+        still_open = self.conn.execute(
             breaks.update()
             .where(breaks.c.entry_id == fact.id, breaks.c.resolved_at.is_(None))
             .values(kind=kind.value, bank_transaction_id=known)
         )
+        if still_open.rowcount == 0:
+            self._break(fact, kind, transaction)
         self._mark(fact, EntryMatch.BREAK, about=by.about)
 
     def _write(self, word: Word, outcome: _Outcome, *, booked_in: UUID | None) -> None:
         if isinstance(outcome, EntryMatch):
             if outcome is not EntryMatch.PAIRED:
                 self._mark(word, outcome, booked_in=booked_in)
-                self.imported.matched += 1
+            self.imported.matched += outcome in MOVED
             return
         self._mark(word, EntryMatch.BREAK, booked_in=booked_in)
         kind, transaction = outcome
@@ -466,8 +474,16 @@ def resolve(conn: Connection, entry_id: UUID, at: dt.datetime, *, kind: BreakKin
 
 
 def words(conn: Connection, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> Sequence[Word]:
-    """Entries in order, each with what tells it: ``kind``, ``bank_message_id`` and ``account_currency``."""
-    telling = (statements.c.kind, statements.c.bank_message_id, statements.c.currency.label("account_currency"))
+    """Entries in order, each with what tells it: ``kind``, ``bank_message_id``, ``account_currency``, ``written_at``.
+
+    A ``limit`` is for what is only looked through.
+    """
+    telling = (
+        statements.c.kind,
+        statements.c.bank_message_id,
+        statements.c.currency.label("account_currency"),
+        statements.c.written_at,
+    )
     query = (
         select(statement_entries, *telling)
         .join(statements, statements.c.id == statement_entries.c.statement_id)

@@ -274,6 +274,14 @@ Index(
     postgresql_where=_AWAITED,
 )
 
+_FAILED = bank_transactions.c.state.in_([TransactionState.REJECTED.value, TransactionState.RETURNED.value])
+Index(
+    "ix_bank_transactions_failed",
+    bank_transactions.c.merchant_id,
+    sqlite_where=_FAILED,
+    postgresql_where=_FAILED,
+)
+
 payouts = Table(
     "payouts",
     metadata,

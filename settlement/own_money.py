@@ -26,7 +26,7 @@ from wallet.errors import (
 from wallet.ids import new_id, new_reference
 from wallet.ledger import Posting
 from wallet.models import AccountKind, AnnouncementKind, Reason, accounts, announcements
-from wallet.money import Money, is_whole_minor
+from wallet.money import Money, is_whole_minor, whole_minor
 from wallet.settings import Settings
 
 # Where what is taken out comes from, and by which movement.
@@ -134,10 +134,10 @@ def take_out(
 
 
 def takeable_micros(conn: Connection, kind: TransactionKind, currency: str, bank_fees_micros: Mapping[str, int]) -> int:
-    """The most that could be taken out now: the bank's fee for the payment itself stays."""
+    """The most that could be taken out now, in whole minor units: the bank's fee for the payment itself stays."""
     source, _ = _SOURCES[kind]
     free = safeguarding.position(conn, currency).free_micros - bank_fees_micros.get(currency, 0)
-    return max(0, min(ledger.balance_micros(conn, source, currency), free))
+    return whole_minor(max(0, min(ledger.balance_micros(conn, source, currency), free)), currency)
 
 
 def listing(conn: Connection, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:

@@ -37,7 +37,7 @@ _ACCEPTED = frozenset({"ACCC", "ACCP", "ACFC", "ACSC", "ACSP", "ACTC", "ACWC", "
 _REJECTED = frozenset({"RJCT", "CANC"})
 # The same code sets since 2025 (DK, Anlage 3, 2.2.6: VOP Status Report). RVCM, completed with mismatches, is said of
 # a file, and by some of a payment. RVNC, not completed yet, is pending.
-_VERIFICATIONS = {
+VERIFICATIONS = {
     "RCVC": Status.VERIFIED,
     "RVMC": Status.CLOSE_MATCH,
     "RVCM": Status.CLOSE_MATCH,
@@ -47,6 +47,8 @@ _VERIFICATIONS = {
 # ISO 20022, Max105Text: what is longer goes on in the next line, wherever that breaks it.
 _LONGEST_LINE = 105
 _NOT_PROVIDED = "NOTPROVIDED"
+# What is longer where no name belongs is an explanation (EPC132-08: a name has 70 characters).
+_LONGEST_NAME = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _transaction(
         amount=None if original is None else _amount(original),
         creditor_iban=None if original is None else _compact(xml.identifier(original, "CdtrAcct/Id/IBAN")),
         creditor_name=None if original is None else _name(original),
-        payee_name=_without_code(text) if status is Status.CLOSE_MATCH else None,
+        payee_name=_payee_name(status, text),
     )
 
 
@@ -167,7 +169,7 @@ def _status(iso: str | None, reason_code: str | None) -> Status | None:
     if iso in _REJECTED:
         return Status.REJECTED
     # Some banks call it pending, and give the result as the reason why.
-    return _VERIFICATIONS.get(iso) or _VERIFICATIONS.get(reason_code or "") or Status.PENDING
+    return VERIFICATIONS.get(iso) or VERIFICATIONS.get(reason_code or "") or Status.PENDING
 
 
 def _amount(original: xml.Element) -> Money | None:
@@ -186,9 +188,16 @@ def _compact(iban: str | None) -> str | None:
     return None if iban is None else iban.replace(" ", "").upper() or None
 
 
-def _without_code(text: str | None) -> str | None:
-    """Some banks begin each text with the code that it explains."""
-    return None if text is None else text.removeprefix("RVMC").removeprefix("RVCM").strip() or None
+def _payee_name(status: Status, text: str | None) -> str | None:
+    """Of a name that is nearly the account's, the text is the account's; of any other only by some banks."""
+    if text is None or status not in (Status.CLOSE_MATCH, Status.NO_MATCH):
+        return None
+    # Some begin each text with the code that it explains.
+    for code in VERIFICATIONS:
+        text = text.removeprefix(f"{code} ")
+    # A full stop ends a sentence, but for that of an abbreviation (S.A.).
+    is_sentence = len(text) > _LONGEST_NAME or (text.endswith(".") and text.split()[-1].count(".") == 1)
+    return None if text in VERIFICATIONS or (status is Status.NO_MATCH and is_sentence) else text.strip() or None
 
 
 def _reason(element: xml.Element) -> tuple[str | None, str | None]:

@@ -7,6 +7,7 @@ its payer, its text and its end-to-end id must at least not contradict the other
 """
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,15 +17,25 @@ from settlement.references import compact
 
 Word = Row[Any]
 
+# A late word's date and the statement's are not further apart.
+_DAYS = 7
+_NOT_A_LETTER = re.compile(r"[^\w]+")
+
 
 def paired(
-    words: Sequence[Word], facts: Iterable[Word], *, guessing: bool, is_statement: bool
+    words: Sequence[Word],
+    facts: Iterable[Word],
+    *,
+    guessing: bool,
+    is_statement: bool,
+    last_day: dt.date | None = None,
 ) -> list[tuple[Word, Word]]:
     """Each word with the fact it tells again, each fact used once; equal sums of one account and currency are given.
 
     Not ``guessing``: a word and a fact that would be booked the same. ``guessing``: one of the two does not say how,
     and nothing contradicts. A notification's word (not ``is_statement``) is early or late word of a fact of its own
-    day: unlike a statement's it may be another fact that no statement has told yet.
+    day: unlike a statement's it may be another fact that no statement has told yet. But one of a day before the
+    ``last_day`` that statements have told can only be late, and its date be another than the statement's.
     """
     by_amount: dict[int, list[Word]] = {}
     for fact in facts:
@@ -33,7 +44,9 @@ def paired(
         (_preference(word, fact), word, fact)
         for word in words
         for fact in by_amount.get(word.amount_micros, ())
-        if _may_be(word, fact, guessing=guessing, is_statement=is_statement)
+        if _may_be(word, fact, guessing=guessing)
+        and (is_statement or _days_agree(word, fact) or (is_late(word, last_day) and _days_apart(word, fact) <= _DAYS))
+        and ((is_statement and not guessing) or not contradict(word, fact))
     ]
     possible.sort(key=lambda each: (each[0], -each[1].position, -each[2].id.int), reverse=True)
     used: set[object] = set()
@@ -81,21 +94,22 @@ def contradict(one: Word, other: Word) -> bool:
     )
     if any(None not in pair and compact(pair[0]) != compact(pair[1]) for pair in pairs):
         return True
-    # Names and texts are cut at different lengths, and the one message has more of them than the other.
-    return not _overlap(one.counterparty_name, other.counterparty_name) or not _overlap(one.text, other.text)
-
-
-def _may_be(word: Word, fact: Word, *, guessing: bool, is_statement: bool) -> bool:
-    if guessing:
-        if word.about is not None and fact.about is not None:
-            return False
-    elif word.about is None or word.about != fact.about:
+    if _agree(one.bank_reference, other.bank_reference):
         return False
-    if is_statement:
-        return not guessing or not contradict(word, fact)
-    # To book a payment late (with its statement) is harmless, to book it twice is not; but one from another payer, or
-    # of another day, is another.
-    return _days_agree(word, fact) and not contradict(word, fact)
+    # Names and texts are cut at different lengths, and the one message has more of them than the other.
+    return not _same_name(one.counterparty_name, other.counterparty_name) or not _overlap(one.text, other.text)
+
+
+def is_late(word: Word, last_day: dt.date | None) -> bool:
+    """Whether a notification's word is of a day that the statements have told already."""
+    day = word.booking_date or word.value_date or (word.written_at and word.written_at.date())
+    return day is not None and last_day is not None and day < last_day
+
+
+def _may_be(word: Word, fact: Word, *, guessing: bool) -> bool:
+    if guessing:
+        return word.about is None or fact.about is None
+    return word.about is not None and word.about == fact.about
 
 
 def _told_alike(word: Word, other: Word) -> bool:
@@ -125,7 +139,7 @@ def _preference(word: Word, fact: Word) -> tuple[int, ...]:
         _agree(word.booking_date, fact.booking_date) + _agree(word.value_date, fact.value_date),
         _agree(word.counterparty_iban, fact.counterparty_iban),
         _agree(word.text or None, fact.text or None),
-        -_days_apart(word.booking_date, fact.booking_date),
+        -_days_apart(word, fact),
     )
 
 
@@ -133,8 +147,19 @@ def _agree(one: object, other: object) -> int:
     return int(one is not None and one == other)
 
 
-def _days_apart(one: dt.date | None, other: dt.date | None) -> int:
+def _days_apart(word: Word, fact: Word) -> int:
+    one, other = word.booking_date or word.value_date, fact.booking_date or fact.value_date
     return 0 if one is None or other is None else abs((one - other).days)
+
+
+def _same_name(one: str | None, other: str | None) -> bool:
+    """Whether two names can be one: banks turn them round, cut them and add titles."""
+    first, second = _parts_of_name(one), _parts_of_name(other)
+    return not first or not second or not first.isdisjoint(second) or _overlap(one, other)
+
+
+def _parts_of_name(name: str | None) -> frozenset[str]:
+    return frozenset(part for part in _NOT_A_LETTER.split((name or "").upper()) if len(part) > 2)
 
 
 def _overlap(one: str | None, other: str | None) -> bool:

@@ -6,15 +6,18 @@ again by its range.
 """
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import and_, case, func, select
 from sqlalchemy.engine import Connection, Row
 
+from settlement.business_day import open_date
 from settlement.models import (
     RunState,
     TransactionKind,
@@ -27,9 +30,10 @@ from settlement.models import (
 )
 from wallet import ledger
 from wallet.db import Database
+from wallet.errors import NothingWaits
 from wallet.ids import new_id, new_reference
 from wallet.ledger import Posting
-from wallet.merchants import Terms, terms_of
+from wallet.merchants import Terms, find, terms_of
 from wallet.models import (
     AccountKind,
     BankFeeBearer,
@@ -44,9 +48,17 @@ from wallet.money import largest_transaction, share_bp, whole_minor
 _BATCH = 500
 _FIRST = UUID(int=0)
 
-# Reasons of the bank (ISO 20022 external code set, ExternalReturnReason1Code and ExternalStatusReason1Code) that
-# lie in the creditor's account: sending again to the same account would only cost another fee.
-_ACCOUNT_REASONS = ("AC01", "AC03", "AC04", "AC06", "AC13", "AG01", "BE05", "BE06", "BE07", "MD07", "RR03")
+# Reasons of the bank (ISO 20022 external code sets, ExternalStatusReason1Code and ExternalReturnReason1Code) that lie
+# in the creditor's account, its bank, or whoever holds it: the same again would only cost another fee. AC13, BE05 and
+# BE07 are the debtor's by the letter; in a return, debtor and creditor have changed places. RVMC, RVNM and RVNA are
+# what a verification of payee found: the same name would be found so again.
+_ACCOUNT_REASONS = frozenset(
+    "AC01 AC03 AC04 AC06 AC07 AC09 AC11 AC12 AC13 AC14 AC15 AG01 AG03 BE01 BE04 BE05 BE06 BE07 BE11 BE14 BE17 "
+    "CNOR LEGL MD07 RC01 RC04 RC07 RR03 RR04 RVMC RVNA RVNM".split()
+)
+# Days from a try that failed to the next one: after so many, money waits for a word.
+_NEXT_TRY_DAYS = (1, 3, 7)
+_FAILED = (TransactionState.REJECTED.value, TransactionState.RETURNED.value)
 
 
 class WaitReason(StrEnum):
@@ -55,6 +67,8 @@ class WaitReason(StrEnum):
     NOTHING_OWED = "nothing_owed"
     REFUNDS_EXCEED_SALES = "refunds_exceed_sales"
     ACCOUNT_REFUSED = "account_refused"
+    RETRY_LATER = "retry_later"
+    WAITS_FOR_A_WORD = "waits_for_a_word"
     BELOW_MINOR_UNIT = "below_minor_unit"
     BELOW_MINIMUM = "below_minimum"
     FEE_SHARE_TOO_HIGH = "fee_share_too_high"
@@ -74,8 +88,11 @@ class Owed:
     refunded_since_micros: int = 0
     # The business date of the oldest credit among them.
     oldest: dt.date | None = None
-    # The bank refused the last payout because of the account, and the merchant still has the same account.
+    # The bank refused or gave back a payout to the account that the merchant still has: because of the account, or so
+    # often that an operator decides, or it is tried again from this business date on.
     account_refused: bool = False
+    waits_for_a_word: bool = False
+    retry_from: dt.date | None = None
 
     @property
     def gross_micros(self) -> int:
@@ -105,17 +122,22 @@ def decide(owed: Owed, terms: Terms, *, bank_fee_micros: int, currency: str, bus
     """What to do with ``owed`` at the end of ``business_date``: pure arithmetic.
 
     Commission is taken of what was captured less what was refunded. ``bank_fee_micros`` is what the bank charges
-    for one transaction; the merchant bears it only if its terms say so, but the fee share looks at it either way.
-    What was refunded since is carried over: paid out, it would be given away twice. What is more than one transaction
-    carries is left for the next.
+    for one transaction; the merchant bears it only if its terms say so, but the fee share looks at it either way. It
+    bears it once for what it sold: nothing is charged for money that came back and is sent again. What was refunded
+    since is carried over: paid out, it would be given away twice. What is more than one transaction carries is left for
+    the next.
     """
     gross = owed.gross_micros
     if gross <= 0:
         return Wait(WaitReason.NOTHING_OWED if gross == 0 else WaitReason.REFUNDS_EXCEED_SALES)
     if owed.account_refused:
         return Wait(WaitReason.ACCOUNT_REFUSED)
+    if owed.waits_for_a_word:
+        return Wait(WaitReason.WAITS_FOR_A_WORD)
+    if owed.retry_from is not None and business_date < owed.retry_from:
+        return Wait(WaitReason.RETRY_LATER, owed.retry_from)
     commission = share_bp(max(0, owed.captured_micros - owed.refunded_micros), terms.commission_bp)
-    fee = bank_fee_micros if terms.bank_fee is BankFeeBearer.MERCHANT else 0
+    fee = bank_fee_micros if terms.bank_fee is BankFeeBearer.MERCHANT and owed.captured_micros else 0
     left = gross - commission - fee
     still_there = left - owed.refunded_since_micros
     net = min(whole_minor(still_there, currency), largest_transaction(currency)) if still_there > 0 else 0
@@ -153,7 +175,6 @@ def candidates(
             accounts.c.id.label("account_id"),
             payouts.c.business_date.label("after_date"),
             func.coalesce(payouts.c.carried_out_micros, 0).label("carried_in_micros"),
-            _was_refused().label("account_refused"),
         )
         .join(
             accounts,
@@ -164,7 +185,6 @@ def candidates(
             ),
         )
         .outerjoin(payouts, and_(payouts.c.merchant_id == merchants.c.id, payouts.c.business_date == last_date))
-        .outerjoin(bank_transactions, bank_transactions.c.id == payouts.c.id)
         .where(
             merchants.c.id > after,
             sa.or_(payouts.c.business_date.is_(None), payouts.c.business_date < up_to),
@@ -179,22 +199,79 @@ def candidates(
     return [(row, moved[row.account_id]) for row in rows]
 
 
-def refused_accounts(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
-    """Merchants whose last payout the bank refused because of the account that they still have.
+def next_try(business_date: dt.date, *, tries: int, detail: str | None) -> dt.date | None:
+    """From which business date a payout of ``business_date``, the last of ``tries`` that failed, may be sent again.
+
+    ``detail`` is the bank's reason. None: when an operator says so (`try_again`), or to another account.
+    """
+    if is_about_account(detail) or tries > len(_NEXT_TRY_DAYS):
+        return None
+    return business_date + dt.timedelta(days=_NEXT_TRY_DAYS[tries - 1])
+
+
+def is_about_account(detail: str | None) -> bool:
+    """Whether the bank's reason, its code first, lies in the creditor's account or in whoever holds it."""
+    return (detail or "").partition(" ")[0] in _ACCOUNT_REASONS
+
+
+def plan_next_try(conn: Connection, payout_id: UUID, *, detail: str | None) -> None:
+    """Say from when the money of a payout that has just failed may be sent again (`next_try`).
+
+    What counts are the failures in a row, back to the last payout that was booked and did not come back; a return may
+    take days, so payouts after this one tell nothing. Another account begins anew.
+    """
+    theirs = select(payouts.c.business_date).join(bank_transactions, bank_transactions.c.id == payouts.c.id)
+    failed = conn.execute(
+        theirs.add_columns(payouts.c.merchant_id, bank_transactions.c.creditor_iban).where(payouts.c.id == payout_id)
+    ).one()
+    earlier = and_(payouts.c.merchant_id == failed.merchant_id, payouts.c.business_date < failed.business_date)
+    paid_date = conn.execute(
+        theirs.where(earlier, bank_transactions.c.state == TransactionState.BOOKED.value)
+        .order_by(payouts.c.business_date.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    in_a_row = theirs.where(
+        earlier,
+        payouts.c.business_date > (paid_date or dt.date.min),
+        bank_transactions.c.state.in_(_FAILED),
+        bank_transactions.c.creditor_iban == failed.creditor_iban,
+    )
+    tries = 1 + conn.execute(select(func.count()).select_from(in_a_row.subquery())).scalar_one()
+    conn.execute(
+        bank_transactions.update()
+        .where(bank_transactions.c.id == payout_id)
+        .values(retry_from=next_try(failed.business_date, tries=tries, detail=detail))
+    )
+
+
+def try_again(conn: Connection, merchant_id: UUID) -> None:
+    """An operator's word: what the bank refused or gave back is sent again with the next run, to the same account.
+
+    If it fails again it waits for a word again. Raises `MerchantNotFound`, or `NothingWaits`.
+    """
+    find(conn, merchant_id)
+    tonight = open_date(conn)
+    freed = conn.execute(
+        bank_transactions.update()
+        .where(
+            bank_transactions.c.id.in_(
+                _held_back(tonight).with_only_columns(bank_transactions.c.id).where(merchants.c.id == merchant_id)
+            )
+        )
+        .values(retry_from=tonight)
+    )
+    if not freed.rowcount:
+        raise NothingWaits
+
+
+def waiting_for_a_person(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
+    """Payouts that failed and are sent again only to another account, or when an operator says so.
 
     Each row is the merchant's, with the payout's ``state_detail``, ``state_since`` and ``amount_micros``.
     """
-    last = payouts.alias("last")
-    last_date = select(func.max(last.c.business_date)).where(last.c.merchant_id == merchants.c.id).scalar_subquery()
-    refusal = (bank_transactions.c.state_detail, bank_transactions.c.state_since, bank_transactions.c.amount_micros)
-    return conn.execute(
-        select(merchants, *refusal)
-        .select_from(merchants)
-        .join(payouts, and_(payouts.c.merchant_id == merchants.c.id, payouts.c.business_date == last_date))
-        .join(bank_transactions, bank_transactions.c.id == payouts.c.id)
-        .where(_was_refused())
-        .order_by(merchants.c.id)
-    ).all()
+    failure = (bank_transactions.c.state_detail, bank_transactions.c.state_since, bank_transactions.c.amount_micros)
+    waiting: sa.Select[tuple[object, ...]] = _held_back(None).with_only_columns(*merchants.c, *failure)
+    return conn.execute(waiting.order_by(merchants.c.id, bank_transactions.c.id)).all()
 
 
 def cut(
@@ -308,14 +385,21 @@ def in_range(after_date: object, up_to: object) -> sa.ColumnElement[bool]:
     return after & (transfers.c.business_date <= up_to)
 
 
-def _was_refused() -> sa.ColumnElement[bool]:
-    return func.coalesce(
-        and_(
-            bank_transactions.c.state.in_([TransactionState.REJECTED.value, TransactionState.RETURNED.value]),
-            func.substr(bank_transactions.c.state_detail, 1, 4).in_(_ACCOUNT_REASONS),
-            bank_transactions.c.creditor_iban == merchants.c.iban,
-        ),
-        sa.false(),
+def _held_back(up_to: dt.date | None) -> sa.Select[tuple[object, ...]]:
+    """Failed payouts to accounts that merchants still have, not to be sent again by ``up_to``; None: by themselves."""
+    waits = bank_transactions.c.retry_from.is_(None)
+    return (
+        select(bank_transactions)
+        .join(
+            merchants,
+            and_(
+                merchants.c.id == bank_transactions.c.merchant_id, merchants.c.iban == bank_transactions.c.creditor_iban
+            ),
+        )
+        .where(
+            bank_transactions.c.state.in_(_FAILED),
+            waits if up_to is None else sa.or_(waits, bank_transactions.c.retry_from > up_to),
+        )
     )
 
 
@@ -350,6 +434,9 @@ def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.
     credited = {row.account_id: row for row in conn.execute(credits)}
     debited = {row.account_id: int(row.refunded) for row in conn.execute(debits)}
     facts = {row.account_id: row for row in rows}
+    held_back: defaultdict[UUID, list[Row[tuple[object, ...]]]] = defaultdict(list)
+    for failed in conn.execute(_held_back(up_to).where(merchants.c.id.in_([row.id for row in rows]))):
+        held_back[failed.merchant_id].append(failed)
     return {
         account_id: Owed(
             carried_in_micros=int(facts[account_id].carried_in_micros),
@@ -359,7 +446,7 @@ def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.
             repaid_micros=int(credited[account_id].repaid) if account_id in credited else 0,
             refunded_since_micros=gone_since.get(account_id, 0),
             oldest=credited[account_id].oldest if account_id in credited else None,
-            account_refused=bool(facts[account_id].account_refused),
+            **_waits(held_back[facts[account_id].id]),
         )
         for account_id in ids
     }
@@ -384,6 +471,15 @@ def _refunded_since(conn: Connection, account_ids: Sequence[int], up_to: dt.date
     for account_id, micros in conn.execute(came_in):
         gone[account_id] = max(0, gone[account_id] - int(micros))
     return gone
+
+
+def _waits(held_back: Sequence[Row[tuple[object, ...]]]) -> dict[str, Any]:
+    for_a_person = [is_about_account(failed.state_detail) for failed in held_back if failed.retry_from is None]
+    return {
+        "account_refused": any(for_a_person),
+        "waits_for_a_word": not all(for_a_person),
+        "retry_from": max((failed.retry_from for failed in held_back if failed.retry_from is not None), default=None),
+    }
 
 
 def _if(*reasons: Reason) -> sa.Case[int]:

@@ -198,8 +198,9 @@ def awaited(conn: Connection, *, submitted_before: dt.datetime) -> Sequence[Row[
 
 
 def _parsed(data: bytes) -> pain002.StatusReport | tuple[camt.Statement, ...]:
-    # The parsers know their own namespace and refuse every other: ask the rarer one first, by its name.
-    if b"pain.002.001." in data[:2_000]:
+    # The parsers know their own namespaces and refuse every other: ask the rarer one first, by its name (which has a
+    # zero beside each letter where it is in UTF-16).
+    if b"pain.002." in data[:4_000].replace(b"\0", b""):
         return pain002.parse(data)
     message = camt.parse(data)
     if not message:

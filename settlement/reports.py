@@ -18,7 +18,7 @@ from settlement import bank_files as bank_file_room
 from settlement import imports, pain001, pain002
 from settlement.bank_transactions import AT_THE_BANK, by_end_to_end_id, move, reject
 from settlement.imports import Imported
-from settlement.models import BreakKind, TransactionState, bank_files, bank_transactions
+from settlement.models import BreakKind, TransactionKind, TransactionState, bank_files, bank_transactions
 from settlement.pain002 import Status
 from wallet.errors import BankMessageInvalid
 
@@ -137,11 +137,10 @@ class _Report:
         self.told.add(row.id)
         if status.status is Status.NOT_VERIFIED and _goes_on(report):
             return
-        suggested = None
-        if status.status is Status.CLOSE_MATCH:
-            # The one is the account's, the other an echo of ours; banks differ on which stands where.
-            names = (status.payee_name, status.creditor_name)
-            suggested = next((name for name in names if name and not _same_name(name, row.creditor_name)), None)
+        # Of a close match the one is the account's, the other an echo of ours; banks differ on which stands where.
+        echo = status.creditor_name if status.status is Status.CLOSE_MATCH else None
+        names = (status.payee_name, echo)
+        suggested = next((name for name in names if name and not _same_name(name, row.creditor_name)), None)
         text = None if suggested is not None else status.reason_text
         self._tell(row, _Word(status.status, status.iso_status, status.reason_code, text, suggested))
 
@@ -192,6 +191,8 @@ class _Report:
             self._break(BreakKind.DUPLICATE_REFUSED, transaction=row, detail=detail)
         elif reject(self.conn, row, self.at, detail=word.detail):
             self.imported.statuses += 1
+            if row.kind == TransactionKind.SENT_BACK.value:
+                self.imported.breaks.append(BreakKind.NOT_SENT_BACK)
         else:
             self._break(BreakKind.REJECTED_AFTER_BOOKING, transaction=row, detail=f"Rejected: {word.detail}.")
 
@@ -199,7 +200,9 @@ class _Report:
         """The bank waits for a word on the name. What is accepted or decided already waits no more."""
         if row.state not in _MAY_WAIT:
             return
-        detail = " ".join(part for part in (word.iso, word.code, word.text) if part)[:200]
+        # The finding first, also of a bank that calls it pending and gives the finding as the reason why.
+        found = word.code if word.code in pain002.VERIFICATIONS else " ".join(filter(None, (word.iso, word.code)))
+        detail = " ".join(filter(None, (found, word.text)))[:200]
         if row.state != TransactionState.TO_RELEASE.value:
             self.imported.statuses += move(self.conn, row, TransactionState.TO_RELEASE, self.at, detail=detail)
         name = word.payee_name[:_LONGEST_PAYEE] if word.payee_name else row.payee_name

@@ -164,6 +164,11 @@ def _loss(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: 
     return _done(row, said, loss_micros=-row.difference_micros)
 
 
+def _drop(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
+    breaks.drop(conn, row.id, why=said.why, at=at)
+    return _done(row, said)
+
+
 def _offset(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
     every = _every(row, said)
     breaks.offset(conn, every, why=said.why, at=at)
@@ -213,6 +218,7 @@ _VERBS: Mapping[Way, _Verb] = {
     Way.TRY_AGAIN: _try_again,
     Way.EXPENSE: _expense,
     Way.LOSS: _loss,
+    Way.DROP: _drop,
     Way.OFFSET: _offset,
     Way.BOOK: _book,
     Way.RETURN: _return,

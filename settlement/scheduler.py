@@ -15,7 +15,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from settlement import business_day, nightly, receiving, reconciliation
+from settlement import audits, business_day, nightly, receiving, reconciliation
 from settlement.nightly import Bank
 from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, pruning, vouchers, webhooks
 from wallet.db import Database
@@ -46,7 +46,7 @@ def build(
     jobs.add_listener(_log_error, EVENT_JOB_ERROR)
     nightly_at = CronTrigger(hour=cutoff.hour, minute=cutoff.minute, second=cutoff.second, timezone=dt.UTC)
     often = IntervalTrigger(seconds=every_seconds, timezone=dt.UTC)
-    jobs.add_job(settle, nightly_at, (database, bank), id="settle")
+    jobs.add_job(settle, nightly_at, (database, bank, settings), id="settle")
     jobs.add_job(collect, often, (database, bank), id="collect")
     jobs.add_job(lapse, often, (database,), id="lapse")
     jobs.add_job(send_alerts, often, (database,), id="alerts")
@@ -59,18 +59,27 @@ def build(
     jobs.add_job(deliver_mail, soon, (database, settings), id="deliver mail")
     jobs.add_job(prune, IntervalTrigger(hours=6, timezone=dt.UTC), (database,), id="prune")
     # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
-    jobs.add_job(catch_up, often, (database, bank), {"cutoff": cutoff}, id="catch-up", next_run_time=clock.now())
+    overdue = {"cutoff": cutoff}
+    jobs.add_job(catch_up, often, (database, bank, settings), overdue, id="catch-up", next_run_time=clock.now())
     return jobs
 
 
-def settle(database: Database, bank: Bank, *, up_to: dt.date | None = None) -> None:
-    """The nightly run, of today and every day before it, or only ``up_to`` a day before today."""
-    run = nightly.run(database, bank, at=clock.now(), up_to=up_to)
+def settle(database: Database, bank: Bank, settings: Settings, *, up_to: dt.date | None = None) -> None:
+    """The nightly run, of today and every day before it, or only ``up_to`` a day before today; then the proof."""
+    try:
+        run = nightly.run(database, bank, at=clock.now(), up_to=up_to)
+    except Exception:
+        # The cut-off comes once a night, and a night without a run is no night without a proof; what was missed is
+        # tried every minute, and proven once it is done.
+        if up_to is None:
+            _prove(database, settings, None)
+        raise
     if run is not None:
         log.info("settled", business_date=run.business_date.isoformat(), run=str(run.id), state=run.state)
+    _prove(database, settings, None if run is None else run.business_date)
 
 
-def catch_up(database: Database, bank: Bank, *, cutoff: dt.time) -> None:
+def catch_up(database: Database, bank: Bank, settings: Settings, *, cutoff: dt.time) -> None:
     """Run what a past cut-off should have run: an earlier day still open, or a run that did not finish.
 
     The day whose own cut-off is yet to come stays open.
@@ -80,7 +89,7 @@ def catch_up(database: Database, bank: Bank, *, cutoff: dt.time) -> None:
     with database.read() as conn:
         overdue = business_day.open_date(conn) <= last_cutoff or nightly.is_unfinished(conn, bank.approvals)
     if overdue:
-        settle(database, bank, up_to=last_cutoff)
+        settle(database, bank, settings, up_to=last_cutoff)
 
 
 def collect(database: Database, bank: Bank) -> Collected:
@@ -145,6 +154,16 @@ def prune(database: Database) -> None:
     forgotten = pruning.prune(database, at=clock.now())
     if forgotten:
         log.info("pruned", rows=forgotten)
+
+
+def _prove(database: Database, settings: Settings, business_date: dt.date | None) -> None:
+    audits.prove(
+        database,
+        origin=settings.origin,
+        wallet_name=settings.operator_name,
+        at=clock.now(),
+        business_date=business_date,
+    )
 
 
 def _log_error(event: JobExecutionEvent) -> None:

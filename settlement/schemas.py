@@ -270,6 +270,12 @@ class ProofView(Answer):
     lines = fields.List(fields.Nested(LineProof), required=True)
 
 
+class NewRetry(Strict):
+    """An operator's word that a merchant's money may be sent to the same account again; ``why`` is kept."""
+
+    why = Text(200, required=True)
+
+
 class PayablePart(Answer):
     """One part of what is owed: why it is not paid yet, and when it will be; null where time alone does not help."""
 
@@ -646,13 +652,31 @@ class BreakList(Answer):
     next_cursor = next_cursor()
 
 
+class FindingView(Answer):
+    """A row that contradicts a check: its table and id, and what is wrong with it, in words for people."""
+
+    subject = text()
+    detail = text()
+
+
 class CheckView(Answer):
-    """One line of the proof. ``figures`` are amounts (decimal strings in ``currency``) or counts."""
+    """One line of the proof. ``figures`` are amounts (decimal strings in ``currency``) or counts; ``findings`` the
+    first rows that contradict it."""
 
     name = text()
     ok = fields.Boolean(required=True)
     currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
     figures = fields.Dict(required=True, metadata={"additionalProperties": {"type": ["string", "integer"]}})
+    findings = fields.List(fields.Nested(FindingView), required=True)
+
+
+class KeptAudit(Answer):
+    """How the last audit that was kept ended: the nightly run's, of ``business_date``, or one asked for (null)."""
+
+    audited_at = instant()
+    business_date = date(allow_none=True)
+    checks = count()
+    failed = count()
 
 
 class AuditView(Answer):
@@ -660,3 +684,4 @@ class AuditView(Answer):
 
     ok = fields.Boolean(required=True)
     checks = fields.List(fields.Nested(CheckView), required=True)
+    last_kept = fields.Nested(KeptAudit, required=True, allow_none=True)

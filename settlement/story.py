@@ -7,7 +7,7 @@ the account's running balance and by what it tells; only what is more is new.
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -89,9 +89,11 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
     mine = matching.words(conn, statement_entries.c.statement_id == statement.id, _MOVEMENTS)
     if not mine:
         return Again(inside=_is_a_repetition(conn, statement))
-    for other in _neighbours(conn, statement):
+    named_only = _named_only(conn, statement)
+    for other in _neighbours(conn, statement, mine):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
-        again = _within(statement, mine, other, theirs) or _by_its_id(statement, mine, other, theirs)
+        named = other.id in named_only
+        again = _within(statement, mine, other, theirs, named=named) or _by_its_id(statement, mine, other, theirs)
         if again is not None:
             return Again(words=again, inside=True)
     return _longer(conn, statement, mine)
@@ -140,33 +142,51 @@ def _of_account(account: str, currency: str) -> Any:
 def _story(conn: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
     """Every statement of an account in the order of its days; pages of one id in the order of their numbers."""
     rows = conn.execute(select(statements).where(_of_account(account, currency))).all()
-    return sorted(rows, key=_order)
+    # A page that is sent again is written later, and is no later page.
+    begun: dict[object, dt.datetime] = {}
+    for row in rows:
+        begun[_one_of_pages(row)] = min(_written(row), begun.get(_one_of_pages(row), _written(row)))
+
+    def order(row: Row[Any]) -> tuple[Any, ...]:
+        page = int(row.page) if row.page and row.page.isdigit() else 0
+        return _day(row), begun[_one_of_pages(row)], page, row.position
+
+    return sorted(rows, key=order)
 
 
-def _order(row: Row[Any]) -> tuple[Any, ...]:
-    written = row.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
-    date = row.closing_date or row.opening_date or written.date()
-    page = int(row.page) if row.page and row.page.isdigit() else 0
-    return date, written, page, row.position
+def _day(row: Row[Any]) -> dt.date:
+    day: dt.date = row.closing_date or row.opening_date or _written(row).date()
+    return day
+
+
+def _written(row: Row[Any]) -> dt.datetime:
+    written: dt.datetime = row.written_at or dt.datetime.min.replace(tzinfo=dt.UTC)
+    return written
+
+
+def _one_of_pages(row: Row[Any]) -> Hashable:
+    """What a statement's pages have in common; a statement that is no page has it alone."""
+    return row.id if row.page is None else (row.statement_id, _day(row))
 
 
 def _closing_before(conn: Connection, told: camt.Statement, currency: str, account: str) -> int | None:
     date = told.closing_date or told.opening_date or told.created_at.date()
-    before = [row for row in _story(conn, account, currency) if _order(row)[0] <= date]
+    before = [row for row in _story(conn, account, currency) if _day(row) <= date]
     return before[-1].closing_micros if before else None
 
 
 def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any] | None:
-    others = [row for row in _story(conn, statement.account_iban, statement.currency) if row.id != statement.id]
-    place_ = _order(statement)
+    story = _story(conn, statement.account_iban, statement.currency)
+    place_ = next(place_ for place_, row in enumerate(story) if row.id == statement.id)
     if later:
-        return next((row for row in others if _order(row) > place_), None)
-    return next((row for row in reversed(others) if _order(row) < place_), None)
+        return story[place_ + 1] if place_ + 1 < len(story) else None
+    return story[place_ - 1] if place_ else None
 
 
-def _neighbours(conn: Connection, statement: Row[Any]) -> Iterator[Row[Any]]:
+def _neighbours(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Iterator[Row[Any]]:
     """Statements told before that may be about the same days."""
-    first = statement.opening_date or statement.closing_date
+    days = [statement.opening_date, statement.closing_date, *(word.booking_date for word in mine)]
+    first = min((day for day in days if day is not None), default=None)
     for row in _story(conn, statement.account_iban, statement.currency):
         if row.position >= statement.position or None in (row.opening_micros, row.closing_micros):
             continue
@@ -188,15 +208,20 @@ def _is_a_repetition(conn: Connection, statement: Row[Any]) -> bool:
 
 
 def _within(
-    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word]
+    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word], *, named: bool
 ) -> Mapping[object, Word] | None:
-    """A statement inside one that is known: it begins somewhere in its running balance, and all of it follows there."""
+    """A statement inside one that is known: it begins somewhere in its running balance, and all of it follows there.
+
+    ``named``: every word must have the bank's reference, and the same.
+    """
+    if named and any(word.bank_reference is None for word in (*mine, *theirs)):
+        return None
     same_day = _same_day(statement, other)
     balance = other.opening_micros
     for start in range(len(theirs)):
         if balance == statement.opening_micros and len(mine) <= len(theirs) - start:
             # Where it may as well follow, references tell: a bank gives each fact the same, or none.
-            follows = other.closing_micros == statement.opening_micros
+            follows = named or other.closing_micros == statement.opening_micros
             found = pairing.contained(mine, theirs[start:], same_day=same_day, by_reference=follows)
             if found is not None:
                 return found
@@ -217,15 +242,25 @@ def _by_its_id(
 
 
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
-    """A statement that begins where known ones began, and tells all of theirs and more."""
-    known = [row for row in _neighbours(conn, statement) if row.opening_micros is not None]
+    """A statement that tells all of known ones and more: what is more may also be days between them that never came."""
+    known = list(_neighbours(conn, statement, mine))
+    named_only = _named_only(conn, statement)
+    earlier = frozenset(row.id for row in _goes_on_from(conn, statement))
     found: dict[object, Word] = {}
     covers: list[UUID] = []
-    left, balance = list(mine), statement.opening_micros
+    left, balance, is_hole = _by_day(mine), statement.opening_micros, False
     while left:
-        step = _next_covered(conn, statement, left, [row for row in known if row.opening_micros == balance])
+        candidates = [
+            row
+            for row in known
+            if row.opening_micros == balance and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
+        ]
+        step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else named_only)
         if step is None:
-            break
+            # None of the known days begins with this: it is new, and one may begin after it.
+            balance += left.pop(0).amount_micros
+            is_hole = True
+            continue
         other, again = step
         found |= again
         covers.append(other.id)
@@ -235,16 +270,50 @@ def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Agai
     return Again(words=found, covers=tuple(covers))
 
 
+def _by_day(words: Sequence[Word]) -> list[Word]:
+    """From the first day to the last, also of a bank that begins with the last."""
+    dated = all(word.booking_date is not None for word in words)
+    return sorted(words, key=lambda word: word.booking_date) if dated else list(words)
+
+
+def _goes_on_from(conn: Connection, statement: Row[Any]) -> list[Row[Any]]:
+    """The statements that this one may go on from, the last first: it hardly tells them again."""
+    found, balance = [], statement.opening_micros
+    for row in reversed(_story(conn, statement.account_iban, statement.currency)):
+        if row.position < statement.position and row.closing_micros == balance:
+            found.append(row)
+            balance = row.opening_micros
+    return found
+
+
+def _named_only(conn: Connection, statement: Row[Any]) -> frozenset[UUID]:
+    """The statements before the one that this goes on from: it tells them again only if it says so.
+
+    The last itself may have ended where it began, and be told again longer.
+    """
+    return frozenset(row.id for row in _goes_on_from(conn, statement)[1:] if row.statement_id != statement.statement_id)
+
+
 def _next_covered(
-    conn: Connection, statement: Row[Any], left: Sequence[Word], candidates: Sequence[Row[Any]]
+    conn: Connection,
+    statement: Row[Any],
+    left: Sequence[Word],
+    candidates: Sequence[Row[Any]],
+    *,
+    named_only: frozenset[UUID],
 ) -> tuple[Row[Any], dict[object, Word]] | None:
+    """``named_only``: of these every word must have the bank's reference, and the same."""
     for other in candidates:
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
         if not theirs or len(theirs) > len(left):
             continue
-        follows = other.closing_micros == statement.opening_micros
+        if other.id in named_only and any(word.bank_reference is None for word in theirs):
+            continue
+        follows = other.closing_micros == statement.opening_micros or other.id in named_only
         same_day = _same_day(statement, other)
         backwards = pairing.contained(theirs, left, same_day=same_day, by_reference=follows)
+        if backwards is not None and other.id in named_only:
+            backwards = None if any(word.bank_reference is None for word in backwards.values()) else backwards
         if backwards is not None:
             first = {word.id: word for word in theirs}
             return other, {word.id: first[told] for told, word in backwards.items()}

@@ -43,6 +43,9 @@ _ENCODINGS = {
     for name in names
 }
 
+# Without their spaces and signs: NOT PROVIDED, N/A.
+_NOTHING = frozenset({"NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF", "NOREFERENCE", "NONE", "NULL", "UNKNOWN", "NA"})
+
 # What may stand before the root element; a DOCTYPE may not. It can stand nowhere else (XML 1.0 section 2.8).
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _DECLARED_ENCODING = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml\s[^>]*?encoding\s*=\s*[\"']([^\"'>]*)[\"']")
@@ -160,9 +163,21 @@ def required(parent: Element, path: str) -> str:
 
 
 def identifier(parent: Element, path: str) -> str | None:
-    """The text at ``path``; None also for ``NOTPROVIDED``, which says that there is no id (EPC132-08)."""
-    found = text(parent, path)
-    return None if found == "NOTPROVIDED" else found
+    """The text at ``path``; None also for the words that banks write where there is no id."""
+    found = child(parent, path)
+    return None if found is None else identity(found)
+
+
+def identity(element: Element) -> str | None:
+    """The text of an element that is an id, as `identifier`."""
+    found = content(element)
+    return None if found is None or is_nothing(found) else found
+
+
+def is_nothing(words: str) -> bool:
+    """Whether it says that there is nothing: ``NOTPROVIDED`` (EPC132-08), ``NONREF`` (SWIFT), ``0``, ``-``."""
+    bare = "".join(filter(str.isalnum, words)).upper()
+    return bare in _NOTHING or not bare.strip("0")
 
 
 def amount(parent: Element, path: str) -> Money | None:
@@ -174,6 +189,12 @@ def amount(parent: Element, path: str) -> Money | None:
         return Money.of_xml(content(found) or "", found.get("Ccy", ""))
     except (AmountInvalid, CurrencyUnknown) as error:
         raise BankMessageInvalid(f"{_local(parent)}/{path}: {error.detail}") from None
+
+
+def amount_in(currency: str, parent: Element, path: str) -> Money | None:
+    """The amount at ``path`` where it is in ``currency``; what others are, which may be none, is not looked at."""
+    found = child(parent, path)
+    return amount(parent, path) if found is not None and found.get("Ccy") == currency else None
 
 
 def boolean(parent: Element, path: str) -> bool:

@@ -30,13 +30,15 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from settlement import bank_transactions as bank_transactions_room
 from settlement import breaks, business_day, forecast, nightly, own_money, reconciliation
+from settlement import payouts as payouts_room
 from settlement.audit import audit
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.imports import NO_CURRENCY
-from settlement.models import TransactionKind, bank_files, bank_transactions, payouts
+from settlement.models import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet import api_keys, ledger, merchants, purses, redemptions, vouchers
 from wallet.db import Database
@@ -60,9 +62,9 @@ _DAY = dt.timedelta(days=1)
 class Books:
     """One wallet without its HTTP interface, its bank's folder, and a clock that only moves when told."""
 
-    def __init__(self, database: Database, folder: Path, **bank: Any) -> None:
+    def __init__(self, database: Database, folder: Path, *, at: dt.datetime = MONDAY, **bank: Any) -> None:
         self.database = database
-        self.at = MONDAY
+        self.at = at
         self.bank = make_bank(Directory(folder), **bank)
         keyring = Keyring.open(cheap_key_file(), PASSPHRASE)
         self.issuer = Issuer(
@@ -78,7 +80,7 @@ class Books:
         self.keys: dict[str, UUID] = {}
         self.closing: dict[str, int] = {}
         self.refund_limits: dict[str, int] = {}
-        self.own = own_money.Account(name="Obole Test", iban=OWN_IBAN)
+        self.own: own_money.Account | None = own_money.Account(name="Obole Test", iban=OWN_IBAN)
         self.batches: dict[str, list[Any]] = {}
         self.numbers = itertools.count(1)
         with database.write() as conn:
@@ -209,13 +211,17 @@ class Books:
 
     def repaid(self, merchant: str, amount: str) -> None:
         """A merchant's money for what it owes, booked by the bank (no statement tells of it)."""
-        self._booked(Reason.MERCHANT_REPAID, amount, self.currencies[merchant], self.ids[merchant])
+        currency = self.currencies[merchant]
+        with self.database.write() as conn:
+            money = Money.parse(amount, currency)
+            row = own_money.announce_repayment(conn, self.ids[merchant], money, at=self.at)
+        self._paid_in(row.reference, amount, currency)
 
     def put_in(self, amount: str, currency: str = "EUR") -> None:
-        """The operator's own money, booked by the bank (no statement tells of it)."""
+        """The operator's own money, announced, and told by the bank in a statement."""
         with self.database.write() as conn:
-            ledger.open_currency(conn, currency)
-        self._booked(Reason.EQUITY_PAID_IN, amount, currency)
+            row = own_money.announce_equity(conn, Money.parse(amount, currency), at=self.at)
+        self._paid_in(row.reference, amount, currency)
 
     def take_out(self, kind: str, amount: str, currency: str = "EUR") -> None:
         """The operator's own money, to its own account; known by its kind."""
@@ -231,22 +237,17 @@ class Books:
             )
         self.ids[kind], self.currencies[kind] = row.id, currency
 
-    def _booked(self, reason: Reason, amount: str, currency: str, merchant_id: UUID | None = None) -> None:
-        posting = Posting(
-            reason=reason,
-            currency=currency,
-            amount_micros=Money.parse(amount, currency).micros,
-            reference=new_id(),
-            merchant_id=merchant_id,
-        )
-        with self.database.write() as conn:
-            ledger.post(conn, posting, recorded_at=self.at)
+    def _paid_in(self, reference: str, amount: str, currency: str) -> None:
+        self.references[reference] = reference
+        assert self.statement(f"+{amount}/{reference}", f"currency={currency}") == "1 matched"
 
     def withdraw(self, shopper: str, amount: str, name: str) -> None:
         """Money back to the shopper's bank."""
         with self.database.write() as conn:
             money = Money.parse(amount, self.currencies[shopper])
-            row = purses.withdraw(conn, self.ids[shopper], money, iban=SHOPPER_IBAN, name=shopper, at=self.at)
+            row = purses.withdraw(
+                conn, self.ids[shopper], money, iban=SHOPPER_IBAN, name=shopper, minimum_micros=0, at=self.at
+            )
         self.ids[name], self.currencies[name] = row.id, self.currencies[shopper]
 
     # --- nights ----------------------------------------------------------------------------------------------
@@ -274,11 +275,32 @@ class Books:
         with self.database.settle() as conn:
             reconciliation.decide(conn, row.id, executed=executed, why="asked by telephone", at=self.at)
 
-    def new_iban(self, merchant: str) -> None:
+    def new_iban(self, merchant: str, iban: str = SHOPPER_IBAN) -> None:
         """The merchant moves to another account."""
         with self.database.write() as conn:
             mine = merchants_table.c.id == self.ids[merchant]
-            conn.execute(merchants_table.update().where(mine).values(iban=SHOPPER_IBAN))
+            conn.execute(merchants_table.update().where(mine).values(iban=iban))
+
+    def word(self, merchant: str) -> None:
+        """An operator says that the merchant's money may be sent again."""
+        with self.database.settle() as conn:
+            payouts_room.try_again(conn, self.ids[merchant])
+
+    def books(self, name: str) -> None:
+        """The last payment is booked, without a statement that would tell of it."""
+        with self.database.settle() as conn:
+            row = self.transaction(name)
+            assert bank_transactions_room.move(conn, row, TransactionState.BOOKED, self.at, detail=None)
+            bank_transactions_room.post(conn, row, bank_transactions_room.BOOKED, row.id, self.at)
+
+    def returns(self, reason: str, name: str, number: str = "0") -> None:
+        """A booked payment comes back, the last one, or ``number`` before it; no statement tells of it."""
+        wanted = self.ids[name]
+        rows = [row for row in self.transactions() if wanted in (row.merchant_id, row.id)]
+        with self.database.settle() as conn:
+            row = rows[-1 - int(number)]
+            assert bank_transactions_room.move(conn, row, TransactionState.RETURNED, self.at, detail=reason)
+            bank_transactions_room.post(conn, row, bank_transactions_room.RETURNED, row.id, self.at)
 
     # --- what the bank says ----------------------------------------------------------------------------------
 
@@ -449,6 +471,13 @@ class Books:
         with self.database.read() as conn:
             transaction_id = self.transaction(merchant).id
             return conn.execute(sa.select(payouts).where(payouts.c.id == transaction_id)).one()
+
+    def payout_date(self, payout_id: UUID) -> dt.date:
+        """The business date of a payout."""
+        with self.database.read() as conn:
+            wanted = sa.select(payouts.c.business_date).where(payouts.c.id == payout_id)
+            date: dt.date = conn.execute(wanted).scalar_one()
+            return date
 
     def last_file(self) -> Any:
         """The bank file that was made last."""

@@ -80,6 +80,7 @@ def make_settings(tmp_path: Path, database_url: str, **changes: Any) -> Settings
         bank_iban=OPERATOR_IBAN,
         bank_folder=tmp_path / "bank",
         bank_fees={"EUR": 380_000, "FRF": 2_500_000},
+        withdrawal_minimum={"EUR": 1_000_000},
         sandbox_folder=tmp_path / "bank",
     )
     return replace(settings, **changes)

@@ -11,7 +11,7 @@ from benchmarks import report
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALLEST = """
-    --seconds 0.1 --clients 1 --clients 2 --purses 2 --batch 5 --vouchers 200 --merchants 5
+    --seconds 0.1 --clients 1 --clients 2 --purses 2 --batch 5 --entries 60 --vouchers 200 --merchants 5
 """.split()
 
 
@@ -35,6 +35,9 @@ def test_every_figure_is_measured_beside_its_baselines(database: str, tmp_path: 
     assert [rate["clients"] for rate in found["redemptions"]] == [1, 2]
     rates = found["purchases"] + found["redemptions"]
     assert all(figure > 0 for rate in rates for figure in (rate["per_second"], *rate["baselines"].values()))
+    [imported] = found["imports"]
+    assert (imported["entries"], imported["notified"], imported["clients"]) == (60, 30, 2)
+    assert 0 < imported["beside"]["p50_ms"] <= imported["beside"]["p99_ms"] <= imported["beside"]["longest_ms"]
     [settled] = found["settlements"][-1:]
     assert (settled["vouchers"], settled["payouts"]) == (200, 5)
     text = document.read_text()

@@ -18,7 +18,7 @@ def test_a_small_day_reconciles_and_says_what_it_saved(tmp_path: Path) -> None:
     small = ["batch", "--purchases", "60", "--shoppers", "5", "--merchants", "3", "--folder", str(tmp_path)]
     done = CliRunner().invoke(main, small)
     assert done.exit_code == 0, (done.output, done.exception)
-    for said in ("60", "3 (booked: 3)", "22.80 EUR", "1.14 EUR", "0.01900 EUR", "every check holds"):
+    for said in ("60", "3 (booked: 3)", "22.80 EUR", "1.14 EUR", "0.01900 EUR", "(missing: 0.00)", "every check holds"):
         assert said in done.output
 
 

@@ -290,7 +290,7 @@ def test_every_flask_command_that_a_document_names_exists() -> None:
         (group, command)
         for document in DOCUMENTS
         for group, command in re.findall(
-            r"flask (?:--app app )?(settlement|merchant|purse|keys|operator) ([a-z]+)", document.read_text()
+            r"flask (?:--app app )?(settlement|merchant|purse|keys|operator) ([a-z]+(?:-[a-z]+)*)", document.read_text()
         )
     }
     assert named

@@ -96,9 +96,11 @@ def test_each_revision_goes_up_and_down_by_itself(blank: Database) -> None:
     for revision in revisions:
         migrate(blank, revision)
     assert migrated(blank)
-    for revision in [*revisions[-2::-1], "base"]:
-        migrate(blank, revision)
+    for before, revision in zip([*revisions[-2::-1], "base"], revisions[::-1], strict=True):
+        migrate(blank, before)
         assert not migrated(blank)
+        migrate(blank, revision)  # and up again, from what going down left
+        migrate(blank, before)
     assert tables(blank) == set()
 
 

@@ -18,9 +18,12 @@ from schemathesis import Case, Config, HookContext, Response, engine
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import events
 from schemathesis.transport.wsgi import WSGITransport
+from sqlalchemy import select
 
 from settlement import reconciliation
+from settlement.bank_transactions import REJECTED, move, post
 from settlement.breaks import Way
+from settlement.models import TransactionState, bank_transactions
 from tests.books import MONDAY, camt, entry
 from tests.support import MERCHANT_IBAN, OWN_IBAN, Device, Merchant, Purse, Shop, created, make_settings, public_jwk
 from wallet import clock, ledger, webhooks
@@ -81,8 +84,15 @@ class Scene:
         self.held = shop.voucher(self.purse, self.merchant, "1.00")
         self.redeemed = shop.voucher(self.purse, self.merchant, "1.00")
         shop.redeem(self.merchant, self.redeemed)
+        self.unlucky: Merchant = shop.merchant()
+        shop.redeem(self.unlucky, shop.voucher(self.purse, self.unlucky, "1.00"))
         today = {"business_date": clock.today().isoformat()}
         self.run = created(shop.post("/v1/settlement/runs", today, token=shop.operator), status=200)
+        with shop.database.settle() as conn:
+            mine = bank_transactions.c.merchant_id == self.unlucky.id
+            paid = conn.execute(select(bank_transactions).where(mine)).one()
+            move(conn, paid, TransactionState.REJECTED, clock.now(), detail="AC04")
+            post(conn, paid, REJECTED, paid.id, clock.now())
         with shop.database.write() as conn:
             much, reference = 10_000_000_000, new_id()
             put_in = Posting(reason=Reason.EQUITY_PAID_IN, currency="EUR", amount_micros=much, reference=reference)
@@ -110,7 +120,7 @@ class Scene:
         """Ids for a path's variables that are really there, and new ones for what is about to be deleted."""
         found = {
             "purse_id": str((self.icy if path.endswith("freeze") else self.purse).id),
-            "merchant_id": str(self.merchant.id),
+            "merchant_id": str((self.unlucky if path.endswith("/retry") else self.merchant).id),
             "voucher_id": (self.redeemed if path.endswith("/refunds") else self.held)["id"],
             "payout_id": self.payout["id"],
             "run_id": self.run["id"],
@@ -196,7 +206,11 @@ def in_process_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def scene(tmp_path: Path, database_url: str) -> Iterator[Scene]:
-    generous: dict[str, Any] = {"own_iban": OWN_IBAN, "refund_limit": {"EUR": 1_000_000_000}}
+    generous: dict[str, Any] = {
+        "own_iban": OWN_IBAN,
+        "refund_limit": {"EUR": 1_000_000_000},
+        "withdrawal_minimum": {"EUR": 10_000},
+    }
     with Shop(make_settings(tmp_path, database_url, **generous)) as shop:
         yield Scene(shop)
 

@@ -136,6 +136,7 @@ def _advance(conn: Connection, purse_id: UUID, at: dt.datetime) -> None:
             Money(whole, row.currency),
             iban=closing.creditor_iban,
             name=closing.creditor_name,
+            minimum_micros=0,
             at=at,
             closes_purse=True,
         )

@@ -120,6 +120,11 @@ def change_iban(conn: Connection, merchant_id: UUID, iban: str) -> None:
     _change(conn, merchant_id, iban=valid_iban(iban, currency=find(conn, merchant_id).currency))
 
 
+def rename(conn: Connection, merchant_id: UUID, legal_name: str) -> None:
+    """Pay the merchant under this name from the next cut on: its bank may have it under another. `MerchantNotFound`."""
+    _change(conn, merchant_id, legal_name=legal_name)
+
+
 def write_about_sales(conn: Connection, merchant_id: UUID, *, wanted: bool) -> None:
     """Send the merchant a letter for each checkout, paid or not; or none."""
     _change(conn, merchant_id, sales_by_mail=wanted)

@@ -23,6 +23,7 @@ from wallet.errors import (
     FrozenByOperator,
     PurseClosing,
     PurseNotFound,
+    WithdrawalTooSmall,
 )
 from wallet.ids import new_id, new_reference
 from wallet.ledger import Posting
@@ -222,16 +223,23 @@ def withdraw(
     *,
     iban: str,
     name: str,
+    minimum_micros: int,
     at: dt.datetime,
     closes_purse: bool = False,
 ) -> Row[tuple[object, ...]]:
     """Take money out of the purse at par, to be sent to ``iban`` by the next settlement run; answers its row.
 
-    Raises `PurseNotFound`, `CurrencyMismatch`, `AmountNotWholeMinor`, `IbanInvalid`, `PurseFrozen`, or
-    `InsufficientFunds`: credit is for purchases and cannot be withdrawn. ``closes_purse`` is for `wallet.closing`
-    alone: out of a purse that is being closed, and of no other.
+    Raises `PurseNotFound`, `CurrencyMismatch`, `AmountNotWholeMinor`, `WithdrawalTooSmall` below ``minimum_micros``,
+    since each withdrawal costs the operator the bank's fee, `IbanInvalid`, `PurseFrozen`, or `InsufficientFunds`:
+    credit is for purchases and cannot be withdrawn. ``closes_purse`` is for `wallet.closing` alone: out of a purse that
+    is being closed, and of no other; and everything, whatever its size, because redemption at par is a right.
     """
     _for_the_bank(conn, purse_id, amount)
+    if amount.micros < minimum_micros and not closes_purse:
+        least = Money(minimum_micros, amount.currency)
+        raise WithdrawalTooSmall(
+            f"The least that can be withdrawn is {least} {least.currency}; closing the purse takes everything out."
+        )
     row = conn.execute(
         withdrawals.insert()
         .values(

@@ -277,6 +277,12 @@ class NewMerchant(Strict):
     terms = fields.Nested(TermsOfPay, load_default=Terms)
 
 
+class NewMerchantName(Strict):
+    """What a merchant is called from now on, at its bank too."""
+
+    legal_name = Text(140, required=True)
+
+
 class MerchantChange(Strict):
     """What the operator changes of a merchant."""
 

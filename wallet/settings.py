@@ -107,15 +107,11 @@ class Settings:
         operator_name = env.optional("OPERATOR_NAME", _name, None)
         bank_iban = env.optional("BANK_IBAN", valid_iban, None)
         bank_bic = env.optional("BANK_BIC", _bic, None)
-        bank_account_ids = env.optional("BANK_ACCOUNT_IDS", _account_ids, _NO_IDS)
         bank_folder = env.optional("BANK_FOLDER", _path, None)
         bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
         own = _own(env, bank_iban)
-        bank_file_limit = env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000)
         ways = _ways_of_the_bank(env)
-        batch_booking = env.optional("BATCH_BOOKING", _boolean, True)
         cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
-        bank_answer_days = env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5)
         approvals = env.optional("APPROVALS", _whole(0, 2), 0)
         sandbox_folder = env.optional("SANDBOX_FOLDER", _path, None)
         day = 24 * 60 * 60
@@ -147,15 +143,11 @@ class Settings:
             operator_name=operator_name or "Obole",
             bank_iban=bank_iban,
             bank_bic=bank_bic,
-            bank_account_ids=bank_account_ids,
             bank_folder=bank_folder,
             bank_fees=bank_fees,
             **own,
             **ways,
-            bank_file_limit=bank_file_limit,
-            batch_booking=batch_booking,
             cutoff=cutoff,
-            bank_answer_days=bank_answer_days,
             approvals=approvals,
             sandbox_folder=sandbox_folder,
             presentation=dt.timedelta(seconds=presentation),
@@ -275,6 +267,10 @@ def _own(env: _Environment, bank_iban: str | None) -> dict[str, Any]:
 
 def _ways_of_the_bank(env: _Environment) -> dict[str, Any]:
     return {
+        "bank_account_ids": env.optional("BANK_ACCOUNT_IDS", _account_ids, _NO_IDS),
+        "bank_file_limit": env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000),
+        "batch_booking": env.optional("BATCH_BOOKING", _boolean, True),
+        "bank_answer_days": env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5),
         "bank_timezone": env.optional("BANK_TIMEZONE", _timezone, _PARIS),
         "bank_cutoff": env.optional("BANK_CUTOFF", _time_of_day, dt.time(15, 0)),
         "withdrawal_minimum": env.optional("WITHDRAWAL_MINIMUM", _fees, _NO_FEES),

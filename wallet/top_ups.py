@@ -80,13 +80,15 @@ def epc_qr(text: str) -> segno.QRCode:
     return segno.make_qr(text, error="m", boost_error=False, encoding="utf-8", mode="byte")
 
 
-def drop_pay_in_order(folder: Path, *, top_up_id: UUID, amount: Money, reference: str) -> None:
-    """Ask the sandbox bank to send the money of a top-up; it books an order's id once."""
+def drop_pay_in_order(
+    folder: Path, *, top_up_id: UUID, amount: Money, reference: str, name: str = "Sandbox shopper"
+) -> None:
+    """Ask the sandbox bank to send the money of a top-up, or other money announced; it books an order's id once."""
     order = {
         "id": str(top_up_id),
         "amount": str(amount),
         "currency": amount.currency,
-        "name": "Sandbox shopper",
+        "name": name,
         "reference": reference,
     }
     _put(folder / "orders", f"{top_up_id}.json", json.dumps(order).encode())

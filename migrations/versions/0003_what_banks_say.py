@@ -163,6 +163,7 @@ def upgrade() -> None:
         op.drop_constraint("pk_approvals", "approvals", type_="primary")
         op.create_primary_key("pk_approvals", "approvals", ["run_id", "identity_id", "files_sha256"])
     _index_awaited(_AWAITED_NOW)
+    _index_failed()
     op.create_index(op.f("ix_breaks_statement_id"), "breaks", ["statement_id"])
     op.create_index("ix_statements_id", "statements", ["account_iban", "statement_id"])
     _index_unfinished()
@@ -185,6 +186,7 @@ def downgrade() -> None:
     op.drop_index("ix_statements_id", "statements")
     op.drop_index("ix_breaks_statement_id", "breaks")
     op.drop_index("ix_bank_transactions_awaited", "bank_transactions")
+    op.drop_index("ix_bank_transactions_failed", "bank_transactions")
     if _on_sqlite():
         _rewrite("accounts", _back("accounts"))
         _rewrite("transfers", _back("transfers"))
@@ -209,9 +211,13 @@ def downgrade() -> None:
         _rewrite(
             "statements",
             (
+                (f", \n\t{_check(*_NEW_CHECKS[1])}", ""),
                 (
-                    f", \n\t{_check(*_NEW_CHECKS[1])}",
-                    f", \n\tCONSTRAINT {_STATEMENT_KEY} UNIQUE (account_iban, kind, currency, statement_id)",
+                    "CONSTRAINT uq_statements_position",
+                    (
+                        f"CONSTRAINT {_STATEMENT_KEY} UNIQUE (account_iban, kind, currency, statement_id), "
+                        "\n\tCONSTRAINT uq_statements_position"
+                    ),
                 ),
             ),
         )
@@ -340,8 +346,20 @@ def _create_tables_about_entries() -> None:
     op.create_index(op.f("ix_own_payments_entry_id"), "own_payments", ["entry_id"])
 
 
+# What waited for another account before each failed payout had a date from which it may be sent again.
+_ABOUT_ACCOUNTS = ("AC01", "AC03", "AC04", "AC06", "AC13", "AG01", "BE05", "BE06", "BE07", "MD07", "RR03")
+
+
 def _fill() -> None:
-    """Books that are open get the new accounts, and each of their currencies its minor units."""
+    """Open books get the new accounts, each of their currencies its minor units, and failed payouts their dates."""
+    op.execute(
+        "UPDATE bank_transactions SET retry_from = "
+        "(SELECT business_date FROM payouts WHERE payouts.id = bank_transactions.id) "
+        "WHERE kind = 'payout' AND state IN ('rejected', 'returned') AND NOT ("
+        f"substr(coalesce(state_detail, ''), 1, 4) IN ({_words(*_ABOUT_ACCOUNTS)}) AND NOT EXISTS ("
+        "SELECT 1 FROM payouts this JOIN payouts later ON later.merchant_id = this.merchant_id "
+        "AND later.business_date > this.business_date WHERE this.id = bank_transactions.id))"
+    )
     for kind in ("equity", "losses"):
         op.execute(
             f"INSERT INTO accounts (kind, currency, owner_id) "
@@ -525,6 +543,13 @@ def _index_awaited(states: tuple[str, ...]) -> None:
         ["state", "state_since"],
         sqlite_where=where,
         postgresql_where=where,
+    )
+
+
+def _index_failed() -> None:
+    where = sa.text("state IN ('rejected', 'returned')")
+    op.create_index(
+        "ix_bank_transactions_failed", "bank_transactions", ["merchant_id"], sqlite_where=where, postgresql_where=where
     )
 
 

@@ -7,16 +7,17 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import forecast, schemas, statements
+from settlement import forecast, payouts, schemas, statements
 from settlement.api import documents
 from settlement.forecast import Part
-from wallet import vouchers
+from wallet import clock, vouchers
+from wallet.api import auth
 from wallet.api.context import current
 from wallet.api.operations import operation
 from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
-from wallet.errors import BusinessDateInvalid, PayoutNotFound, VoucherNotFound
+from wallet.errors import BusinessDateInvalid, NothingWaits, PayoutNotFound, VoucherNotFound
 from wallet.models import KeyKind
 from wallet.money import decimal_string
 from wallet.schemas import TOKEN_PATTERN, Page
@@ -141,9 +142,29 @@ def get_proof(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[st
 )
 def get_payable(caller: Caller) -> dict[str, Any]:
     """What is owed to the merchant now, and for each part why it is not paid yet and when it will be."""
-    obole = current()
-    with obole.database.read() as conn:
-        owed = forecast.payable(conn, caller.owner_id, obole.settings.bank_fees)
+    with current().database.read() as conn:
+        return _payable(conn, caller.owner_id)
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/merchants/<uuid:merchant_id>/retry",
+    callers=[KeyKind.OPERATOR],
+    body=schemas.NewRetry,
+    answer=schemas.PayableView,
+    refuses=[NothingWaits, BusinessDateInvalid],
+)
+def retry_payouts(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
+    """Send what the bank refused or gave back again with the next run, to the same account; answers what is owed."""
+    with current().database.settle() as conn:
+        payouts.try_again(conn, merchant_id)
+        auth.note(conn, caller, "merchant_retried", merchant_id, body["why"], at=clock.now())
+        return _payable(conn, merchant_id)
+
+
+def _payable(conn: Connection, merchant_id: UUID) -> dict[str, Any]:
+    owed = forecast.payable(conn, merchant_id, current().settings.bank_fees)
     return {
         "currency": owed.currency,
         "owed": decimal_string(owed.owed_micros, owed.currency),

@@ -8,7 +8,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import approvals, audit, bank_files, business_day, forecast, nightly, schemas
+from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly, schemas
 from settlement.forecast import Preview
 from wallet import clock
 from wallet.api import auth
@@ -140,14 +140,35 @@ def get_preview(caller: Caller) -> dict[str, Any]:
 
 @operation(blueprint, "GET", "/v1/audit", callers=[KeyKind.OPERATOR], answer=schemas.AuditView)
 def get_audit(caller: Caller) -> dict[str, Any]:
-    """The proof of the books, recomputed now from their rows: each check with its figures."""
-    checks = audit.audit(current().database)
+    """The proof of the books, recomputed now from their rows: each check with its figures, and the rows that
+    contradict it. It is not kept; ``last_kept`` is what the last nightly run found."""
+    database = current().database
+    checks = audit.audit(database, at=clock.now())
+    with database.read() as conn:
+        last = audits.latest(conn)
     return {
         "ok": all(check.ok for check in checks),
-        "checks": [
-            {"name": check.name, "ok": check.ok, "currency": check.currency, "figures": check.figures}
-            for check in checks
-        ],
+        "checks": [_check(check) for check in checks],
+        "last_kept": None if last is None else _kept(last),
+    }
+
+
+def _check(check: audit.Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "ok": check.ok,
+        "currency": check.currency,
+        "figures": check.figures,
+        "findings": [{"subject": finding.subject, "detail": finding.detail} for finding in check.findings],
+    }
+
+
+def _kept(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "audited_at": rfc3339(row.audited_at),
+        "business_date": None if row.business_date is None else row.business_date.isoformat(),
+        "checks": row.checks,
+        "failed": row.failed,
     }
 
 

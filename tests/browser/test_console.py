@@ -173,6 +173,7 @@ def test_a_purse_is_found_and_frozen(town: Town) -> None:
 PAGES = (
     "/console",
     "/console/tonight",
+    "/console/money",
     "/console/runs",
     "/console/breaks",
     "/console/quarantine",
@@ -180,7 +181,7 @@ PAGES = (
     "/console/merchants",
     "/console/merchants/new",
     "/console/health",
-    "/console/audit?run=1",
+    "/console/audit",
     "/console/log",
     "/console/keys",
     "/console/operators",

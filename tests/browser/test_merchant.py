@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSPHRASE, PHONE, PIN, Town, check_accessible, check_fits, type_in
 from tests.support import Merchant, Purse, created
-from wallet import clock, webhooks
+from wallet import clock, merchants, webhooks
 
 EMAIL = "till@courrier.example"
 
@@ -157,6 +157,8 @@ def test_every_page_fits_a_phone_and_is_accessible(town: Town, language: str, sc
     purse, merchant = town.shopper("50.00"), town.merchant()
     sold = sell(town, purse, merchant, "1.00", "2.00", resource="https://courrier.example/2026/11/the-bridge-reopens")
     settle(town)
+    with town.shop.database.write() as conn:
+        merchants.set_refund_limit(conn, merchant.id, 1_000_000)
     sell(town, purse, merchant, "0.004")
     town.shop.voucher(purse, merchant, "1.00")
     page = seat(town, language=language, viewport=PHONE, color_scheme=scheme)

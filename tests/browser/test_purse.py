@@ -145,7 +145,7 @@ def test_a_closed_purse_sends_everything_home_through_the_bank(town: Town) -> No
     scheduler.advance_closings(town.shop.database)
     page.reload()
     page.get_by_role("heading", name="This purse is closed").wait_for()
-    scheduler.settle(town.shop.database, nightly.bank_of(town.shop.settings))
+    scheduler.settle(town.shop.database, nightly.bank_of(town.shop.settings), town.shop.settings)
     story.until_answered(town.shop)
     with town.shop.database.read() as conn:
         assert closing.find(conn, purse.id) is not None

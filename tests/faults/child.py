@@ -27,13 +27,15 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from sandbox_bank.bank import Bank
-from settlement import business_day, nightly, payouts, scheduler
+from settlement import business_day, nightly, payouts, reconciliation, scheduler
 from settlement.bank.profile import next_banking_day
+from settlement.models import TransactionState
 from wallet import clock, vouchers
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
 from wallet.keys import Keyring
 
+_WAITS = {TransactionState.TO_RELEASE.value}
 # No child outlives this, whatever becomes of who started it.
 LONGEST_LIFE_SECONDS = 120
 _ROOMS = tuple(str(Path(__file__).parents[2] / package) for package in ("wallet", "settlement"))
@@ -52,6 +54,23 @@ def settle(obole: Obole) -> None:
 def collect(obole: Obole) -> None:
     """Import what lies in the inbox."""
     scheduler.collect(obole.database, nightly.bank_of(obole.settings))
+
+
+def release(obole: Obole) -> None:
+    """A person gives the bank a word on each name in doubt: the nearest is released, the others never are."""
+    while True:
+        with obole.database.settle() as conn:
+            waiting = [row for row in reconciliation.awaited(conn, submitted_before=clock.now()) if row.state in _WAITS]
+            if not waiting:
+                return
+            executed = waiting[0].payee_name is not None
+            reconciliation.decide(conn, waiting[0].id, executed=executed, why="looked it up", at=clock.now())
+
+
+def collect_and_release(obole: Obole) -> None:
+    """The one, then the other."""
+    collect(obole)
+    release(obole)
 
 
 def lapse(obole: Obole) -> None:
@@ -73,6 +92,8 @@ def work_the_bank(obole: Obole) -> None:
 SCENARIOS: dict[str, Callable[[Obole], None]] = {
     "settle": settle,
     "collect": collect,
+    "release": release,
+    "collect and release": collect_and_release,
     "lapse": lapse,
     "rotate": rotate,
     "bank": work_the_bank,

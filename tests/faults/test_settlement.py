@@ -4,16 +4,22 @@ Each verb dies in a process of its own at each of its steps in turn, and is star
 two the bank may have worked on whatever lay in its outbox, and its answers may have been imported.
 """
 
+import datetime as dt
+from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from sandbox_bank.bank import Bank
-from settlement import nightly
+from settlement import bank_files, business_day, nightly, payouts
+from settlement.bank.directory import Directory
+from settlement.models import bank_files as bank_files_table
 from settlement.models import bank_transactions
-from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, each_step, facts
+from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, each_step, facts
 from tests.flows import story
+from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
 from wallet import clock, purses
 from wallet.models import TopUpMethod
@@ -26,6 +32,7 @@ RUN = {
     "payouts.cut",
     "payouts.place",
     "bank_files.render",
+    "bank_files.date_anew",
     "directory.stage",
     "bank_files.submit",
     "directory.hand_over",
@@ -48,7 +55,7 @@ def evening(shop: Shop) -> None:
     with shop.database.write() as conn:
         for purse in (rich, other):
             amount = Money.parse("2.00", "EUR")
-            purses.withdraw(conn, purse.id, amount, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+            purses.withdraw(conn, purse.id, amount, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=clock.now())
 
 
 @pytest.fixture
@@ -58,6 +65,34 @@ def night(ground: Ground) -> Ground:
     with Shop(ground.settings) as shop:
         evening(shop)
     return ground
+
+
+@pytest.fixture
+def stale(ground: Ground) -> Ground:
+    """A night nine days ago that ended as its first file was about to leave: its files ask for a date that is over."""
+    story.open_bank(ground.settings)
+    with Shop(ground.settings) as shop:
+        evening(shop)
+        bank, then = nightly.bank_of(ground.settings), clock.now() - dt.timedelta(days=9)
+        business_day.close(shop.database, clock.today(), at=clock.now())
+        run = nightly.start(shop.database, clock.today(), profile=bank.profile, at=then)
+        payouts.cut(shop.database, run, bank_fees_micros=bank.fees_micros, at=then)
+        payouts.place(shop.database, run, debtor=bank.debtor, file_limit=FILE_LIMIT, at=then)
+        bank_files.render(shop.database, run.id, profile=bank.profile, at=then)
+        with pytest.raises(PowerCut):
+            bank_files.submit(shop.database, run.id, Dying(ground.folder / "bank"), profile=bank.profile, at=then)
+    return ground
+
+
+class PowerCut(BaseException):
+    """Nothing more happens here."""
+
+
+class Dying(Directory):
+    """A directory whose machine goes down before it hands anything over."""
+
+    def hand_over(self, message_id: str) -> bool:
+        raise PowerCut
 
 
 @pytest.fixture
@@ -122,6 +157,36 @@ def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: st
 
 @pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
+def test_a_file_killed_while_it_is_dated_anew_leaves_once_and_for_a_day_to_come(stale: Ground, when: str):
+    with stale.copy() as point:
+        assert {file.state for file in files(point)} == {"submitting", "rendered"}
+        point.nursery.run("settle", point)
+        undisturbed = facts(point.database)
+
+    def perish(point: Point, step: int) -> bool:
+        return point.nursery.run("settle", point, step=step, when=when)
+
+    def afterwards(point: Point) -> None:
+        story.prove(point.database)
+        point.nursery.run("settle", point)
+        assert facts(point.database) == undisturbed
+        story.prove_sent_once(point.folder / "bank")
+        outbox = {path.stem: path.read_bytes() for path in (point.folder / "bank" / "outbox").iterdir()}
+        assert outbox == {file.message_id: file.content for file in files(point)}
+        assert all(file.execution_date >= clock.today() for file in files(point))
+        assert list((point.folder / "bank" / "staged").iterdir()) == []
+
+    verbs = each_step(stale, when, perish, afterwards)
+    assert {"bank_files.date_anew", "directory.take_back", "directory.stage", "bank_files.submit"} <= set(verbs)
+
+
+def files(point: Point) -> Sequence[Any]:
+    with point.database.read() as conn:
+        return conn.execute(select(bank_files_table)).all()
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, when: str):
     with morning.copy() as point:
         point.nursery.run("collect", point)
@@ -143,6 +208,57 @@ def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, whe
         story.prove_sent_once(point.folder / "bank")
 
     assert set(each_step(morning, when, perish, afterwards)) >= IMPORT
+
+
+@pytest.fixture
+def doubtful(ground: Ground) -> Ground:
+    """The run is done, and the bank doubts the names of some payees: by their ids, and by their facts alone."""
+    story.open_bank(ground.settings)
+    with Shop(ground.settings) as shop:
+        evening(shop)
+        nightly.run(shop.database, nightly.bank_of(ground.settings), at=clock.now())
+        with shop.database.read() as conn:
+            sent = conn.execute(select(bank_transactions).order_by(bank_transactions.c.kind, bank_transactions.c.id))
+            first, second, _, withdrawal, _ = sent.all()
+        by_id = verified(one("RVMC", e2e=first.end_to_end_id, text="Boulangerie Martin"), file=first.message_id)
+        # The two withdrawals have the same creditor and amount: one word for each.
+        twin = {"iban": withdrawal.creditor_iban, "name": withdrawal.creditor_name, "amount": "2.00"}
+        by_facts = verified(one("RVNM", **twin), one("RVNA", **twin), file="NOTPROVIDED")
+        rejected = verified(one("RJCT", e2e=second.end_to_end_id, reason="AC04"), file=second.message_id)
+        for number, message in enumerate((by_id, by_facts, rejected)):
+            (ground.folder / "bank" / "inbox" / f"{number}.xml").write_bytes(message)
+    return ground
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_words_on_names_killed_at_any_step_are_told_once_and_answered_once(doubtful: Ground, when: str):
+    def decided(point: Point) -> None:
+        # Each takes what is at hand, so a death between two leaves the others to the next.
+        point.nursery.run("collect", point)
+        point.nursery.run("release", point)
+
+    with doubtful.copy() as point:
+        decided(point)
+        undisturbed = facts(point.database)
+    states = sorted(state for *_, state in undisturbed["bank transactions"].elements())
+    assert states == ["accepted", "rejected", "rejected", "rejected", "submitted"]
+    assert not undisturbed["breaks"]
+
+    def perish(point: Point, step: int) -> bool:
+        return point.nursery.run("collect and release", point, step=step, when=when)
+
+    def afterwards(point: Point) -> None:
+        story.prove(point.database)
+        decided(point)
+        assert facts(point.database) == undisturbed
+        story.prove(point.database)
+        story.prove_sent_once(point.folder / "bank")
+
+    verbs = each_step(doubtful, when, perish, afterwards)
+    # The last three are a person's.
+    assert set(verbs) >= {"directory.put_away"}
+    assert verbs[-3:] == ["elsewhere"] * 3
 
 
 def test_a_payout_killed_on_its_way_is_paid_to_its_shop(night: Ground):

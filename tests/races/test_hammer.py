@@ -111,7 +111,7 @@ class Hammer:
         if self.captured:
             voucher_id, _ = self.chance.choice(self.captured)
             answer = self._post(f"/v1/vouchers/{voucher_id}/refunds", {"amount": "0.000001", "currency": "EUR"})
-            self._hear("refund", answer, {"refund_exceeds_captured"})
+            self._hear("refund", answer, {"refund_exceeds_captured", "refund_limit_exceeded"})
             self.moved += answer.status == 201
 
     def freeze(self) -> None:

@@ -99,8 +99,9 @@ class Counter:
 
     def audit(self) -> None:
         """What must always hold between the books and the files, by arithmetic of the test's own."""
-        for currency in self.bank.currencies():
-            _audit_chain(self, currency)
+        if not self.bank.settings().dialects:
+            for currency in self.bank.currencies():
+                _audit_chain(self, currency)
         db = self.bank.books.db
         for name in self.names():
             read(name[11:19], self.body(name))

@@ -12,7 +12,9 @@ from enum import Enum
 from typing import Any
 
 from lxml import etree
+from pyiso20022.camt.camt_053_001_02.camt_053_001_02 import Document as OldStatement
 from pyiso20022.camt.camt_053_001_08.camt_053_001_08 import Document as Statement
+from pyiso20022.camt.camt_054_001_02.camt_054_001_02 import Document as OldNotification
 from pyiso20022.camt.camt_054_001_08.camt_054_001_08 import Document as Notification
 from pyiso20022.pain.pain_002_001_10.pain_002_001_10 import Document as Status
 from xsdata.formats.dataclass.context import XmlContext
@@ -25,11 +27,15 @@ _STRICT = ParserConfig(
     fail_on_unknown_properties=True, fail_on_unknown_attributes=True, fail_on_converter_warnings=True
 )
 _KINDS: dict[str, type] = {"pain.002": Status, "camt.053": Statement, "camt.054": Notification}
+_OLD_KINDS: dict[str, type] = {"camt.053": OldStatement, "camt.054": OldNotification}
 
 
 def read(kind: str, body: bytes) -> Any:
     """The message as objects; raises when it breaks its schema."""
-    message: Any = XmlParser(context=_CONTEXT, config=_STRICT).from_bytes(body, _KINDS[kind])
+    is_old = f"{kind}.001.02".encode() in body[:300]
+    message: Any = XmlParser(context=_CONTEXT, config=_STRICT).from_bytes(
+        body, (_OLD_KINDS if is_old else _KINDS)[kind]
+    )
     _check(message, kind)
     again = etree.fromstring(XmlSerializer(context=_CONTEXT).render(message).encode())
     if list(_walk(again)) != list(_walk(etree.fromstring(body))):

@@ -4,8 +4,10 @@ import sqlite3
 
 import pytest
 
-from sandbox_bank.books import Books
-from tests.sandbox_bank.samples import Pay, bank_file
+from sandbox_bank.bank import Bank
+from sandbox_bank.books import _SCHEMA, Books
+from tests.sandbox_bank.conftest import MONDAY
+from tests.sandbox_bank.samples import HERE, Pay, bank_file
 
 
 def test_a_message_is_taken_once_even_if_nobody_looked_first(counter):
@@ -73,3 +75,16 @@ def test_the_other_side_of_every_entry_is_on_the_bank_s_own_accounts(counter):
     assert sides == {"capital": -1_000_000_000, "clearing": 3_000_000, "fee-income": 760_000}
     assert counter.bank.balance("EUR") + sum(sides.values()) == 0
     counter.work()
+
+
+def test_a_folder_of_an_earlier_version_is_taken_over(tmp_path):
+    db = sqlite3.connect(tmp_path / "bank.sqlite3")
+    db.executescript(_SCHEMA)
+    db.execute("INSERT INTO settings (id, iban, name) VALUES (1, ?, 'Obole')", (HERE,))
+    db.execute("INSERT INTO accounts (currency, stated_micros, stated_on) VALUES ('EUR', 0, '2026-11-20')")
+    db.commit()
+    db.close()
+    bank = Bank(tmp_path)
+    bank.pay_in("10.00", "EUR", name="Alice", today=MONDAY)
+    assert [name[11:] for name in bank.work(MONDAY).answers] == ["camt.053.EUR.xml"]
+    bank.close()

@@ -76,11 +76,15 @@ def test_every_misbehaviour_can_be_ordered_listed_and_cleared(folder):
         ("--next", "3", "delay", "--runs", "2"),
         ("--all", "repeat", "--book-twice"),
         ("--all", "lose-answer"),
+        ("--next", "1", "check-payee", "--answer", "RVNM", "--name", "Léa Durand"),
     ]
     for order in orders:
         bank(folder, "misbehave", *order)
     listed = bank(folder, "misbehave", "--list").splitlines()
-    assert [line.split()[1] for line in listed] == ["reject", "return", "delay", "repeat", "lose-answer"]
+    assert [line.split()[1] for line in listed] == [
+        "reject", "return", "delay", "repeat", "lose-answer", "check-payee",
+    ]  # fmt: skip
+    assert "RVNM 'Léa Durand' for next 1 (1 left)" in listed[-1]
     bank(folder, "misbehave", "--clear")
     assert bank(folder, "misbehave", "--list") == ""
     bank(folder, "misbehave", fails=True)
@@ -95,9 +99,26 @@ def test_a_lost_answer_is_released_by_command(folder):
     assert bank(folder, "release-answers") == "wrote 0000000001.camt.053.EUR.xml\n"
 
 
+def test_a_doubted_payee_is_released_by_command(folder):
+    bank(folder, "misbehave", "--all", "check-payee", "--answer", "RVNM")
+    hand_in(folder, bank_file(Pay("E1", "7.00")))
+    assert "RVCM, 0 executed, 0 rejected, 1 delayed" in bank(folder, "work", "--today", "2026-11-23")
+    assert "no payment waits" in bank(folder, "release", "--msg-id", "M2", fails=True)
+    assert bank(folder, "release", "--msg-id", "M1") == "released 1\n"
+    assert "ACSC, 1 executed" in bank(folder, "work", "--today", "2026-11-23")
+
+
+def test_a_dialect_is_chosen_by_command(folder):
+    bank(folder, "init", "--iban", HERE, "--name", "Obole", "--dialect", "zip", "--dialect", "notified-first")
+    bank(folder, "pay-in", "--amount", "1.00", "--currency", "EUR", "--name", "Alice")
+    assert bank(folder, "work") == "wrote 0000000001.camt.054.EUR.zip\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("init", "--iban", HERE, "--name", "x", "--dialect", "klingon"),
+        ("init", "--iban", HERE, "--name", "x", "--overdraft", "USD=1.00"),
         ("init", "--iban", "FR00", "--name", "x"),
         ("init", "--iban", HERE, "--name", "x", "--opening", "EUR"),
         ("init", "--iban", HERE, "--name", "x", "--opening", "EUR=1.001"),
@@ -125,7 +146,7 @@ def test_run_works_until_told_to_stop(folder, ending):
     hand_in(folder, b"not a bank file", "a.xml")
     hand_in(folder, bank_file(Pay("E1", "7.00")), "b.xml")
     root = Path(__file__).parents[2]
-    command = [*COMMAND, "run", "--folder", str(folder), "--every", "3600"]
+    command = [*COMMAND, "run", "--folder", str(folder), "--every", "3600", "--today", "2026-11-23"]
     with subprocess.Popen(
         command,
         cwd=root,

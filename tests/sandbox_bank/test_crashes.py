@@ -95,6 +95,20 @@ def test_a_death_between_rename_and_mark_writes_the_same_bytes_again(counter):
     assert counter.body(name) == body
 
 
+def test_a_slow_upload_that_died_at_either_end_is_begun_or_finished_again(make_counter):
+    counter = make_counter(slow_upload=True)
+    counter.pay(Pay("E1", "10.00"))
+    answers, half = counter.bank.books.db, counter.body(counter.names("pain.002")[0])
+    answers.execute("UPDATE answers SET half_in_run = NULL")
+    assert counter.work().answers == []
+    assert counter.body(counter.names("pain.002")[0]) == half
+    written = counter.work().answers
+    whole = [counter.body(name) for name in written]
+    answers.execute("UPDATE answers SET state = 'owed'")
+    assert counter.work().answers == written
+    assert [counter.body(name) for name in written] == whole
+
+
 def test_a_file_left_behind_by_a_death_is_moved_but_a_resent_one_is_answered(counter):
     counter.pay(Pay("E1", "10.00"))
     processed, outbox = (counter.folder / where / "M1.xml" for where in ("processed", "outbox"))

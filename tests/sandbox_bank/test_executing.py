@@ -73,8 +73,17 @@ def test_fees_are_set_per_currency(make_counter):
     assert [entry.addtl_ntry_inf for entry in counter.entries("JPY")][-1] == "1 x 30 JPY"
 
 
-@pytest.mark.parametrize(("asked", "booked"), [("2026-11-20", "2026-11-23"), ("2026-11-25", "2026-11-25")])
-def test_booking_is_on_the_execution_date_or_today_if_that_is_past(counter, asked, booked):
+@pytest.mark.parametrize(
+    ("asked", "booked"),
+    [
+        ("2026-11-23", "2026-11-23"),
+        ("2026-11-25", "2026-11-25"),
+        ("2026-11-28", "2026-11-30"),
+        ("2026-12-25", "2026-12-28"),
+        ("2027-03-26", "2027-03-30"),
+    ],
+)
+def test_booking_is_on_the_execution_date_or_the_next_day_the_bank_works(counter, asked, booked):
     counter.pay(Pay("E1", "10.00"), day=asked)
     for entry in counter.entries():
         assert str(entry.bookg_dt.dt) == booked
@@ -103,6 +112,7 @@ def test_a_notification_tells_the_same_entries_when_asked_for(make_counter):
     counter.pay(Pay("E1", "10.00"))
     (notification,) = counter.notifications()
     assert [e.acct_svcr_ref for e in notification.ntry] == [e.acct_svcr_ref for e in counter.entries()]
+    assert [name[11:19] for name in counter.names()] == ["pain.002", "camt.054", "camt.053"]
 
 
 def test_the_account_must_cover_each_payment_and_its_fee(make_counter):
@@ -113,6 +123,20 @@ def test_the_account_must_cover_each_payment_and_its_fee(make_counter):
     assert counter.answer("E3") == ("ACSC", None)
     assert counter.cents() == 0
     assert counter.statuses()[0].orgnl_grp_inf_and_sts.grp_sts == "PART"
+
+
+def test_an_overdraft_is_as_deep_as_was_agreed(make_counter):
+    counter = make_counter(opening={"EUR": "10.00"}, overdraft={"EUR": "5.00"})
+    counter.pay(Pay("E1", "10.00"), Pay("E2", "4.00"), Pay("E3", "3.86"), Pay("E4", "0.01"))
+    assert [counter.answer(f"E{number}") for number in (1, 2, 3, 4)] == [
+        ("ACSC", None),
+        ("ACSC", None),
+        ("RJCT", "AM04"),
+        ("RJCT", "AM04"),
+    ]
+    assert counter.cents() == 1000 - 1400 - 76
+    closing = counter.statements()[-1].bal[1]
+    assert (str(closing.amt.value), closing.cdt_dbt_ind.value) == ("4.76", "DBIT")
 
 
 def test_a_file_that_nothing_covers_is_refused_payment_by_payment(make_counter):
@@ -165,6 +189,30 @@ def test_answers_sort_in_the_order_of_production_and_repeat_exactly(make_counter
     assert nights[0] == nights[1]
     told = [s.orgnl_grp_inf_and_sts.orgnl_msg_id for s in counter.statuses()]
     assert told == [f"M{number:02d}" for number in range(12)]
+
+
+def test_a_slow_upload_lies_half_written_for_a_pass_and_is_whole_then(make_counter):
+    quick, slow = make_counter(), make_counter(slow_upload=True)
+    for counter in (quick, slow):
+        counter.pay(Pay("E1", "1.00"))
+    whole = {name: quick.body(name) for name in quick.names()}
+    assert {name: slow.body(name) for name in slow.names()} == {
+        name: body[: len(body) // 2] for name, body in whole.items()
+    }
+    assert slow.work().answers == list(whole)
+    assert {name: slow.body(name) for name in slow.names()} == whole
+    assert slow.work().answers == []
+
+
+def test_a_half_that_was_taken_away_is_written_anew(make_counter):
+    counter = make_counter(slow_upload=True)
+    counter.pay(Pay("E1", "1.00"))
+    taken = counter.names()
+    for name in taken:
+        (counter.folder / "inbox" / name).unlink()
+    counter.work()
+    assert counter.names() == taken
+    assert counter.answer("E1") == ("ACSC", None)
 
 
 def test_init_again_changes_settings_and_adds_accounts_but_no_money(counter, make_counter):

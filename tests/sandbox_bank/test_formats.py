@@ -56,7 +56,7 @@ def test_a_statement_is_valid_whatever_the_names_and_amounts(name, minor, return
     )
     entry = camt.Entry("R1", "CRDT", minor * 10_000, "2026-11-23", ("PMNT", "RCDT", "ESCT"), name, None, (detail,))
     body = camt.render_statement(
-        msg_id="S1", created_at="2026-11-23T18:00:00Z", number=1,
+        msg_id="S1", created_at="2026-11-23T18:00:00Z", statement_id="EUR-1", number=1,
         account=camt.Account(HERE, "EUR", name, None), opening=camt.Balance(-10_000, "2026-11-22"),
         closing=camt.Balance(minor * 10_000 - 10_000, "2026-11-23"), entries=[entry],
     )  # fmt: skip
@@ -67,7 +67,7 @@ def test_a_statement_is_valid_whatever_the_names_and_amounts(name, minor, return
 def test_a_statement_that_does_not_add_up_is_not_printed():
     with pytest.raises(ValueError, match="do not lead"):
         camt.render_statement(
-            msg_id="S1", created_at="2026-11-23T18:00:00Z", number=1,
+            msg_id="S1", created_at="2026-11-23T18:00:00Z", statement_id="EUR-1", number=1,
             account=camt.Account(HERE, "EUR", "Obole", None), opening=camt.Balance(0, "2026-11-22"),
             closing=camt.Balance(1, "2026-11-23"), entries=[],
         )  # fmt: skip

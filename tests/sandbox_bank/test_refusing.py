@@ -34,6 +34,8 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTITY b 
         (altered(SOUND, f"<IBAN>{HERE}", f"<IBAN>{BAKERY}"), "AC02", "M1"),
         (altered(SOUND, "AGRIFRPP", "BNPAFRPP"), "RC03", "M1"),
         (altered(SOUND, "<Dt>2026-11-23", "<Dt>9999-12-31"), "CH03", "M1"),
+        (altered(SOUND, "<Dt>2026-11-23", "<Dt>2027-11-25"), "CH03", "M1"),
+        (altered(SOUND, "<Dt>2026-11-23", "<Dt>2026-11-22"), "DT01", "M1"),
         (altered(SOUND, "<Dt>2026-11-23", "<Dt>12026-11-23"), "DT01", "M1"),
     ],
 )

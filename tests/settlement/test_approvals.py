@@ -12,6 +12,7 @@ import pytest
 from settlement import approvals, bank_files, nightly, scheduler
 from settlement.bank.directory import Directory
 from tests.books import MONDAY, Books
+from tests.support import make_settings
 from wallet import identities
 from wallet.db import Database
 from wallet.errors import ApprovalsMissing, FilesChanged, IdentityNotFound, OboleError, RunNotFound, RunNotWaiting
@@ -207,8 +208,8 @@ def test_the_scheduler_leaves_a_waiting_run_alone_and_ends_an_approved_one(
     ada, bob = somebody(books, "ada"), somebody(books, "bob")
     books.run(SALES)
     monkeypatch.setattr("wallet.clock.now", lambda: books.at)
-    cutoff = dt.time(20, 0)
-    scheduler.catch_up(books.database, books.bank, cutoff=cutoff)
+    cutoff, settings = dt.time(20, 0), make_settings(tmp_path, "sqlite:///elsewhere.db")
+    scheduler.catch_up(books.database, books.bank, settings, cutoff=cutoff)
     with books.database.read() as conn:
         (waiting,) = nightly.listing(conn, before=None, limit=9)
         assert waiting.state == "rendered"
@@ -216,11 +217,11 @@ def test_the_scheduler_leaves_a_waiting_run_alone_and_ends_an_approved_one(
     looked: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr(scheduler, "settle", lambda *words, **_: looked.append(words))
-        scheduler.catch_up(books.database, books.bank, cutoff=cutoff)
+        scheduler.catch_up(books.database, books.bank, settings, cutoff=cutoff)
     assert looked == []
     for who in (ada, bob):
         approve(books, waiting.id, who)
-    scheduler.catch_up(books.database, books.bank, cutoff=cutoff)
+    scheduler.catch_up(books.database, books.bank, settings, cutoff=cutoff)
     assert len(outbox(tmp_path)) == 1
 
 

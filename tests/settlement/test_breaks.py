@@ -198,10 +198,11 @@ def test_a_payment_after_its_rejection_that_came_back(sent: Books) -> None:
 
 def test_what_was_only_notified_waits_for_its_statement(sent: Books) -> None:
     sent.statement("=4.00/mistake")
-    sent.notify("+4.00/corrected@e1")
+    corrected = entry("E1", 4_000_000, "EUR", text="corrected", day=sent.at.date())
+    sent.told(camt("054", "N", "EUR", {}, [corrected], day=sent.at.date()))
     pair = ids(*listed(sent))
     refused(sent, BreakUnexplained, breaks.offset, pair)
-    sent.statement("+4.00/corrected@e1")
+    sent.statement("+4.00/corrected@E1")
     resolve(sent, breaks.offset, pair)
     sent.run("breaks -> none\n audit -> sound")
 
@@ -333,7 +334,7 @@ def test_what_the_bank_refuses_to_send_back_is_unexplained_again_however_often(s
         sent.run("""
             breaks              -> none
             night
-            rejects AC04 back   -> 1 statuses
+            rejects AC04 back   -> 1 statuses, break not_sent_back
             state back          -> rejected AC04
             breaks              -> not_sent_back 4.00
             transit             -> 6.07
@@ -424,6 +425,16 @@ def test_early_word_that_no_statement_confirms_is_doubted_and_taken_back(books: 
     """)
 
 
+def test_late_word_that_no_statement_tells_is_dropped(books: Books) -> None:
+    books.run("shopper alice\n announce alice 5.00\n statement fee=0.38")
+    early = entry(None, 5_000_000, "EUR", rf=books.references["alice"], day=books.at.date() - dt.timedelta(days=2))
+    books.told(camt("054", "N", "EUR", {}, [early], day=books.at.date()))
+    (found,) = listed(books)
+    assert breaks.ways(found) == (Way.DROP, Way.ACKNOWLEDGE)
+    resolve(books, breaks.drop, found.id)
+    books.run("purse alice -> 0.00\n breaks -> none\n audit -> sound")
+
+
 def test_early_word_told_twice_and_never_confirmed_is_taken_back_once(books: Books) -> None:
     books.run("shopper alice\n announce alice 5.00\n notify +5.00/alice\n notify +5.00/alice")
     books.at += dt.timedelta(days=9)
@@ -508,7 +519,7 @@ def test_a_break_about_no_money_is_closed_by_a_note(sent: Books) -> None:
 @pytest.mark.parametrize("micros", [-1, 0, 1])
 def test_every_kind_of_break_can_be_dealt_with(kind: BreakKind, micros: int) -> None:
     class Found:
-        difference_micros, entry_id, resolved_at, booked_in, match = micros, new_id(), None, None, "break"
+        difference_micros, entry_id, resolved_at, booked_in, match = micros, new_id(), None, None, "top_up"
 
     Found.kind = kind.value  # type: ignore[attr-defined]
     found = breaks.ways(Found)  # type: ignore[arg-type]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import quarantine
+from settlement import audits, quarantine
 from settlement.models import bank_transactions
+from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
-from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop, make_settings
+from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, make_settings
 from wallet import actions, clock, identities
 from wallet.models import purses
 from wallet.page_models import IdentityKind
@@ -92,6 +93,38 @@ def test_preview_says_what_tonight_needs(shop: Shop) -> None:
     preview = said(shop, "settlement", "preview")
     assert (preview["payouts"], preview["payouts_amount"], preview["needed"]) == (1, "2.00", "2.38")
     assert preview["enough"] is False
+    assert (preview["owed"], preview["own"], preview["short"]) == ("5.00", "0.00", "0.00")
+
+
+def test_the_operators_money_goes_in_and_out_and_a_debt_is_given_up(database_url: str, tmp_path: Path) -> None:
+    with Shop(make_settings(tmp_path, database_url, own_iban=OWN_IBAN)) as shop:
+        merchant = sold(shop, "2.00")
+        told = said(shop, "settlement", "put-in", "50.00", "EUR")
+        paid_in = camt("054", "N", "EUR", {}, [entry("E", 50_000_000, "EUR", rf=told["reference"])], day=clock.today())
+        (tmp_path / "paid-in.xml").write_bytes(paid_in)
+        assert said(shop, "settlement", "import", str(tmp_path / "paid-in.xml"))["matched"] == 1
+        taking = ["settlement", "take-out", "equity", "5.00", "EUR", "--why", "too much"]
+        assert said(shop, *taking)["iban"] == OWN_IBAN
+        assert "own_money_exceeded" in flask(shop, *taking[:2], "income", *taking[3:], status=1)
+        assert said(shop, "settlement", "preview")["own_payments_amount"] == "5.00"
+        said(shop, "settlement", "run")
+        (voucher,) = shop.get("/v1/payouts", token=merchant.token).get_json()["items"]
+        lines = shop.get(f"/v1/payouts/{voucher['id']}/lines", token=merchant.token).get_json()["items"]
+        refund = f"/v1/vouchers/{lines[0]['voucher_id']}/refunds"
+        assert shop.post(refund, {}, token=merchant.token, key="r").status_code == 409
+        flask(shop, "merchant", "refund-limit", str(merchant.id), "2.00")
+        assert shop.post(refund, {}, token=merchant.token, key="r").status_code == 201
+        flask(shop, "merchant", "refund-limit", str(merchant.id), "default")
+        assert said(shop, "merchant", "repays", str(merchant.id), "1.00")["amount"] == "1.00"
+        giving_up = ["merchant", "write-off", str(merchant.id)]
+        assert "debt_exceeded" in flask(shop, *giving_up, "2.01", "--why", "gone", status=1)
+        flask(shop, *giving_up, "2.00", "--why", "gone")
+        with shop.database.read() as conn:
+            done = [line.action for line in reversed(actions.listing(conn, before=None, limit=99))]
+        assert done == [
+            *("equity_announced", "own_money_taken_out", "refund_limit_changed", "refund_limit_changed"),
+            *("repayment_announced", "debt_written_off"),
+        ]
 
 
 def test_the_audit_exits_with_1_when_a_cent_is_missing(shop: Shop) -> None:
@@ -101,7 +134,24 @@ def test_the_audit_exits_with_1_when_a_cent_is_missing(shop: Shop) -> None:
         conn.execute(purses.update().values(balance_micros=purses.c.balance_micros - 10_000))
     checks = json.loads(flask(shop, "audit", "--json", status=1))
     assert [check["name"] for check in checks if not check["ok"]] == ["each purse's balance equals its transfers"]
-    assert "WRONG" in flask(shop, "audit", status=1)
+    (wrong,) = [check for check in checks if not check["ok"]]
+    assert [row["subject"].partition(" ")[0] for row in wrong["findings"]] == ["purse"]
+    shown = flask(shop, "audit", status=1)
+    assert "WRONG" in shown
+    assert wrong["findings"][0]["subject"] in shown
+
+
+def test_a_run_ends_with_the_audit_and_its_status(shop: Shop) -> None:
+    sold(shop)
+    assert said(shop, "settlement", "run")["audit"] == {"ok": True, "failed": []}
+    with shop.database.write() as conn:
+        conn.execute(purses.update().values(balance_micros=purses.c.balance_micros - 10_000))
+        (purse,) = conn.execute(sa.select(purses.c.id)).scalars()
+    output = flask(shop, "settlement", "run", status=1)
+    assert "1 checks failed" in output
+    assert f"purse {purse}" in output
+    with shop.database.read() as conn:
+        assert [row.failed for row in audits.listing(conn, limit=9)] == [1, 0]
 
 
 def test_importing_garbage_is_an_error_with_its_code(shop: Shop, tmp_path: Path) -> None:
@@ -242,6 +292,9 @@ def test_a_merchant_is_taken_on_paid_elsewhere_and_listed(shop: Shop) -> None:
     listed = said(shop, "merchant", "list")
     assert (listed["id"], listed["iban"]) == (merchant_id, SHOPPER_IBAN)
     assert "iban_invalid" in flask(shop, "merchant", "iban", merchant_id, "FR00", status=1)
+    flask(shop, "merchant", "name", merchant_id, "Boulangerie Martin")
+    assert said(shop, "merchant", "list")["name"] == "Boulangerie Martin"
+    assert "validation_failed" in flask(shop, "merchant", "name", merchant_id, "x" * 141, status=1)
     assert "validation_failed" in flask(shop, *command, "--currency", "???", "--email", "x", status=1)
 
 
@@ -260,6 +313,21 @@ def test_rotating_the_keys_keeps_the_old_one_listed(shop: Shop) -> None:
     listed = [json.loads(line) for line in flask(shop, "keys", "list", "--json").splitlines()]
     assert [key["kid"] for key in listed] == [before, after]
     assert listed[0]["retired_at"] is not None
+
+
+def test_what_the_bank_refused_is_sent_again_by_a_word(shop: Shop, tmp_path: Path) -> None:
+    merchant = str(sold(shop).id)
+    retry = ["merchant", "retry", merchant, "--why", "the account is free again"]
+    assert "nothing_waits" in flask(shop, *retry, status=1)
+    run, refusal = said(shop, "settlement", "run"), tmp_path / "refusal.xml"
+    refusal.write_bytes(pain002(run["files"][0], "RJCT", "AC06"))
+    flask(shop, "settlement", "import", str(refusal))
+    assert said(shop, "settlement", "preview")["waiting"] == {"account_refused": 1}
+    flask(shop, *retry)
+    assert said(shop, "settlement", "preview")["payouts_amount"] == "0.50"
+    with shop.database.read() as conn:
+        (line,) = actions.listing(conn, before=None, limit=9)
+    assert (line.action, line.subject, line.detail) == ("merchant_retried", merchant, "the account is free again")
 
 
 def test_what_is_done_at_a_terminal_is_in_the_log(shop: Shop) -> None:

@@ -101,7 +101,17 @@ WAITS = {
         buy   alice bakery 1.00
         night
         buy   alice bakery 2.00
-        waits bakery -> with_the_bank 1.00 2026-11-23, next_run 2.00 2026-11-24
+        waits bakery -> with_the_bank 1.00 2026-11-24, next_run 2.00 2026-11-24
+    """,
+    "refused for another reason than the account": """
+        buy     alice bakery 1.00
+        night
+        rejects MS03 bakery
+        waits   bakery -> next_run 1.00 2026-11-24
+        night
+        rejects MS03 bakery
+        buy     alice bakery 2.00
+        waits   bakery -> retry_later 3.00 2026-11-27
     """,
     "booked is paid": "buy alice bakery 1.00\n night\n statement -bakery\n waits bakery -> nothing",
 }

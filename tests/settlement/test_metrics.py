@@ -1,14 +1,16 @@
-"""Metrics of the bank border: what waits for a person is counted while it waits."""
+"""Metrics of the bank border: what waits for a person is counted while it waits, and how the last audit ended."""
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from settlement import nightly, quarantine, receiving
+from settlement import audits, nightly, quarantine, receiving
 from tests.books import pain002
 from tests.support import Shop, make_settings
 from wallet import clock
+from wallet.models import purses
 
 
 @pytest.fixture
@@ -39,3 +41,35 @@ def test_open_breaks_are_counted(shop: Shop) -> None:
     message = pain002("NOT-OURS", "ACSP", None)
     receiving.receive(shop.database, nightly.bank_of(shop.settings), message, name="x.xml", at=clock.now())
     assert scraped(shop, "obole_breaks_open") == "1.0"
+
+
+def told(shop: Shop) -> dict[str, float]:
+    """The figures about the audit."""
+    text = shop.get("/metrics", token=shop.operator).get_data(as_text=True)
+    lines = (line.split() for line in text.splitlines() if line.startswith("obole_audit_"))
+    return {name: float(value) for name, value in lines}
+
+
+def prove(shop: Shop, at: dt.datetime) -> None:
+    audits.prove(shop.database, origin=shop.settings.origin, wallet_name="Obole", at=at)
+
+
+def test_how_the_last_audit_ended_is_seen(shop: Shop) -> None:
+    assert told(shop) == {}
+    shop.purse("1.00")
+    first = clock.now().replace(microsecond=0)
+    prove(shop, first)
+    assert told(shop) == {
+        "obole_audit_failed_checks": 0,
+        "obole_audit_last_timestamp_seconds": first.timestamp(),
+        "obole_audit_last_ok_timestamp_seconds": first.timestamp(),
+    }
+    with shop.database.write() as conn:
+        conn.execute(purses.update().values(balance_micros=1))
+    second = first + dt.timedelta(days=1)
+    prove(shop, second)
+    assert told(shop) == {
+        "obole_audit_failed_checks": 1,
+        "obole_audit_last_timestamp_seconds": second.timestamp(),
+        "obole_audit_last_ok_timestamp_seconds": first.timestamp(),
+    }

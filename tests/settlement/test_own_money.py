@@ -138,7 +138,7 @@ def test_it_goes_to_the_operators_own_account_and_only_whole_cents(books: Books)
     books.own = own_money.Account(name="Obole", iban="TR330006100519786457841326")
     with pytest.raises(IbanInvalid):
         books.take_out("equity", "1.00")
-    books.own = None  # type: ignore[assignment]  # as where it is not set
+    books.own = None
     with pytest.raises(OwnAccountMissing):
         books.take_out("equity", "1.00")
     assert books.balance(EQUITY, "EUR") == "5.00"
@@ -178,7 +178,7 @@ def test_what_was_written_off_is_in_the_next_payouts_list(books: Books) -> None:
     books.run("""
         write_off bakery 2.00
         buy       alice bakery 4.00
-        waits     bakery -> with_the_bank 4.00 2026-11-23, next_run 3.00 2026-11-24
+        waits     bakery -> with_the_bank 4.00 2026-11-24, next_run 3.00 2026-11-24
         night
         payable   bakery -> 0.00
         audit     -> sound

@@ -86,6 +86,26 @@ def test_a_name_that_does_not_fit_one_line_is_put_together_again() -> None:
     assert report.transactions[0].payee_name == name.strip()
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "name"),
+    [
+        ("RVMC", "The name is Martin.", "The name is Martin."),
+        ("RVMC", "RVMC", None),
+        ("RVMC", "RVMC RVMC GmbH", "RVMC GmbH"),
+        ("RVNM", "RVNM Martin", "Martin"),
+        ("RVNM", "Martin S.A.", "Martin S.A."),
+        ("RVNM", "The name is not the one that is kept for this account.", None),
+        ("RVNM", "x" * 71, None),
+        ("RVNA", "Martin", None),
+    ],
+)
+def test_an_explanation_is_no_name(status: str, text: str, name: str | None) -> None:
+    old = b"<TxSts>RVMC</TxSts>\n        <StsRsnInf><AddtlInf>RVMC Boulangerie Martin SARL</AddtlInf></StsRsnInf>"
+    new = f"<TxSts>{status}</TxSts><StsRsnInf><AddtlInf>{text}</AddtlInf></StsRsnInf>".encode()
+    assert old in SAMPLES["pain002_vop"]
+    assert pain002.parse(SAMPLES["pain002_vop"].replace(old, new)).transactions[0].payee_name == name
+
+
 def test_a_bank_that_names_no_file() -> None:
     told = SAMPLES["pain002_vop"].replace(b"OBOLE-20261123-1<", b"NOTPROVIDED<")
     assert pain002.parse(told).original_message_id is None
@@ -155,5 +175,5 @@ def test_any_bytes_are_a_report_or_are_refused(data: bytes) -> None:
     assert report.created_at.utcoffset() == dt.timedelta(0)
     assert all(transaction.iso_status for transaction in report.transactions)
     suggested = [each for each in report.transactions if each.payee_name is not None]
-    assert all(each.payee_name and each.status is Status.CLOSE_MATCH for each in suggested)
+    assert all(each.payee_name and each.status in (Status.CLOSE_MATCH, Status.NO_MATCH) for each in suggested)
     assert all(each.creditor_iban != "" and each.creditor_name != "" for each in report.transactions)

@@ -14,9 +14,10 @@ from settlement import business_day, payouts
 from settlement.models import TransactionKind, settlement_runs
 from settlement.payouts import Owed, Pay, Wait, WaitReason, decide
 from tests.books import Books
+from tests.support import MERCHANT_IBAN
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer
-from wallet.money import minor_unit_micros
+from wallet.money import largest_transaction, minor_unit_micros
 
 TODAY = dt.date(2026, 11, 23)
 MINOR = {"EUR": 10_000, "JPY": 1_000_000, "TND": 1_000}
@@ -142,6 +143,30 @@ DECISIONS: dict[str, tuple[Pay | Wait, Pay | Wait]] = {
         decision(owed(5_000_000, refunded_since_micros=5_000_000), commission_bp=1_000),
         Wait(WaitReason.REFUNDS_EXCEED_SALES),
     ),
+    "refused too often, however long ago": (
+        decision(owed(9_000_000, waits_for_a_word=True), days=400),
+        Wait(WaitReason.WAITS_FOR_A_WORD),
+    ),
+    "before it is tried again": (
+        decision(owed(9_000_000, retry_from=DAY_7), days=6),
+        Wait(WaitReason.RETRY_LATER, DAY_7),
+    ),
+    "when it is tried again": (
+        decision(owed(1_000_000, retry_from=DAY_7), days=7),
+        Pay(commission_micros=0, bank_fee_micros=0, net_micros=1_000_000, carried_out_micros=0),
+    ),
+    "what came back was charged when it was sold": (
+        decision(owed(0, came_back_micros=1_000_000, carried_in_micros=9_000), **MERCHANT),
+        Pay(commission_micros=0, bank_fee_micros=0, net_micros=1_000_000, carried_out_micros=9_000),
+    ),
+    "what came back, less a refund": (
+        decision(owed(0, came_back_micros=1_000_000, refunded_micros=400_000), **MERCHANT),
+        Pay(commission_micros=0, bank_fee_micros=0, net_micros=600_000, carried_out_micros=0),
+    ),
+    "what came back along with something sold": (
+        decision(owed(50_000, came_back_micros=1_000_000), **MERCHANT),
+        Pay(commission_micros=0, bank_fee_micros=380_000, net_micros=670_000, carried_out_micros=0),
+    ),
     "yen have no minor unit": (
         decision(owed(107_900_000), currency="JPY", fee=0),
         Pay(commission_micros=0, bank_fee_micros=0, net_micros=107_000_000, carried_out_micros=900_000),
@@ -177,6 +202,8 @@ ANY_OWED = st.builds(
     refunded_since_micros=st.just(0) | st.integers(0, 10**7) | MICROS,
     oldest=st.none() | st.dates(TODAY - dt.timedelta(days=400), TODAY),
     account_refused=st.sampled_from([False, False, False, True]),
+    waits_for_a_word=st.sampled_from([False, False, False, True]),
+    retry_from=st.none() | st.dates(TODAY - dt.timedelta(days=9), TODAY + dt.timedelta(days=9)),
 )
 
 
@@ -190,12 +217,16 @@ def test_every_micro_is_accounted_for(what: Owed, terms: Terms, fee: int, curren
     # A bank can move it, and it is not more than is owed.
     assert 0 < decided.net_micros <= what.gross_micros
     assert decided.net_micros % MINOR[currency] == 0
-    # What is carried is less than a bank could have moved, beside what was refunded since.
-    assert 0 <= decided.carried_out_micros - what.refunded_since_micros < MINOR[currency]
-    assert decided.bank_fee_micros == (fee if terms.bank_fee is BankFeeBearer.MERCHANT else 0)
+    # What is carried is less than a bank could have moved, beside what was refunded since and what is too much at once.
+    beside = decided.carried_out_micros - what.refunded_since_micros
+    assert 0 <= beside < MINOR[currency] or (beside > 0 and decided.net_micros == largest_transaction(currency))
+    bears = terms.bank_fee is BankFeeBearer.MERCHANT and what.captured_micros > 0
+    assert decided.bank_fee_micros == (fee if bears else 0)
     sold = max(0, what.captured_micros - what.refunded_micros)
     assert decided.commission_micros * 10_000 <= sold * terms.commission_bp < (decided.commission_micros + 1) * 10_000
     assert not what.account_refused
+    assert not what.waits_for_a_word
+    assert what.retry_from is None or what.retry_from <= TODAY
 
 
 @given(what=ANY_OWED, terms=TERMS, fee=st.integers(0, 3_000_000))
@@ -207,8 +238,9 @@ def test_time_never_makes_a_payout_wait(what: Owed, terms: Terms, fee: int) -> N
     if isinstance(today, Pay):
         assert on(TODAY + dt.timedelta(days=1)) == today
     elif today.until is not None:
-        assert TODAY < today.until <= TODAY + dt.timedelta(days=terms.maximum_wait_days)
-        if what.oldest is not None:
+        retried = today.reason is WaitReason.RETRY_LATER
+        assert TODAY < today.until <= TODAY + dt.timedelta(days=9 if retried else terms.maximum_wait_days)
+        if what.oldest is not None and not retried:
             assert isinstance(on(today.until), Pay)
             assert isinstance(on(today.until - dt.timedelta(days=1)), Wait)
     else:
@@ -217,6 +249,201 @@ def test_time_never_makes_a_payout_wait(what: Owed, terms: Terms, fee: int) -> N
 
 def test_the_minor_units_are_those_of_the_standard() -> None:
     assert {currency: minor_unit_micros(currency) for currency in MINOR} == MINOR
+
+
+# --- what the bank refused or gave back ----------------------------------------------------------------------
+
+TRIES = {
+    "the next day": (1, "MS03", 1),
+    "three days later": (2, "MS03 reason not specified", 3),
+    "seven days later": (3, "DT01", 7),
+    "then it waits": (4, "MS03", None),
+    "for ever": (40, "MS03", None),
+    "no reason given": (1, None, 1),
+    "asked by telephone": (1, "bank never received the file", 1),
+    "a closed account": (1, "AC04", None),
+    "a closed account, in words": (1, "AC04 account closed", None),
+    "the creditor's closed account": (1, "AC07", None),
+    "another holder": (1, "BE01", None),
+    "a holder who died": (1, "MD07", None),
+    "a bank nobody can pay to": (1, "CNOR", None),
+    "our own account": (1, "AC02", 1),
+    "our own bank": (1, "DNOR", 1),
+    "our balance": (1, "AM04", 1),
+    "our file": (1, "FF01", 1),
+    "a word that begins like a code": (1, "AC0412", 1),
+}
+
+
+@pytest.mark.parametrize(("tries", "detail", "days"), TRIES.values(), ids=TRIES)
+def test_the_next_try(tries: int, detail: str | None, days: int | None) -> None:
+    date = None if days is None else TODAY + dt.timedelta(days=days)
+    assert payouts.next_try(TODAY, tries=tries, detail=detail) == date
+
+
+def nights(books: Books, count: int, reason: str = "MS03", *, sale: str | None = None) -> list[str]:
+    """So many nights, each payout rejected in the morning; answers the business dates of the payouts."""
+    paid = []
+    for _ in range(count):
+        if sale:
+            books.buy("alice", "bakery", sale)
+        before = books.payouts("bakery")
+        date = books.night()
+        if books.payouts("bakery") > before:
+            paid.append(date)
+            books.rejects(reason, "bakery")
+    return paid
+
+
+def test_what_is_refused_again_and_again_is_tried_ever_more_seldom(books: Books) -> None:
+    books.run("merchant bakery fee=merchant\n top_up alice 90.00\n buy alice bakery 9.00")
+    # Sent on Monday, the next day, three days later, seven days later, and no more.
+    assert nights(books, 30) == ["2026-11-23", "2026-11-24", "2026-11-27", "2026-12-04"]
+    books.run("""
+        waits   bakery -> waits_for_a_word 8.62
+        payable bakery -> 8.62
+        buy     alice bakery 1.00
+        waits   bakery -> waits_for_a_word 9.62
+        audit          -> sound
+    """)
+
+
+def test_a_word_sends_it_once_more(books: Books) -> None:
+    books.run("merchant bakery\n top_up alice 90.00\n buy alice bakery 9.00")
+    nights(books, 30)
+    books.run("""
+        word    bakery
+        waits   bakery -> next_run 9.00 2026-12-23
+        word    bakery -> nothing_waits
+    """)
+    assert nights(books, 9) == ["2026-12-23"]
+    books.run("""
+        waits   bakery -> waits_for_a_word 9.00
+        word    bakery
+        night
+        statement -bakery
+        payable bakery -> 0.00
+        buy     alice bakery 1.00
+        waits   bakery -> next_run 1.00 2027-01-02
+        audit          -> sound
+    """)
+
+
+def test_a_word_frees_a_refused_account_and_what_is_tried_later(books: Books) -> None:
+    books.run("""
+        merchant bakery
+        top_up   alice 90.00
+        word     bakery -> nothing_waits
+        buy      alice bakery 9.00
+        night
+        rejects  AC06 bakery
+        waits    bakery -> account_refused 9.00
+        word     bakery
+        waits    bakery -> next_run 9.00 2026-11-24
+        night
+        rejects  MS03 bakery
+        waits    bakery -> retry_later 9.00 2026-11-27
+        word     bakery
+        waits    bakery -> next_run 9.00 2026-11-25
+    """)
+
+
+def test_another_account_frees_and_begins_anew_and_the_first_one_stays_refused(books: Books) -> None:
+    books.run("merchant bakery\n top_up alice 90.00\n buy alice bakery 9.00")
+    nights(books, 30)
+    books.new_iban("bakery")
+    assert nights(books, 30) == ["2026-12-23", "2026-12-24", "2026-12-27", "2027-01-03"]
+    books.run("waits bakery -> waits_for_a_word 9.00")
+    books.new_iban("bakery", MERCHANT_IBAN)
+    books.run("waits bakery -> waits_for_a_word 9.00\n audit -> sound")
+
+
+def test_a_payout_that_arrived_begins_the_count_anew(books: Books) -> None:
+    books.run("""
+        merchant bakery
+        top_up   alice 90.00
+        buy      alice bakery 9.00
+        night
+        rejects  MS03 bakery
+        night
+        statement -bakery
+        buy      alice bakery 1.00
+        night
+        rejects  MS03 bakery
+        waits    bakery -> next_run 1.00 2026-11-26
+        audit           -> sound
+    """)
+
+
+def test_returns_that_take_days_do_not_go_on_for_ever(books: Books) -> None:
+    """A shop that sells daily, and a bank that books each payout at once and gives it back three days later."""
+    books.run("merchant bakery\n top_up alice 900.00")
+    sent: list[str] = []
+    for _day in range(60):
+        books.buy("alice", "bakery", "1.00")
+        before = books.payouts("bakery")
+        date = books.night()
+        if books.payouts("bakery") > before:
+            sent.append(date)
+            books.books("bakery")
+        late = (books.at - dt.timedelta(days=3)).date()
+        for number, row in enumerate(reversed(books.transactions())):
+            if row.state == "booked" and books.payout_date(row.id) <= late - dt.timedelta(days=1):
+                books.returns("MS03", "bakery", str(number))
+    assert len(sent) <= 9, sent
+    assert sent[-1] < "2026-12-20"
+    assert books.waits("bakery").startswith("waits_for_a_word")
+    assert books.audit() == "sound"
+
+
+def test_a_file_refused_whole_puts_each_payout_back_once_and_tries_each_again(books: Books) -> None:
+    books.run("""
+        merchant bakery commission=1000 fee=merchant
+        merchant press
+        top_up   alice 50.00
+        buy      alice bakery 10.00
+        buy      alice press 2.00
+        withdraw alice 3.00 w1
+        night
+        rejects  FF01                   -> 3 statuses
+        rejects  FF01                   -> nothing
+        payable  bakery                 -> 8.62
+        payable  press                  -> 2.00
+        purse    alice                  -> 38.00
+        transit                         -> 0.00
+        waits    bakery                 -> next_run 8.62 2026-11-24
+        night
+        state    bakery                 -> submitted
+        transit                         -> 10.62
+        rejects  DT01
+        night
+        waits    bakery                 -> retry_later 8.62 2026-11-27
+        waits    press                  -> retry_later 2.00 2026-11-27
+        payouts  bakery                 -> 2
+        audit                           -> sound
+    """)
+    first, second = (books.payout("press"), books.payout("bakery"))
+    assert (first.commission_micros, first.bank_fee_micros, first.came_back_micros) == (0, 0, 2_000_000)
+    assert (second.commission_micros, second.bank_fee_micros, second.came_back_micros) == (0, 0, 8_620_000)
+    # What the bank took for one transaction, whoever bore it.
+    assert {first.bank_fee_each_micros, second.bank_fee_each_micros} == {380_000}
+
+
+def test_one_fee_for_what_was_sold_meanwhile(books: Books) -> None:
+    books.run("""
+        merchant bakery fee=merchant
+        top_up   alice 50.00
+        buy      alice bakery 10.00
+        night
+        books    bakery
+        returns  MS03 bakery
+        payable  bakery -> 9.62
+        buy      alice bakery 1.00
+        night
+        payable  bakery -> 0.00
+        transit         -> 10.24
+        audit           -> sound
+    """)
 
 
 # --- the cut -----------------------------------------------------------------------------------------------
@@ -242,6 +469,30 @@ def test_one_payout_for_many_purchases(books: Books) -> None:
     assert (payout.commission_micros, payout.bank_fee_micros) == (34_300, 380_000)
     assert (payout.net_micros, payout.carried_out_micros) == (950_000, 7_700)
     assert (payout.after_date, payout.business_date) == (None, TODAY)
+
+
+def test_more_than_one_transaction_carries_is_paid_over_several_nights(books: Books) -> None:
+    books.run("""
+        merchant bakery wait=0
+        top_up   alice 999999999.99
+        top_up   alice 999999999.99
+        buy      alice bakery 999999999.99
+        buy      alice bakery 999999999.99
+        top_up   alice 999999999.99
+        top_up   alice 999999999.99
+        purse    alice   -> 1999999999.98
+        payable  bakery  -> 1999999999.98
+        waits    bakery  -> next_run 999999999.99 2026-11-23, next_run 999999999.99 2026-11-24
+        night
+        payable  bakery  -> 999999999.99
+        transit          -> 999999999.99
+        night
+        payable  bakery  -> 0.00
+        transit          -> 1999999999.98
+        payouts  bakery  -> 2
+        audit            -> sound
+    """)
+    assert books.payout("bakery").carried_in_micros == 999_999_999_990_000
 
 
 def test_what_is_carried_is_paid_with_the_next(books: Books) -> None:
@@ -339,7 +590,8 @@ def test_a_payout_that_came_back_is_in_the_next_without_a_second_commission(book
         top_up    alice 10.00
         buy       alice bakery 2.00
         night
-        statement -bakery +bakery/MS03
+        books     bakery
+        returns   MS03 bakery
         payable   bakery -> 1.80
         buy       alice bakery 1.00
         night

@@ -133,6 +133,7 @@ CAME_BACK = SimpleNamespace(
     captured_micros=3_000_000,
     refunded_micros=500_000,
     came_back_micros=0,
+    repaid_micros=0,
     commission_micros=62_500,
     bank_fee_micros=380_000,
     net_micros=2_060_000,

@@ -81,7 +81,7 @@ def test_merchants_whose_account_the_bank_refused_until_they_have_another(books:
 
     def refused() -> list[tuple[str, str]]:
         with books.database.read() as conn:
-            return [(row.legal_name, row.state_detail) for row in payouts.refused_accounts(conn)]
+            return [(row.legal_name, row.state_detail) for row in payouts.waiting_for_a_person(conn)]
 
     assert refused() == [("Bakery", "AC04")]
     books.new_iban("bakery")

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from settlement import breaks, reports
 from settlement import pain002 as pain002_room
-from settlement import reports
 from settlement.imports import Imported
 from settlement.models import MessageKind, bank_messages, bank_transactions
 from tests.books import Books, pain002
@@ -78,7 +78,7 @@ def test_a_name_that_differs_waits_for_a_word_and_moves_nothing(sent: Books) -> 
 
 @pytest.mark.parametrize(
     ("answer", "end", "payable"),
-    [("accepts bakery", "accepted", "0.00"), ("rejects AC04 bakery", "rejected AC04", "1.07")],
+    [("accepts bakery", "accepted", "0.00"), ("rejects AC04 bakery", "rejected RVNM AC04", "1.07")],
 )
 def test_after_the_word_the_bank_decides_as_ever(sent: Books, answer: str, end: str, payable: str) -> None:
     sent.told(verified(one("RVNM", e2e=sent.transaction("bakery").end_to_end_id), file=sent.last_file().message_id))
@@ -87,12 +87,41 @@ def test_after_the_word_the_bank_decides_as_ever(sent: Books, answer: str, end: 
 
 @pytest.mark.parametrize(
     ("what", "end", "payable"),
-    [("executed", "accepted asked by telephone", "0.00"), ("not_executed", "rejected asked by telephone", "1.07")],
+    [("executed", "accepted asked by telephone", "0.00"), ("not_executed", "rejected RVNM asked by telephone", "1.07")],
 )
 def test_a_person_gives_the_word(sent: Books, what: str, end: str, payable: str) -> None:
     sent.told(verified(one("RVNM", e2e=sent.transaction("bakery").end_to_end_id), file=sent.last_file().message_id))
     sent.run(f"decide bakery {what}\n state bakery -> {end}\n payable bakery -> {payable}\n audit -> sound")
     sent.run(f"decide bakery {what} -> payout_not_unknown\n decide press {what} -> payout_not_unknown")
+
+
+@pytest.mark.parametrize("word", ["-bakery", "batch", "batch+details"])
+def test_a_statement_decides_what_was_released(sent: Books, word: str) -> None:
+    sent.told(verified(file=sent.last_file().message_id, group="RVNM"))
+    sent.run(f"statement {word}\n state bakery -> booked RVNM\n breaks -> none\n audit -> sound")
+
+
+def test_what_came_back_after_its_release_came_back(sent: Books) -> None:
+    sent.told(verified(one("RVMC", e2e=sent.transaction("bakery").end_to_end_id), file=sent.last_file().message_id))
+    sent.run("statement -bakery +bakery/AC04\n state bakery -> returned AC04\n payable bakery -> 1.07\n audit -> sound")
+
+
+def test_what_could_not_be_sent_back_is_a_break_of_its_entry_again(sent: Books) -> None:
+    sent.run("statement +5.00/stranger -> break unknown_entry")
+    file = sent.last_file()
+    with sent.database.settle() as conn:
+        (found,) = breaks.listing(conn, closed=False, before=None, limit=9)
+        payment = breaks.send_back(conn, found.id, why="not ours", at=sent.at, name="Ada", iban=SHOPPER_IBAN)
+        facts = {"currency": "EUR", "amount_micros": 5_000_000, "creditor_name": "Ada", "creditor_iban": SHOPPER_IBAN}
+        placed = {"run_id": file.run_id, "message_id": file.message_id, "position": 9}
+        named = {"id": payment, "end_to_end_id": payment.hex, "reference": payment.hex[:25]}
+        state = {"kind": "sent_back", "state": "submitted", "state_since": sent.at}
+        conn.execute(bank_transactions.insert().values(**facts, **placed, **named, **state))
+    sent.run("breaks -> none\n at_bank -> 5.00\n transit -> 8.07")
+    assert sent.told(verified(one("RVNM", e2e=payment.hex), file=file.message_id)) == "1 statuses"
+    sent.run("breaks -> none\n transit -> 8.07")
+    assert sent.told(verified(one("RJCT", e2e=payment.hex), file=file.message_id)) == "1 statuses, break not_sent_back"
+    sent.run("breaks -> not_sent_back 5.00\n at_bank -> 0.00\n transit -> 3.07")
 
 
 def test_what_waits_for_a_person_is_not_unknown_however_long(sent: Books) -> None:
@@ -128,7 +157,7 @@ def test_a_check_that_was_not_possible_waits_unless_the_bank_goes_on(sent: Books
         assert sent.state("bakery") == "submitted"
     pending = one("PDNG", e2e=bakery, reason="RVNA", text="no answer")
     assert sent.told(verified(pending, file=file, group="PDNG")) == "1 statuses"
-    sent.run("state bakery -> to_release PDNG RVNA no answer")
+    sent.run("state bakery -> to_release RVNA no answer")
 
 
 def test_a_word_on_the_name_comes_too_late_for_what_was_decided(sent: Books) -> None:
@@ -162,7 +191,7 @@ def test_a_payment_without_an_id_is_found_by_its_facts(sent: Books, facts: dict[
     sent.run("state bakery -> to_release RVMC\n state press -> submitted\n breaks -> none\n audit -> sound")
     assert name_at_the_bank(sent, "bakery") == "Martin"
     assert sent.told(verified(one("RJCT", **facts), file=file)) == "1 statuses"
-    sent.run("state bakery -> rejected\n payable bakery -> 1.07\n audit -> sound")
+    sent.run("state bakery -> rejected RVMC\n payable bakery -> 1.07\n audit -> sound")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +226,7 @@ def test_a_bank_that_names_no_file_but_its_payments_or_its_batch(sent: Books) ->
     told = verified(one("RJCT", e2e=press), one("RJCT"), file="NOTPROVIDED")
     # That it must be the other one is not enough to move money.
     assert sent.told(told) == "1 statuses, break unknown_transaction"
-    sent.run("state bakery -> to_release RVNM\n state press -> rejected\n audit -> sound")
+    sent.run("state bakery -> to_release RVNM\n state press -> rejected RVNM\n audit -> sound")
 
 
 def test_the_name_is_wherever_the_bank_puts_it(sent: Books) -> None:
@@ -210,6 +239,8 @@ def test_the_name_is_wherever_the_bank_puts_it(sent: Books) -> None:
     assert name_at_the_bank(sent, "bakery") == "Martin"
     sent.told(verified(one("RVNM", e2e=bakery), file=file))
     assert (name_at_the_bank(sent, "bakery"), sent.state("bakery")) == ("Martin", "to_release RVNM")
+    sent.told(verified(one("RVNM", e2e=bakery, text="Léa"), file=file))
+    assert (name_at_the_bank(sent, "bakery"), sent.state("bakery")) == ("Léa", "to_release RVNM")
     sent.told(verified(one("RVMC", e2e=bakery, text="é" * 300), file=file))
     assert name_at_the_bank(sent, "bakery") == "é" * 140
 

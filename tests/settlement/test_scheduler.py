@@ -6,23 +6,24 @@ import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.vouchers
-from settlement import business_day, nightly, scheduler
+from settlement import audits, business_day, nightly, scheduler
 from settlement.audit import audit
 from settlement.models import TransactionState, bank_transactions, settlement_runs
 from settlement.nightly import Bank
 from tests.support import SHOPPER_IBAN, Shop, created, make_settings
 from tests.wallet.receiver import receiver
-from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, webhooks
+from wallet import alerts, automatic_top_ups, checkouts, clock, closing, identities, mail, webhooks
 from wallet.checkouts import Wanted
-from wallet.models import TopUpMethod, VoucherState, business_days, top_ups, vouchers, withdrawals
+from wallet.models import TopUpMethod, VoucherState, business_days, purses, top_ups, vouchers, withdrawals
 from wallet.money import Money
-from wallet.page_models import mails
+from wallet.page_models import IdentityKind, mails
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)
@@ -79,13 +80,13 @@ def test_each_job_runs_once_at_a_time_and_late_rather_than_never(shop: Shop, ban
 
 
 def test_a_day_whose_cut_off_has_not_come_is_left_open(shop: Shop, bank: Bank) -> None:
-    scheduler.catch_up(shop.database, bank, cutoff=NEVER_TODAY)
+    scheduler.catch_up(shop.database, bank, shop.settings, cutoff=NEVER_TODAY)
     assert runs(shop) == 0
 
 
 def test_a_day_whose_cut_off_has_passed_is_settled_once(shop: Shop, bank: Bank) -> None:
-    scheduler.catch_up(shop.database, bank, cutoff=ALREADY)
-    scheduler.catch_up(shop.database, bank, cutoff=ALREADY)
+    scheduler.catch_up(shop.database, bank, shop.settings, cutoff=ALREADY)
+    scheduler.catch_up(shop.database, bank, shop.settings, cutoff=ALREADY)
     assert runs(shop) == 1
 
 
@@ -93,7 +94,7 @@ def test_catching_up_in_the_small_hours_leaves_the_day_that_has_begun_open(shop:
     yesterday = clock.today() - dt.timedelta(days=1)
     with shop.database.write() as conn:
         conn.execute(business_days.update().values(business_date=yesterday))
-    scheduler.catch_up(shop.database, bank, cutoff=NEVER_TODAY)
+    scheduler.catch_up(shop.database, bank, shop.settings, cutoff=NEVER_TODAY)
     assert runs(shop) == 1
     with shop.database.read() as conn:
         assert business_day.open_date(conn) == clock.today()
@@ -102,12 +103,46 @@ def test_catching_up_in_the_small_hours_leaves_the_day_that_has_begun_open(shop:
 def test_a_run_that_did_not_finish_is_finished_before_the_next_cut_off(shop: Shop, bank: Bank) -> None:
     merchant, purse = shop.merchant(), shop.purse("5.00")
     shop.redeem(merchant, shop.voucher(purse, merchant, "0.50"))
-    scheduler.settle(shop.database, bank)
+    scheduler.settle(shop.database, bank, shop.settings)
     with shop.database.write() as conn:
         conn.execute(settlement_runs.update().values(state="rendered"))
-    scheduler.catch_up(shop.database, bank, cutoff=NEVER_TODAY)
+    scheduler.catch_up(shop.database, bank, shop.settings, cutoff=NEVER_TODAY)
     with shop.database.read() as conn:
         assert conn.execute(sa.select(settlement_runs.c.state)).scalars().all() == ["submitted"]
+
+
+def test_the_night_ends_with_the_proof_which_is_kept_and_told(shop: Shop, bank: Bank) -> None:
+    shop.purse("5.00")
+    with shop.database.write() as conn:
+        at = clock.now()
+        ada = identities.add(conn, IdentityKind.OPERATOR, identifier="ada@a.example", name="Ada", locale="en", at=at)
+        identities.set_secret(conn, ada, "a passphrase of Ada's", at=at)
+    scheduler.settle(shop.database, bank, shop.settings)
+    today = clock.today()
+    with shop.database.write() as conn:
+        conn.execute(purses.update().values(balance_micros=1))
+        conn.execute(settlement_runs.update().values(state="rendered"))
+    scheduler.catch_up(shop.database, bank, shop.settings, cutoff=NEVER_TODAY)
+    with shop.database.read() as conn:
+        kept = [(row.business_date, row.failed) for row in audits.listing(conn, limit=9)]
+        letters = conn.execute(sa.select(mails.c.recipient)).scalars().all()
+    assert kept == [(today, 1), (today, 0)]
+    assert letters == ["ada@a.example"]
+
+
+@pytest.mark.only_on("sqlite")
+def test_a_run_that_fails_does_not_keep_the_proof_from_the_night(shop: Shop, bank: Bank) -> None:
+    class Gone:
+        def __getattr__(self, name: str) -> object:
+            raise ConnectionError("the bank's folder is gone")
+
+    merchant, purse = shop.merchant(), shop.purse("5.00")
+    shop.redeem(merchant, shop.voucher(purse, merchant, "0.50"))
+    gone: Any = Gone()
+    with pytest.raises(ConnectionError):
+        scheduler.settle(shop.database, dataclasses.replace(bank, connector=gone), shop.settings)
+    with shop.database.read() as conn:
+        assert [(row.business_date, row.failed) for row in audits.listing(conn, limit=9)] == [(None, 0)]
 
 
 def test_what_the_bank_sends_garbled_is_put_aside_and_what_follows_is_imported(
@@ -115,7 +150,7 @@ def test_what_the_bank_sends_garbled_is_put_aside_and_what_follows_is_imported(
 ) -> None:
     merchant, purse = shop.merchant(), shop.purse("5.00")
     shop.redeem(merchant, shop.voucher(purse, merchant, "0.50"))
-    scheduler.settle(shop.database, bank)
+    scheduler.settle(shop.database, bank, shop.settings)
     file = next((tmp_path / "bank" / "outbox").iterdir()).stem
     inbox = tmp_path / "bank" / "inbox"
     (inbox / "1-garbled.xml").write_bytes(b"<not-a-message/>")
@@ -132,7 +167,7 @@ def test_what_the_bank_sends_garbled_is_put_aside_and_what_follows_is_imported(
 def test_an_answer_that_never_comes_makes_the_payout_unknown(shop: Shop, bank: Bank) -> None:
     merchant, purse = shop.merchant(), shop.purse("5.00")
     shop.redeem(merchant, shop.voucher(purse, merchant, "0.50"))
-    scheduler.settle(shop.database, bank)
+    scheduler.settle(shop.database, bank, shop.settings)
     scheduler.collect(shop.database, bank)
     assert states(shop) == [TransactionState.SUBMITTED]
     with shop.database.write() as conn:

@@ -72,8 +72,9 @@ def test_the_payout_of_a_voucher_is_the_one_that_pays_it_in_the_end(books: Books
     assert payout_of(books, "v1") == ("rejected", "2026-11-23")
     books.run("night")
     assert payout_of(books, "v1") == ("submitted", "2026-11-24")
-    books.run("statement -bakery +bakery/MS03\n night\n statement -bakery")
-    assert payout_of(books, "v1") == ("booked", "2026-11-25")
+    # The second time it came back, it waits for three days.
+    books.run("statement -bakery +bakery/MS03\n later 3\n night\n statement -bakery")
+    assert payout_of(books, "v1") == ("booked", "2026-11-28")
     with books.database.read() as conn:
         assert statements.payout_of(conn, new_id()) is None
 
@@ -104,7 +105,7 @@ def test_what_is_proven_is_the_statement_that_lists_the_voucher(books: Books) ->
         for payout, voucher in ((first, "v2"), (first, "bakery")):
             with pytest.raises(VoucherNotFound):
                 proven(payout, voucher)
-    books.run("statement -bakery +bakery/MS03\n night")
+    books.run("statement -bakery +bakery/MS03\n later 3\n night")
     with books.database.read() as conn:
         third = statements.listing(conn, books.ids["bakery"], before=None, limit=1)[0]
         # It pays both again, and lists neither: only that their payouts came back.

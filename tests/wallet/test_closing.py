@@ -87,7 +87,9 @@ def test_a_closing_purse_pays_nothing_is_not_freed_and_withdraws_nothing_else(sc
     with pytest.raises(PurseFrozen):
         scene.pay(alice, bakery, "0.07")
     with pytest.raises(PurseFrozen), scene.database.write() as conn:
-        purses.withdraw(conn, alice.id, Money(1_000_000, "EUR"), iban=MERCHANT_IBAN, name="A thief", at=NOON)
+        purses.withdraw(
+            conn, alice.id, Money(1_000_000, "EUR"), iban=MERCHANT_IBAN, name="A thief", minimum_micros=0, at=NOON
+        )
     with pytest.raises(PurseClosing):
         begin(scene, alice, MERCHANT_IBAN)
     assert scene.in_purse(alice) == ("1.00", "0.00")

@@ -34,7 +34,9 @@ def town(scene):
     scene.pay(scene.purse("3.00"), bakery, "1.00", resource="somebody else's")
     scene.at = NOON + DAY
     with scene.database.write() as conn:
-        purses.withdraw(conn, alice.id, Money(4_000_000, "EUR"), iban=SHOPPER_IBAN, name="Alice", at=scene.at)
+        purses.withdraw(
+            conn, alice.id, Money(4_000_000, "EUR"), iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=scene.at
+        )
     scene.alice, scene.bread, scene.news, scene.press = alice, bread, news, press
     return scene
 

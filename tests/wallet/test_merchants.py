@@ -100,9 +100,11 @@ def test_a_merchant_moves_to_another_account_and_may_be_suspended(scene):
     merchant_id, other = register(scene), register(scene, origin="https://other.example")
     with scene.database.write() as conn:
         merchants.change_iban(conn, merchant_id, "GB29NWBK60161331926819")
+        merchants.rename(conn, merchant_id, "Boulangerie Martin")
         merchants.set_state(conn, merchant_id, MerchantState.SUSPENDED)
     row = find(scene, merchant_id)
     assert (row.iban, row.state) == ("GB29NWBK60161331926819", "suspended")
+    assert (row.legal_name, find(scene, other).legal_name == row.legal_name) == ("Boulangerie Martin", False)
     assert (find(scene, other).iban, find(scene, other).state) == (MERCHANT_IBAN, "active")
     with scene.database.write() as conn:
         merchants.set_state(conn, merchant_id, MerchantState.ACTIVE)
@@ -126,6 +128,7 @@ def test_a_merchant_that_is_not_there_is_not_found(scene):
         lambda conn: merchants.set_state(conn, new_id(), MerchantState.SUSPENDED),
         lambda conn: merchants.change_iban(conn, new_id(), MERCHANT_IBAN),
         lambda conn: merchants.change_terms(conn, new_id(), TERMS),
+        lambda conn: merchants.rename(conn, new_id(), "Nobody"),
     ):
         with pytest.raises(MerchantNotFound), scene.database.write() as conn:
             change(conn)

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from tests.support import SHOPPER_IBAN
 from tests.wallet.scene import DAY, NOON, micros
-from wallet import ledger, purses
+from wallet import closing, ledger, purses
 from wallet.errors import (
     AlreadyExists,
     AmountNotWholeMinor,
@@ -17,6 +17,7 @@ from wallet.errors import (
     InsufficientFunds,
     PurseFrozen,
     PurseNotFound,
+    WithdrawalTooSmall,
 )
 from wallet.ids import is_reference, new_id
 from wallet.ledger import Posting
@@ -44,10 +45,10 @@ def in_transit(scene):
         return ledger.balance_micros(conn, AccountKind.IN_TRANSIT, "EUR")
 
 
-def withdraw(scene, purse_id, amount, currency="EUR", iban=SHOPPER_IBAN):
+def withdraw(scene, purse_id, amount, currency="EUR", iban=SHOPPER_IBAN, minimum_micros=0):
     with scene.database.write() as conn:
         money = Money.parse(amount, currency)
-        return purses.withdraw(conn, purse_id, money, iban=iban, name="Alice", at=NOON)
+        return purses.withdraw(conn, purse_id, money, iban=iban, name="Alice", minimum_micros=minimum_micros, at=NOON)
 
 
 def rows(scene, table):
@@ -65,6 +66,13 @@ def test_a_new_purse_is_empty_and_knows_its_limits(scene):
     assert (seen.currency, seen.limits, seen.frozen, seen.opened_at) == ("EUR", limits, False, NOON)
 
 
+def test_a_purse_with_more_than_a_call_can_name_is_seen(scene):
+    alice = scene.purse("1000000000.00", credit_micros=1_000_000_000_000_000)
+    scene.top_up(alice, "1000000000.00")
+    seen = view(scene, alice.id)
+    assert (str(seen.balance), str(seen.available)) == ("2000000000.00", "3000000000.00")
+
+
 def test_a_shopper_is_one_address_however_it_is_typed_and_may_hold_several_purses(scene):
     assert len({open_purse(scene), open_purse(scene, "ALICE@SHOPPERS.EXAMPLE"), open_purse(scene, currency="FRF")}) == 3
     with scene.database.read() as conn:
@@ -78,7 +86,7 @@ def test_a_purse_that_is_not_there_is_not_found(scene):
         lambda conn: purses.freeze(conn, new_id()),
         lambda conn: purses.unfreeze(conn, new_id()),
         lambda conn: purses.request_top_up(conn, new_id(), money, TopUpMethod.CARD, at=NOON),
-        lambda conn: purses.withdraw(conn, new_id(), money, iban=SHOPPER_IBAN, name="A", at=NOON),
+        lambda conn: purses.withdraw(conn, new_id(), money, iban=SHOPPER_IBAN, name="A", minimum_micros=0, at=NOON),
     ):
         with pytest.raises(PurseNotFound), scene.database.write() as conn:
             verb(conn)
@@ -196,6 +204,19 @@ def test_what_is_not_in_the_purse_is_not_withdrawn(scene):
     assert in_transit(scene) == 9_000_000
 
 
+def test_less_than_the_minimum_is_not_withdrawn_and_a_closed_purse_is_emptied_all_the_same(scene):
+    alice = scene.purse("10.00")
+    with pytest.raises(WithdrawalTooSmall, match=r"3\.80 EUR"):
+        withdraw(scene, alice.id, "3.79", minimum_micros=3_800_000)
+    assert (rows(scene, withdrawals), scene.in_purse(alice)) == (0, ("10.00", "0.00"))
+    withdraw(scene, alice.id, "3.80", minimum_micros=3_800_000)
+    withdraw(scene, alice.id, "6.19", minimum_micros=3_800_000)
+    with scene.database.write() as conn:
+        closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=scene.at)
+    assert scene.in_purse(alice) == ("0.00", "0.00")
+    assert rows(scene, withdrawals) == 3
+
+
 def test_a_frozen_purse_withdraws_nothing_until_it_is_free(scene):
     alice = scene.purse("10.00")
     with scene.database.write() as conn:
@@ -275,7 +296,8 @@ def test_a_currency_that_iso_dropped_is_seen_spent_and_taken_out_and_nothing_com
     remember({"BGN": 2})
     scene.redeem(bakery, scene.pay(alice, bakery, "4.00"))
     with scene.database.write() as conn:
-        purses.withdraw(conn, alice.id, Money.parse("6.00", "BGN"), iban=SHOPPER_IBAN, name="Alice", at=scene.at)
+        money = Money.parse("6.00", "BGN")
+        purses.withdraw(conn, alice.id, money, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=scene.at)
     assert scene.in_purse(alice) == ("0.00", "0.00")
     with pytest.raises(CurrencyWithdrawn), scene.database.write() as conn:
         purses.request_top_up(conn, alice.id, Money.parse("5.00", "BGN"), TopUpMethod.BANK_TRANSFER, at=scene.at)

@@ -13,7 +13,7 @@ from wallet.api.keys import key_list, key_shown
 from wallet.api.operations import operation
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
-from wallet.errors import AlreadyExists, IbanInvalid, KeyNotFound
+from wallet.errors import AlreadyExists, CurrencyWithdrawn, IbanInvalid, KeyNotFound
 from wallet.models import KeyKind
 from wallet.money import Money
 
@@ -28,7 +28,7 @@ blueprint = Blueprint("merchants", __name__, description="Who is paid, where, an
     body=schemas.NewMerchant,
     status=201,
     answer=schemas.MerchantAndKey,
-    refuses=[AlreadyExists, IbanInvalid],
+    refuses=[AlreadyExists, CurrencyWithdrawn, IbanInvalid],
 )
 def register_merchant(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """Take on a merchant; its first key is shown this once."""

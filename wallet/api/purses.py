@@ -36,6 +36,7 @@ _BANK_AMOUNT = [errors.CurrencyMismatch, errors.AmountNotWholeMinor]
     body=schemas.NewPurse,
     status=201,
     answer=schemas.PurseAndKey,
+    refuses=[errors.CurrencyWithdrawn],
 )
 def open_purse(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """Open a purse for a shopper; its key is shown this once."""
@@ -195,7 +196,7 @@ def revoke_purse_key(purse_id: UUID, key_id: UUID) -> None:
     idempotent=True,
     status=201,
     answer=schemas.TopUpView,
-    refuses=[*_BANK_AMOUNT, errors.TopUpMethodUnavailable],
+    refuses=[*_BANK_AMOUNT, errors.CurrencyWithdrawn, errors.TopUpMethodUnavailable],
 )
 def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
     """Announce money from outside; the answer says how to send it."""
@@ -222,14 +223,28 @@ def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Re
     idempotent=True,
     status=201,
     answer=schemas.WithdrawalView,
-    refuses=[*_BANK_AMOUNT, errors.IbanInvalid, errors.PurseFrozen, errors.InsufficientFunds],
+    refuses=[
+        *_BANK_AMOUNT,
+        errors.WithdrawalTooSmall,
+        errors.IbanInvalid,
+        errors.PurseFrozen,
+        errors.InsufficientFunds,
+    ],
 )
 def withdraw(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
     """Money back to the shopper's bank account, at par, with the next settlement run."""
 
     def work(conn: Connection) -> dict[str, Any]:
-        at, iban, name = clock.now(), body["iban"], body["name"]
-        row = purses.withdraw(conn, purse_id, body["money"], iban=iban, name=name, at=at)
+        money: Money = body["money"]
+        row = purses.withdraw(
+            conn,
+            purse_id,
+            money,
+            iban=body["iban"],
+            name=body["name"],
+            minimum_micros=current().settings.withdrawal_minimum_micros(money.currency),
+            at=clock.now(),
+        )
         return {
             "id": str(row.id),
             "amount": str(Money(row.amount_micros, row.currency)),

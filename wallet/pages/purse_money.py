@@ -197,7 +197,16 @@ def withdraw(purse_id: UUID) -> ResponseReturnValue:
             refusal = error
     with current().database.read() as conn:
         view = mine(conn, purse_id)
-        return show("purse/withdraw.html", view, conn=conn, refusal=refusal, typed=request.form, name=_own_name(conn))
+        minimum = Money(current().settings.withdrawal_minimum_micros(view.currency), view.currency)
+        return show(
+            "purse/withdraw.html",
+            view,
+            conn=conn,
+            refusal=refusal,
+            typed=request.form,
+            name=_own_name(conn),
+            minimum=minimum if minimum.micros else None,
+        )
 
 
 @blueprint.route("/purse/<uuid:purse_id>/close", methods=["GET", "POST"])
@@ -237,7 +246,15 @@ def _announce(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
 
 def _withdraw(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
     money = Money(typed["amount"], mine(conn, purse_id).currency)
-    row = purses.withdraw(conn, purse_id, money, iban=typed["iban"], name=typed["name"], at=clock.now())
+    row = purses.withdraw(
+        conn,
+        purse_id,
+        money,
+        iban=typed["iban"],
+        name=typed["name"],
+        minimum_micros=current().settings.withdrawal_minimum_micros(money.currency),
+        at=clock.now(),
+    )
     return str(row.id)
 
 

@@ -144,5 +144,5 @@ def _quarantine(*, refusal: OboleError | None = None) -> Response:
             "quarantine.html",
             refusal=refusal,
             messages=quarantine.listing(conn),
-            merchants=payouts.refused_accounts(conn),
+            merchants=payouts.waiting_for_a_person(conn),
         )

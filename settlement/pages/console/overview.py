@@ -6,7 +6,7 @@ from typing import Any
 
 from flask.typing import ResponseReturnValue
 
-from settlement import approvals, figures, nightly
+from settlement import approvals, audits, figures, nightly
 from settlement.figures import Day
 from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, seen, show
@@ -30,6 +30,7 @@ def overview() -> ResponseReturnValue:
             "positions": safeguarding.positions(conn),
             "saved": figures.saved(conn, obole.settings.bank_fees, since=since),
             "health": _health(conn),
+            "audit": audits.latest(conn),
             "waiting": [
                 run
                 for run in nightly.listing(conn, before=None, limit=_RECENT_RUNS)

@@ -7,7 +7,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, post_load, validate
 
-from settlement import forecast, own_money
+from settlement import forecast, own_money, payouts
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.pages.console.operators import Invitation
 from wallet import clock, ledger, limits, merchants, purses, redemptions, search, team
@@ -71,6 +71,12 @@ class NewAccount(Why):
     """Where a merchant is paid from now on."""
 
     iban = Text(42, required=True)
+
+
+class NewName(Why):
+    """The name under which a merchant sells and is paid from now on."""
+
+    legal_name = Text(140, required=True)
 
 
 # --- purses --------------------------------------------------------------------------------------------------
@@ -223,6 +229,23 @@ def change_iban(merchant_id: UUID) -> ResponseReturnValue:
     return go(f"/console/merchants/{merchant_id}")
 
 
+@blueprint.post("/merchants/<uuid:merchant_id>/name")
+@decided
+def rename(merchant_id: UUID) -> ResponseReturnValue:
+    """Pay a merchant under another name from the next cut on."""
+    at = clock.now()
+    try:
+        said = forms.read(NewName)
+        with current().database.write() as conn:
+            before = merchants.find(conn, merchant_id).legal_name
+            merchants.rename(conn, merchant_id, said["legal_name"])
+            note(conn, "merchant_renamed", merchant_id, f"{before} to {said['legal_name']}: {said['why']}", at=at)
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("The merchant is paid under its new name from the next run on.")
+    return go(f"/console/merchants/{merchant_id}")
+
+
 @blueprint.post("/merchants/<uuid:merchant_id>/refund-limit")
 @decided
 def change_refund_limit(merchant_id: UUID) -> ResponseReturnValue:
@@ -299,6 +322,21 @@ def write_off(merchant_id: UUID) -> ResponseReturnValue:
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)
     tell("The debt is written off: it is your loss.")
+    return go(f"/console/merchants/{merchant_id}")
+
+
+@blueprint.post("/merchants/<uuid:merchant_id>/retry")
+@decided
+def send_again(merchant_id: UUID) -> ResponseReturnValue:
+    """Send what the bank refused or gave back again with the next run, to the same account."""
+    try:
+        why = forms.read(Why)["why"]
+        with current().database.settle() as conn:
+            payouts.try_again(conn, merchant_id)
+            note(conn, "merchant_retried", merchant_id, why, at=clock.now())
+    except OboleError as refusal:
+        return _merchant(merchant_id, refusal=refusal)
+    tell("It is sent again with the next run.")
     return go(f"/console/merchants/{merchant_id}")
 
 

@@ -1,22 +1,44 @@
 """Proof: the audit of the books, the log of what operators did, and the keys that sign vouchers."""
 
-from flask import request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
-from settlement import audit
+from settlement import audits
+from settlement.audit import Check
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
 from wallet import actions, clock
 from wallet.api.context import current
 from wallet.pages.lists import PAGE, number, one_page
 from wallet.pages.page import go, tell
 
+# How many nights are looked back upon.
+_KEPT = 14
+
 
 @blueprint.get("/audit")
 @seen
 def books() -> ResponseReturnValue:
-    """The proof, recomputed from the rows when it is asked for: it reads everything."""
-    checks = audit.audit(current().database) if "run" in request.args else None
-    return show("audit.html", checks=checks, at=clock.now())
+    """How the last audits ended, and the rows that contradicted the last one."""
+    return _audit()
+
+
+@blueprint.post("/audit")
+@seen
+def audit_now() -> ResponseReturnValue:
+    """The proof, recomputed from the rows when it is asked for: it reads everything, and what it finds is kept."""
+    obole = current()
+    return _audit(
+        audits.prove(
+            obole.database, origin=obole.settings.origin, wallet_name=obole.settings.operator_name, at=clock.now()
+        )
+    )
+
+
+def _audit(checks: list[Check] | None = None) -> Response:
+    with current().database.read() as conn:
+        kept = audits.listing(conn, limit=_KEPT)
+        found = audits.findings(conn, kept[0].id) if kept else []
+    return show("audit.html", checks=checks, kept=kept, found=found)
 
 
 @blueprint.get("/log")

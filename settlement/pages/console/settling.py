@@ -1,5 +1,6 @@
 """Settling: what tonight would pay against what the bank holds, every run with its files, and approving one."""
 
+import datetime as dt
 from typing import Any
 from uuid import UUID
 
@@ -104,7 +105,8 @@ def bank_file(message_id: str) -> Response:
 
 
 def _tonight(*, refusal: OboleError | None = None) -> Response:
-    obole = current()
+    obole, now = current(), clock.now()
+    profile = nightly.profile_of(obole.settings)
     with obole.database.read() as conn:
         previews = forecast.preview(conn, obole.settings.bank_fees)
         positions = safeguarding.positions(conn)
@@ -115,7 +117,11 @@ def _tonight(*, refusal: OboleError | None = None) -> Response:
         previews=previews,
         positions=positions,
         business_date=date,
-        execution_date=nightly.profile_of(obole.settings).execution_date(clock.now()),
+        execution_date=profile.execution_date(now),
+        nightly_execution_date=profile.execution_date(
+            max(now, dt.datetime.combine(date, obole.settings.cutoff, dt.UTC))
+        ),
+        is_due=date <= now.date(),
         approvals_needed=obole.settings.approvals,
     )
 

@@ -18,8 +18,17 @@ from settlement.pages.merchant.seat import blueprint, merchant, ours, show
 from wallet import clock, redemptions, sales, vouchers
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.errors import IdempotencyConflict, OboleError, PayoutNotFound, RefundExceedsCaptured, ValidationFailed
+from wallet.errors import (
+    IdempotencyConflict,
+    MerchantSuspended,
+    OboleError,
+    PayoutNotFound,
+    RefundExceedsCaptured,
+    RefundLimitExceeded,
+    ValidationFailed,
+)
 from wallet.idempotency import once
+from wallet.models import MerchantState
 from wallet.money import Money
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
@@ -98,9 +107,14 @@ def confirm_refund(voucher_id: UUID) -> ResponseReturnValue:
         amount = load(Part, {"amount": forms.plain_amount(request.args.get("amount", ""), language())})["amount"]
         with obole.database.read() as conn:
             found = sales.find(conn, obole.keyring, row.id, voucher_id)
+            most = redemptions.refundable_micros(conn, row, obole.settings.refund_limit)
         if amount > found.refundable_micros:
             raise RefundExceedsCaptured
-    except (ValidationFailed, RefundExceedsCaptured) as refusal:
+        if row.state != MerchantState.ACTIVE.value:
+            raise MerchantSuspended
+        if amount > most:
+            raise RefundLimitExceeded
+    except (ValidationFailed, RefundExceedsCaptured, MerchantSuspended, RefundLimitExceeded) as refusal:
         return _shown(voucher_id, refusal=refusal)
     money = Money(amount, row.currency)
     return show("refund.html", row, sale=found, amount=money)

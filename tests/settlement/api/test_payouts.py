@@ -47,6 +47,7 @@ def test_a_payout_and_its_arithmetic(shop: Shop, bakery: Merchant, paid: dict[st
         "captured": "1.572",
         "refunded": "0.20",
         "came_back": "0.00",
+        "repaid": "0.00",
         "commission": "0.0343",
         "bank_fee": "0.38",
         "net": "0.95",

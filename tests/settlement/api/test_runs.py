@@ -7,11 +7,22 @@ from typing import Any
 
 import pytest
 
-from settlement import xml
+from settlement import audits, xml
 from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
-from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, Merchant, Purse, Shop, bearer, created, make_settings, refused
-from wallet import clock
+from tests.support import (
+    MERCHANT_IBAN,
+    OPERATOR_IBAN,
+    ORIGIN,
+    Merchant,
+    Purse,
+    Shop,
+    bearer,
+    created,
+    make_settings,
+    refused,
+)
+from wallet import actions, clock
 from wallet.ids import new_id
 
 
@@ -166,6 +177,7 @@ def test_a_preview(shop: Shop, bakery: Merchant, alice: Purse) -> None:
             "currency": "EUR",
             "payouts": {"count": 1, "amount": "1.07"},
             "withdrawals": {"count": 0, "amount": "0.00"},
+            "own_payments": {"count": 0, "amount": "0.00"},
             "commission": "0.00",
             "merchant_fees": "0.00",
             "bank_fees": "0.38",
@@ -210,6 +222,22 @@ def test_a_status_report(shop: Shop, bakery: Merchant, run: dict[str, Any]) -> N
     assert (payout["state"], payout["state_detail"]) == ("rejected", "AC04")
     (part,) = created(shop.get("/v1/payable", token=bakery.token), status=200)["parts"]
     assert (part["reason"], part["amount"], part["date"]) == ("account_refused", "1.07", None)
+
+
+def test_what_the_bank_refused_is_sent_again_by_an_operators_word(
+    shop: Shop, bakery: Merchant, run: dict[str, Any]
+) -> None:
+    path, why = f"/v1/merchants/{bakery.id}/retry", {"why": "the account is free again"}
+    refused(shop.post(path, why, token=shop.operator), 409, "nothing_waits")
+    created(told(shop, pain002(run["files"][0]["message_id"], "RJCT", "AC06", end_to_end_id(shop, bakery))), status=200)
+    refused(shop.post(path, {}, token=shop.operator), 422, "validation_failed")
+    refused(shop.post(path, why, token=bakery.token), 403, "key_scope")
+    refused(shop.post(f"/v1/merchants/{new_id()}/retry", why, token=shop.operator), 404, "merchant_not_found")
+    owed = created(shop.post(path, why, token=shop.operator), status=200)
+    assert [(part["reason"], part["amount"]) for part in owed["parts"]] == [("next_run", "1.07")]
+    with shop.database.read() as conn:
+        newest = actions.listing(conn, before=None, limit=1)[0]
+    assert (newest.action, newest.subject, newest.detail) == ("merchant_retried", str(bakery.id), why["why"])
 
 
 GARBAGE = {
@@ -308,9 +336,17 @@ def test_the_proof_of_others_says_what_is_wrong(shop: Shop, alice: Purse) -> Non
         conn.exec_driver_sql("UPDATE purses SET balance_micros = balance_micros + 1")
     proof = got(shop, "/v1/audit")
     assert proof["ok"] is False
-    assert [(check["name"], check["figures"]) for check in proof["checks"] if not check["ok"]] == [
-        ("each purse's balance equals its transfers", {"wrong": 1})
-    ]
+    (wrong,) = [check for check in proof["checks"] if not check["ok"]]
+    assert (wrong["name"], wrong["figures"]) == ("each purse's balance equals its transfers", {"wrong": 1})
+    (row,) = wrong["findings"]
+    assert row["subject"] == f"purse {alice.id}"
+    assert row["detail"].startswith("holds 20.000001 EUR; the transfers of its account")
+    assert proof["last_kept"] is None
+    at = clock.now().replace(microsecond=0)
+    audits.prove(shop.database, origin=ORIGIN, wallet_name="Obole", at=at, business_date=at.date())
+    kept = got(shop, "/v1/audit")["last_kept"]
+    assert (kept["audited_at"], kept["business_date"]) == (clock.rfc3339(at), at.date().isoformat())
+    assert (kept["failed"], kept["checks"]) == (1, len(proof["checks"]))
 
 
 # --- who may ask -------------------------------------------------------------------------------------------

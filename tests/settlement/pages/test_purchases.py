@@ -51,7 +51,7 @@ def test_the_page_follows_the_money_to_the_merchant(shop, alice, bakery, reader)
     assert "with the next payout" in text
     assert "€2.00" in text
     assert "Undo" not in text
-    scheduler.settle(shop.database, nightly.bank_of(shop.settings))
+    scheduler.settle(shop.database, nightly.bank_of(shop.settings), shop.settings)
     assert "on its way, payout of" in reader.get(path).get_data(as_text=True)
 
 

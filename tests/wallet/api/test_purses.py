@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,9 +12,10 @@ import pytest
 import time_machine
 from nacl.signing import SigningKey
 
-from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, public_jwk, refused
+from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, make_settings, public_jwk, refused
 from wallet import clock, closing
 from wallet.models import KeyKind
+from wallet.money import EXPONENTS
 
 ALICE = {"currency": "EUR", "shopper": {"email": "Alice@shoppers.example", "name": "Alice", "locale": "fr"}}
 
@@ -80,6 +82,11 @@ def test_an_operator_sets_credit_and_limits(shop: Shop):
 def test_what_a_purse_may_not_be(shop: Shop, change, field):
     problem = refused(shop.post("/v1/purses", {**ALICE, **change}, token=shop.operator), 422, "validation_failed")
     assert list(problem["errors"]) == [field]
+
+
+def test_no_purse_is_opened_in_a_currency_that_iso_dropped(shop: Shop, monkeypatch):
+    monkeypatch.setitem(EXPONENTS, "DEM", 2)
+    refused(shop.post("/v1/purses", {**ALICE, "currency": "DEM"}, token=shop.operator), 422, "currency_withdrawn")
 
 
 def test_only_an_operator_opens_purses(shop: Shop, alice):
@@ -271,6 +278,7 @@ def test_a_withdrawal_leaves_the_purse_at_par_and_once(shop: Shop, alice):
     [
         ({"amount": "10.01"}, 402, "insufficient_funds"),
         ({"amount": "0.005"}, 422, "amount_not_whole_minor"),
+        ({"amount": "0.99"}, 422, "withdrawal_too_small"),
         ({"currency": "USD"}, 422, "currency_mismatch"),
         ({"iban": "GB29NWBK60161331926818"}, 422, "iban_invalid"),
         ({"iban": "nonsense"}, 422, "validation_failed"),
@@ -281,6 +289,18 @@ def test_a_withdrawal_leaves_the_purse_at_par_and_once(shop: Shop, alice):
 def test_withdrawals_that_are_refused(shop: Shop, alice, change, status, code):
     refused(withdraw(shop, alice, **change), status, code)
     assert see(shop, alice)["balance"] == "10.00"
+
+
+def test_what_is_too_small_to_withdraw_names_the_least_that_is_not(shop: Shop, alice):
+    assert "1.00 EUR" in refused(withdraw(shop, alice, amount="0.01"), 422, "withdrawal_too_small")["detail"]
+    created(withdraw(shop, alice, amount="1.00"))
+
+
+def test_where_nothing_is_set_the_least_is_ten_times_the_banks_fee(database_url: str, tmp_path: Path):
+    with Shop(make_settings(tmp_path, database_url, withdrawal_minimum={})) as shop:
+        alice = shop.purse("10.00")
+        assert "3.80 EUR" in refused(withdraw(shop, alice, amount="3.79"), 422, "withdrawal_too_small")["detail"]
+        created(withdraw(shop, alice, amount="3.80"))
 
 
 def test_moving_money_needs_an_idempotency_key(shop: Shop, alice):

@@ -21,7 +21,7 @@ def alice(shop: Shop) -> Purse:
     shop.voucher(alice, press, "0.20", resource="https://press.example/bridge")
     with shop.database.write() as conn:
         money = Money.parse("4.00", "EUR")
-        purses.withdraw(conn, alice.id, money, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+        purses.withdraw(conn, alice.id, money, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=clock.now())
     return alice
 
 

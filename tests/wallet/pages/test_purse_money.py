@@ -107,11 +107,18 @@ def test_a_withdrawal_is_made_once_and_a_bad_one_not_at_all(shop: Shop, alice: P
     wish = {"once": reader.once(), "amount": "4", "iban": "GB29 NWBK 6016 1331 9268 19", "name": "Alice"}
     assert reader.post(path, **{**wish, "iban": "GB00NWBK60161331926819"}).status_code == 422
     assert reader.post(path, **{**wish, "amount": "10.01"}).status_code == 402
+    assert reader.post(path, **{**wish, "amount": "0.99"}).status_code == 422
     assert (balance(shop, alice), rows(shop, withdrawals)) == ("10.00", [])
     for _ in range(2):
         assert "on its way" in reader.post(path, **wish).get_data(as_text=True)
     (row,) = rows(shop, withdrawals)
     assert (row.amount_micros, row.creditor_iban, balance(shop, alice)) == (4_000_000, SHOPPER_IBAN, "6.00")
+
+
+def test_the_least_that_can_be_withdrawn_is_said_before_one_types(shop: Shop, alice: Purse, reader: Reader) -> None:
+    page = reader.get(f"/purse/{alice.id}/withdraw").get_data(as_text=True)
+    assert "At least €1.00." in page
+    assert 'aria-describedby="amount-hint"' in page
 
 
 def test_whoever_did_not_prove_it_lately_proves_it_before_money_leaves(shop, alice, reader) -> None:

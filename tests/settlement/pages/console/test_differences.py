@@ -27,18 +27,21 @@ def test_a_payment_that_waits_for_a_word_on_the_name_is_shown_and_decided(consol
     with console.shop.database.read() as conn:
         (payment,) = conn.execute(bank_transactions.select()).all()
     assert "waits for a word" not in console.get("/breaks")
-    near = one("RVMC", iban=payment.creditor_iban, name=payment.creditor_name, text="Boulangerie Martin & fils")
+    near = one("RVMC", iban=payment.creditor_iban, name=payment.creditor_name, text="Boulangerie Martin")
     told(console, verified(near, file=payment.message_id))
     page = console.get("/breaks")
     for said in (
         "The bank waits for a word on the name",
         f"Name that was sent {payment.creditor_name}",
-        "Name that the bank suggests Boulangerie Martin & fils",
+        "Name that the bank suggests Boulangerie Martin",
         "What the bank found nearly the account’s name",
         "release the payment where you sign at the bank",
     ):
         assert said in page, said
     assert "The bank owes an answer" not in page
+    run = console.get(f"/runs/{payment.run_id}")
+    assert "to release nearly the account’s name" in run
+    assert "The bank knows the account as Boulangerie Martin." in run
     assert "1 payment waits at the bank for a word on the name" in console.get("")
     console.post(f"/payments/{payment.id}/decide", {"executed": "false"}, status=422)
     console.post(f"/payments/{payment.id}/decide", {"executed": "false", "why": "refused at the portal"})

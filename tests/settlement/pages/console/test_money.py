@@ -62,7 +62,7 @@ def test_what_is_missing_is_red_in_words_on_the_overview_until_the_operator_puts
 
 
 def test_money_is_taken_out_and_listed_until_the_bank_has_it(console: Console) -> None:
-    booked(console.shop, Reason.EQUITY_PAID_IN, 50_000_000)
+    booked(console.shop, Reason.EQUITY_PAID_IN, 50_005_500)
     wanted = {"kind": "equity", "amount": "20", "currency": "EUR", "why": "no longer needed"}
     page = console.get("/money")
     assert "what you put in: at most €49.62" in page

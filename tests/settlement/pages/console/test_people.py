@@ -4,10 +4,11 @@ from uuid import uuid4
 
 import pytest
 
-from settlement import own_money
+from settlement import nightly, own_money, reconciliation
+from tests.books import pain002
 from tests.settlement.pages.console.conftest import Console, sell
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, refused
-from wallet import limits, merchants, purses
+from wallet import clock, limits, merchants, purses
 from wallet.ids import new_id
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer
@@ -77,9 +78,11 @@ def test_a_merchants_terms_and_account_are_changed_with_the_reason(console: Cons
     console.post(f"/merchants/{merchant.id}/terms", terms)
     console.post(f"/merchants/{merchant.id}/iban", {"iban": "FR00", "why": "x"}, status=422)
     console.post(f"/merchants/{merchant.id}/iban", {"iban": SHOPPER_IBAN, "why": "letter of May"})
+    console.post(f"/merchants/{merchant.id}/name", {"legal_name": "", "why": "x"}, status=422)
+    console.post(f"/merchants/{merchant.id}/name", {"legal_name": "Boulangerie Martin", "why": "its bank says so"})
     with console.shop.database.read() as conn:
         row = merchants.find(conn, merchant.id)
-    assert row.iban == SHOPPER_IBAN
+    assert (row.iban, row.legal_name) == (SHOPPER_IBAN, "Boulangerie Martin")
     assert merchants.terms_of(row) == Terms(
         commission_bp=150,
         minimum_payout_micros=5_000_000,
@@ -90,6 +93,27 @@ def test_a_merchants_terms_and_account_are_changed_with_the_reason(console: Cons
     page = console.get("/log")
     assert "the new contract" in page
     assert f"{MERCHANT_IBAN} to {SHOPPER_IBAN}: letter of May" in page
+    assert "to Boulangerie Martin: its bank says so" in page
+
+
+def test_what_the_bank_refused_is_sent_again_by_an_operators_word(console: Console) -> None:
+    shop, bakery = console.shop, sell(console.shop, "2.00")
+    page = f"/merchants/{bakery.id}"
+    run = console.settle()
+    assert "given back by the bank" not in console.get(page)
+    console.post(f"{page}/retry", {"why": "nothing waits"}, status=409)
+    with shop.database.read() as conn:
+        (file,) = nightly.files(conn, run.id)
+    bank = nightly.bank_of(shop.settings)
+    refusal = pain002(file.message_id, "RJCT", "AC06")
+    reconciliation.import_message(shop.database, refusal, account_iban=bank.iban, at=clock.now())
+    assert "the bank refused the account €2.00" in console.get(page)
+    assert "AC06" in console.get("/quarantine")
+    console.post(f"{page}/retry", {"why": ""}, status=422)
+    console.post(f"{page}/retry", {"why": "the account is free again"})
+    assert "paid with the next run" in console.get(page)
+    assert "AC06" not in console.get("/quarantine")
+    assert [line[1:] for line in console.log()] == [("merchant_retried", str(bakery.id))]
 
 
 def test_a_merchant_is_registered_and_its_people_invited(console: Console) -> None:

@@ -41,6 +41,20 @@ def test_tonight_is_previewed_against_what_the_bank_holds(console: Console) -> N
     assert "The account lacks €2.38." in page
 
 
+def test_the_night_and_a_run_now_ask_for_their_own_days_and_a_day_ahead_is_not_offered(console: Console) -> None:
+    sell(console.shop, "2.00")
+    profile, now = nightly.profile_of(console.shop.settings), clock.now()
+    tonight = profile.execution_date(dt.datetime.combine(now.date(), console.shop.settings.cutoff, dt.UTC))
+    page = console.get("/tonight")
+    assert f"The nightly run would ask the bank to pay on {tonight.day} {tonight:%B %Y}" in page
+    today = profile.execution_date(now)
+    assert f"Now the bank would be asked to pay on {today.day} {today:%B %Y}" in page
+    console.post("/tonight")
+    page = console.get("/tonight")
+    assert "Today was closed already" in page
+    assert "to be closed and settled now" not in page
+
+
 def test_a_run_that_is_asked_for_is_done_logged_and_shown_with_its_files(console: Console) -> None:
     sell(console.shop, "2.00")
     answer = console.post("/tonight")

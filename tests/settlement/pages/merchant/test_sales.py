@@ -7,6 +7,8 @@ import pytest
 
 from tests.settlement.pages.merchant.conftest import Seat, gone_to, sell, settle, words
 from tests.support import Purse, Shop, created
+from wallet import merchants
+from wallet.models import MerchantState
 
 
 @pytest.fixture
@@ -135,3 +137,27 @@ def test_a_form_without_its_token_does_nothing(shop: Shop, bakery: Seat, sold: d
     assert "form_outdated" in words(answer, status=answer.status_code)
     assert answer.status_code >= 400
     assert refunded(shop, bakery, sold) == "0.00"
+
+
+def test_a_refund_that_goes_too_far_is_refused_before_the_button_is_pressed(
+    shop: Shop, bakery: Seat, sold: dict[str, Any]
+) -> None:
+    settle(shop)
+    path = f"/merchant/sales/{sold['id']}/refund"
+
+    def asked_and_pressed(status: int) -> list[str]:
+        tried = bakery.get(path, amount="0.01"), bakery.post(path, amount="0.01", refunded="0")
+        return [words(answer, status=status) for answer in tried]
+
+    asked, pressed = asked_and_pressed(409)
+    assert "The merchant is not owed enough to give that back." in asked
+    assert "0.00 EUR can be given back now" in pressed
+    with shop.database.write() as conn:
+        merchants.set_refund_limit(conn, bakery.merchant.id, 500_000)
+        merchants.set_state(conn, bakery.merchant.id, MerchantState.SUSPENDED)
+    for said in asked_and_pressed(403):
+        assert "only an operator gives money back for it" in said
+    with shop.database.write() as conn:
+        merchants.set_state(conn, bakery.merchant.id, MerchantState.ACTIVE)
+    gone_to(bakery.post(path, amount="0.50", refunded="0"))
+    assert refunded(shop, bakery, sold) == "0.50"
