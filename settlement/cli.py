@@ -439,6 +439,7 @@ class _Share(click.ParamType[tuple[str, int]]):
 @click.option("--take-back", is_flag=True, help="A top-up leaves its purse as far as that reaches; the rest is a loss.")
 @click.option("--again", is_flag=True, help="Try again to book what failed.")
 @click.option("--expense", is_flag=True, help="The operator bears what the bank took.")
+@click.option("--drop", is_flag=True, help="It was notified late, is on no statement of its day, and was no movement.")
 @click.option("--loss", is_flag=True, help="What left is given up: a loss of yours.")
 @click.option("--offset", is_flag=True, help="These breaks make each other up: together they are zero.")
 @click.option("--book", "booked", type=click.UUID, multiple=True, help="It is the booking of this payment; repeatable.")
@@ -477,6 +478,7 @@ _WAYS: dict[str, tuple[Way, Callable[[Any], dict[str, Any]]]] = {
     "take_back": (Way.TAKE_BACK, _nothing),
     "again": (Way.TRY_AGAIN, _nothing),
     "expense": (Way.EXPENSE, _nothing),
+    "drop": (Way.DROP, _nothing),
     "loss": (Way.LOSS, _nothing),
     "offset": (Way.OFFSET, _nothing),
     "booked": (Way.BOOK, lambda payments: {"payment_ids": payments}),

@@ -1240,7 +1240,8 @@ class Wallet(RuleBasedStateMachine):
     def tell_again(self, data: st.DataObject) -> None:
         """What was told, in other bytes."""
         heard = [each for each in self.every_statement if each.heard]
-        if self.notified and data.draw(st.booleans(), label="notification"):
+        is_notification = data.draw(st.booleans(), label="notification")
+        if self.notified and is_notification:
             self.hear_notification(*self.notified[data.draw(st.integers(0, len(self.notified) - 1))])
         else:
             self.hear_statement(data.draw(st.sampled_from(heard)))
