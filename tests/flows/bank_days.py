@@ -641,3 +641,21 @@ def undated_notifications_that_come_after_their_statements(names: Names) -> Sequ
         _notification("N1", _undated(monday), message="ANOTHER"),
         _notification("N2", _undated(tuesday), message="YET-ANOTHER"),
     ]
+
+
+@day(Right("20.00 30.00 0.00", "50.00", breaks=("unknown_entry 50.00",)))
+def a_payment_from_a_stranger_that_happens_to_be_as_much_as_two_others(names: Names) -> Sequence[File]:
+    """It has a payer and words of its own: it is no sum of what was notified for the next day."""
+    alice, bob = _in(2_000, f"={names.alice}", ref="R1", day=1), _in(3_000, f"={names.bob}", ref="R2", day=1)
+    return [
+        _notification("N1", alice, bob),
+        _statement("S1", 0, _in(5_000, "Danke", ref="R0")),
+        _statement("S2", 5_000, alice, bob, day=1),
+    ]
+
+
+@day(Right("20.00 30.00 0.00", "50.00", breaks=("unknown_entry 50.00",)))
+def a_payment_from_a_stranger_notified_beside_two_others(names: Names) -> Sequence[File]:
+    alice, bob = _in(2_000, f"={names.alice}", ref="R1"), _in(3_000, f"={names.bob}", ref="R2")
+    stranger = _in(5_000, "Danke", ref="R0")
+    return [_notification("N1", stranger), _notification("N2", alice, bob), _statement("S1", 0, alice, bob, stranger)]
