@@ -370,7 +370,8 @@ statements = Table(
     Column("entries_micros", Micros, nullable=False, server_default="0"),
     one_of("kind", MessageKind),
     one_of("standing", StatementStanding),
-    Index("ix_statements_id", "account_iban", "statement_id"),
+    # An account's story is looked into around a day.
+    Index("ix_statements_day", "account_iban", "currency", "kind", "closing_date"),
 )
 
 statement_entries = Table(
@@ -385,9 +386,9 @@ statement_entries = Table(
     Column("entry_index", sa.Integer, nullable=False),
     Column("detail_index", sa.Integer, nullable=False),
     # The row that carries the fact, where this one tells it again.
-    Column("same_as", ForeignKey("statement_entries.id"), index=True),
+    Column("same_as", ForeignKey("statement_entries.id")),
     # The statement that confirms the fact; NULL: early word.
-    Column("booked_in", ForeignKey("statements.id"), index=True),
+    Column("booked_in", ForeignKey("statements.id")),
     Column("account_iban", sa.String(34), nullable=False),
     Column("currency", Currency, nullable=False),
     # Positive: onto our account; negative: off it.
@@ -415,8 +416,21 @@ statement_entries = Table(
         "amount_micros <> 0 OR match IN ('pending', 'information', 'seen_before', 'told')", name="amount_not_zero"
     ),
     CheckConstraint("match NOT IN ('paired', 'seen_before') OR same_as IS NOT NULL", name="told_again_of_something"),
-    Index("ix_statement_entries_amount", "account_iban", "currency", "amount_micros"),
+    Index("ix_statement_entries_amount", "account_iban", "currency", "amount_micros", "booking_date"),
 )
+_EARLY = statement_entries.c.booked_in.is_(None) & statement_entries.c.same_as.is_(None)
+Index(
+    "ix_statement_entries_early",
+    statement_entries.c.account_iban,
+    statement_entries.c.currency,
+    statement_entries.c.amount_micros,
+    sqlite_where=_EARLY,
+    postgresql_where=_EARLY,
+)
+# Of many words each of these is NULL, and those are never looked for by it.
+for _name in ("same_as", "booked_in", "about", "reference", "counterparty_iban"):
+    _TOLD = statement_entries.c[_name].is_not(None)
+    Index(f"ix_statement_entries_{_name}", statement_entries.c[_name], sqlite_where=_TOLD, postgresql_where=_TOLD)
 
 breaks = Table(
     "breaks",
@@ -439,6 +453,8 @@ breaks = Table(
     UniqueConstraint("entry_id", "kind"),
     one_of("kind", BreakKind),
 )
+_OPEN = breaks.c.resolved_at.is_(None)
+Index("ix_breaks_open", breaks.c.id, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 entry_parts = Table(
     "entry_parts",

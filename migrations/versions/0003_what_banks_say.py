@@ -163,10 +163,16 @@ def upgrade() -> None:
         op.drop_constraint("pk_approvals", "approvals", type_="primary")
         op.create_primary_key("pk_approvals", "approvals", ["run_id", "identity_id", "files_sha256"])
     _index_awaited(_AWAITED_NOW)
-    _index_failed()
+    _index_where(
+        "ix_bank_transactions_failed", "bank_transactions", ["merchant_id"], "state IN ('rejected', 'returned')"
+    )
     op.create_index(op.f("ix_breaks_statement_id"), "breaks", ["statement_id"])
-    op.create_index("ix_statements_id", "statements", ["account_iban", "statement_id"])
-    _index_unfinished()
+    op.create_index("ix_statements_day", "statements", ["account_iban", "currency", "kind", "closing_date"])
+    _index_where("ix_breaks_open", "breaks", ["id"], "resolved_at IS NULL")
+    _index_where(
+        "ix_automatic_top_ups_pending", "automatic_top_ups", ["pending_top_up_id"], "pending_top_up_id IS NOT NULL"
+    )
+    _index_where("ix_bank_messages_unfinished", "bank_messages", ["id"], "stage != 'done'")
     _entries_become_words()
     _create_tables_about_entries()
     _fill()
@@ -183,7 +189,9 @@ def downgrade() -> None:
     op.drop_table("entry_parts")
     _words_become_entries()
     op.drop_index("ix_bank_messages_unfinished", "bank_messages")
-    op.drop_index("ix_statements_id", "statements")
+    op.drop_index("ix_automatic_top_ups_pending", "automatic_top_ups")
+    op.drop_index("ix_breaks_open", "breaks")
+    op.drop_index("ix_statements_day", "statements")
     op.drop_index("ix_breaks_statement_id", "breaks")
     op.drop_index("ix_bank_transactions_awaited", "bank_transactions")
     op.drop_index("ix_bank_transactions_failed", "bank_transactions")
@@ -433,9 +441,12 @@ def _entries_become_words() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_statement_entries")),
         sa.UniqueConstraint("statement_id", "position", name=op.f("uq_statement_entries_statement_id_position")),
     )
-    op.create_index(op.f("ix_statement_entries_same_as"), "statement_entries", ["same_as"])
-    op.create_index(op.f("ix_statement_entries_booked_in"), "statement_entries", ["booked_in"])
-    op.create_index("ix_statement_entries_amount", "statement_entries", ["account_iban", "currency", "amount_micros"])
+    by_amount = ["account_iban", "currency", "amount_micros"]
+    op.create_index("ix_statement_entries_amount", "statement_entries", [*by_amount, "booking_date"])
+    early = "booked_in IS NULL AND same_as IS NULL"
+    _index_where("ix_statement_entries_early", "statement_entries", by_amount, early)
+    for name in ("same_as", "booked_in", "about", "reference", "counterparty_iban"):
+        _index_where(f"ix_statement_entries_{name}", "statement_entries", [name], f"{name} IS NOT NULL")
     op.execute(f"""
         INSERT INTO statement_entries (id, statement_id, position, entry_index, detail_index, booked_in,
                                        bank_reference, is_fee, about, match, {_KEPT})
@@ -536,26 +547,13 @@ def _take_back_from(aside: str) -> None:
 
 
 def _index_awaited(states: tuple[str, ...]) -> None:
-    where = sa.text(f"state IN ({_words(*states)})")
-    op.create_index(
-        "ix_bank_transactions_awaited",
-        "bank_transactions",
-        ["state", "state_since"],
-        sqlite_where=where,
-        postgresql_where=where,
-    )
+    columns = ["state", "state_since"]
+    _index_where("ix_bank_transactions_awaited", "bank_transactions", columns, f"state IN ({_words(*states)})")
 
 
-def _index_failed() -> None:
-    where = sa.text("state IN ('rejected', 'returned')")
-    op.create_index(
-        "ix_bank_transactions_failed", "bank_transactions", ["merchant_id"], sqlite_where=where, postgresql_where=where
-    )
-
-
-def _index_unfinished() -> None:
-    where = sa.text("stage != 'done'")
-    op.create_index("ix_bank_messages_unfinished", "bank_messages", ["id"], sqlite_where=where, postgresql_where=where)
+def _index_where(name: str, table: str, columns: list[str], condition: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
 
 
 # --- SQLite, which changes no constraint of a table: the table is made anew with other words -----------------------
