@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+import sqlalchemy as sa
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import camt, matching, pairing
@@ -33,6 +34,8 @@ from settlement.models import (
 _MOVEMENTS = statement_entries.c.match.not_in([EntryMatch.PENDING.value, EntryMatch.INFORMATION.value]) & (
     statement_entries.c.detail_index >= 0
 )
+
+_s = statements.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +140,13 @@ def _of_account(account: str, currency: str) -> Any:
     )
 
 
-def _story(conn: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
-    """Every statement of an account in the order of its days; pages of one id in the order of their numbers."""
-    rows = conn.execute(select(statements).where(_of_account(account, currency))).all()
+def _story(conn: Connection, account: str, currency: str, *days: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """Statements of an account in the order of their days; pages of one id in the order of their numbers.
+
+    ``days``: which, since it tells of another one each day. What has no closing balance has a day of its own making.
+    """
+    chosen = or_(_s.closing_date.is_(None), and_(*days)) if days else sa.true()
+    rows = conn.execute(select(statements).where(_of_account(account, currency), chosen)).all()
     # A page that is sent again is written later, and is no later page.
     begun: dict[object, dt.datetime] = {}
     for row in rows:
@@ -150,6 +157,14 @@ def _story(conn: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
         return _day(row), begun[_one_of_pages(row)], page, row.position
 
     return sorted(rows, key=order)
+
+
+def _around(conn: Connection, account: str, currency: str, day: dt.date) -> Sequence[Row[Any]]:
+    """The story of a day, of the last one before it that has a statement, and of the first one after."""
+    mine = _of_account(account, currency)
+    first = conn.execute(select(func.max(_s.closing_date)).where(mine, _s.closing_date < day)).scalar_one()
+    last = conn.execute(select(func.min(_s.closing_date)).where(mine, _s.closing_date > day)).scalar_one()
+    return _story(conn, account, currency, _s.closing_date.between(first or day, last or day))
 
 
 def _day(row: Row[Any]) -> dt.date:
@@ -169,12 +184,12 @@ def _one_of_pages(row: Row[Any]) -> Hashable:
 
 def _closing_before(conn: Connection, told: camt.Statement, currency: str, account: str) -> int | None:
     date = told.closing_date or told.opening_date or told.created_at.date()
-    before = [row for row in _story(conn, account, currency) if _day(row) <= date]
+    before = [row for row in _around(conn, account, currency, date) if _day(row) <= date]
     return before[-1].closing_micros if before else None
 
 
 def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any] | None:
-    story = _story(conn, statement.account_iban, statement.currency)
+    story = _around(conn, statement.account_iban, statement.currency, _day(statement))
     place_ = next(place_ for place_, row in enumerate(story) if row.id == statement.id)
     if later:
         return story[place_ + 1] if place_ + 1 < len(story) else None
@@ -183,13 +198,17 @@ def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any
 
 def _neighbours(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Iterator[Row[Any]]:
     """Statements told before that may be about the same days."""
+    for row in _since(conn, statement, mine):
+        if row.position < statement.position and None not in (row.opening_micros, row.closing_micros):
+            yield row
+
+
+def _since(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Sequence[Row[Any]]:
+    """The story from the first day that a statement speaks of."""
     days = [statement.opening_date, statement.closing_date, *(word.booking_date for word in mine)]
     first = min((day for day in days if day is not None), default=None)
-    for row in _story(conn, statement.account_iban, statement.currency):
-        if row.position >= statement.position or None in (row.opening_micros, row.closing_micros):
-            continue
-        if first is None or row.closing_date is None or row.closing_date >= first:
-            yield row
+    since = () if first is None else (_s.closing_date >= first,)
+    return _story(conn, statement.account_iban, statement.currency, *since)
 
 
 def _is_a_repetition(conn: Connection, statement: Row[Any]) -> bool:
@@ -237,7 +256,7 @@ def _by_its_id(
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
     """A statement that tells all of known ones and more: what is more may also be days between them that never came."""
     known = list(_neighbours(conn, statement, mine))
-    earlier = _ends_where_it_begins(conn, statement)
+    earlier = _ends_where_it_begins(conn, statement, mine)
     found: dict[object, Word] = {}
     covers: list[UUID] = []
     left, balance, is_hole = _by_day(mine), statement.opening_micros, False
@@ -245,8 +264,7 @@ def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Agai
         candidates = [
             row
             for row in known
-            if row.opening_micros == balance
-            and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
+            if row.opening_micros == balance and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
         ]
         step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else frozenset())
         if step is None:
@@ -269,10 +287,10 @@ def _by_day(words: Sequence[Word]) -> list[Word]:
     return sorted(words, key=lambda word: word.booking_date) if dated else list(words)
 
 
-def _ends_where_it_begins(conn: Connection, statement: Row[Any]) -> frozenset[UUID]:
+def _ends_where_it_begins(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> frozenset[UUID]:
     """The statements that this one may go on from, one before the other: it hardly tells them again."""
     found, balance = set(), statement.opening_micros
-    for row in reversed(_story(conn, statement.account_iban, statement.currency)):
+    for row in reversed(_since(conn, statement, mine)):
         if row.position < statement.position and row.closing_micros == balance:
             found.add(row.id)
             balance = row.opening_micros
