@@ -360,6 +360,8 @@ class _Work:
             _e.currency == words[0].currency,
             _e.amount_micros.in_({word.amount_micros for word in words}),
             _e.match.in_(_FACTS),
+            # No other match is a fact's; the index of early word needs it said.
+            _e.same_as.is_(None),
             statements.c.bank_message_id != self.message_id,
         ]
         if not guessing:
@@ -377,6 +379,10 @@ class _Work:
                 .where(twin.c.same_as == _e.id, other.c.bank_message_id == self.message_id)
             )
             conditions.append(~used.exists())
+            days = [word.booking_date for word in words]
+            if None not in days:
+                near = _e.booking_date.between(min(days) - pairing.FURTHEST, max(days) + pairing.FURTHEST)
+                conditions.append(_e.booking_date.is_(None) | near)
         return matching.words(conn, *conditions, limit=_MOST_ALIKE * len(words))
 
     def _tell_again(self, conn: Connection, word: Word, match: EntryMatch, fact_id: UUID) -> None:
@@ -449,7 +455,7 @@ class _Work:
         """Explain sums by their details, put each statement in its place, and doubt what none confirms."""
         with self.database.read() as conn:
             accounts = {(row.account_iban, row.currency) for row in self._statements(conn)}
-            found = [each for account, currency in accounts for each in sums.explained(conn, account, currency)]
+            found = [each for account in accounts for each in sums.explained(conn, *account, self.message_id)]
         for start in range(0, len(found), CHUNK):
             with self._turn() as conn:
                 if self._row(conn).stage != ImportStage.SUMMING.value:
@@ -483,6 +489,7 @@ class _Work:
             _e.account_iban == account,
             _e.currency == currency,
             _e.booked_in.is_(None),
+            _e.same_as.is_(None),
             _e.match.in_([match.value for match in MOVED]),
             statements.c.kind == MessageKind.CAMT_054.value,
             told < bank_days_before(last, PATIENCE_DAYS),
@@ -504,7 +511,10 @@ class _Work:
     # --- rows ------------------------------------------------------------------------------------------------
 
     def _row(self, conn: Connection) -> Row[Any]:
-        row = conn.execute(select(bank_messages).where(bank_messages.c.id == self.message_id)).one_or_none()
+        # Without its bytes: each of the many short transactions asks.
+        m = bank_messages.c
+        few: Sequence[Any] = (m.id, m.message_id, m.stage, m.place)
+        row = conn.execute(select(*few).where(m.id == self.message_id)).one_or_none()
         if row is None:
             raise BankMessageInvalid("The message could not be kept.")
         return row
