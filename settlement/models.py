@@ -141,14 +141,13 @@ MOVED = frozenset(
 
 
 class ImportStage(StrEnum):
-    """How far a bank message has been imported; each stage goes on where it was stopped."""
+    """How far a bank message has been imported; each stage goes on where it was stopped, and what is done has none."""
 
     READING = "reading"
     PAIRING = "pairing"
     GUESSING = "guessing"
-    SUMMING = "summing"
     BOOKING = "booking"
-    DONE = "done"
+    SUMMING = "summing"
 
 
 class StatementStanding(StrEnum):
@@ -328,22 +327,23 @@ bank_messages = Table(
     Column("kind", sa.String(8), nullable=False),
     Column("message_id", sa.String(35), nullable=False),
     Column("sha256", sa.String(64), nullable=False, unique=True),
-    Column("content", sa.LargeBinary, nullable=False),
     Column("imported_at", UtcInstant, nullable=False),
     # What the file was called, where it came as one.
     Column("name", sa.String(255)),
-    Column("stage", sa.String(8), nullable=False, server_default=ImportStage.DONE.value),
-    # Within the stage: how many of its entries are done.
-    Column("place", sa.Integer, nullable=False, server_default="0"),
+    # Last: SQLite reads through it to whatever stands behind.
+    Column("content", sa.LargeBinary, nullable=False),
     one_of("kind", MessageKind),
-    one_of("stage", ImportStage),
 )
-_UNFINISHED = bank_messages.c.stage != ImportStage.DONE.value
-Index(
-    "ix_bank_messages_unfinished",
-    bank_messages.c.id,
-    sqlite_where=_UNFINISHED,
-    postgresql_where=_UNFINISHED,
+
+unfinished_imports = Table(
+    "unfinished_imports",
+    metadata,
+    # The messages at work. Apart from their bytes, which SQLite would write anew with each step.
+    Column("bank_message_id", ForeignKey("bank_messages.id"), primary_key=True),
+    Column("stage", sa.String(8), nullable=False),
+    # Within the stage: how many of its entries, or of its steps, are done.
+    Column("place", sa.Integer, nullable=False),
+    one_of("stage", ImportStage),
 )
 
 statements = Table(
