@@ -340,7 +340,7 @@ def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
         raise
     except Exception as error:
         log.exception("entry not booked", entry=str(row.entry_id))
-        raise BreakUnexplained(f"It failed again: {type(error).__name__}.") from error
+        raise BreakUnexplained("It failed again.") from error
     if imported.matched:
         conn.execute(
             breaks.update().where(breaks.c.id == break_id).values(resolution=f"{Way.TRY_AGAIN.value}: {why}"[:200])

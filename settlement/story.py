@@ -92,12 +92,15 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
     mine = matching.words(conn, statement_entries.c.statement_id == statement.id, _MOVEMENTS)
     if not mine:
         return Again(inside=_is_a_repetition(conn, statement))
-    for other in _neighbours(conn, statement, mine):
+    since = _since(conn, statement, mine)
+    named_only = _named_only(statement, since)
+    for other in _neighbours(statement, since):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
-        again = _within(statement, mine, other, theirs) or _by_its_id(statement, mine, other, theirs)
+        named = other.id in named_only
+        again = _within(statement, mine, other, theirs, named=named) or _by_its_id(statement, mine, other, theirs)
         if again is not None:
             return Again(words=again, inside=True)
-    return _longer(conn, statement, mine)
+    return _longer(conn, statement, mine, since)
 
 
 def place(
@@ -196,9 +199,9 @@ def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any
     return story[place_ - 1] if place_ else None
 
 
-def _neighbours(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Iterator[Row[Any]]:
+def _neighbours(statement: Row[Any], since: Sequence[Row[Any]]) -> Iterator[Row[Any]]:
     """Statements told before that may be about the same days."""
-    for row in _since(conn, statement, mine):
+    for row in since:
         if row.position < statement.position and None not in (row.opening_micros, row.closing_micros):
             yield row
 
@@ -225,15 +228,20 @@ def _is_a_repetition(conn: Connection, statement: Row[Any]) -> bool:
 
 
 def _within(
-    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word]
+    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word], *, named: bool
 ) -> Mapping[object, Word] | None:
-    """A statement inside one that is known: it begins somewhere in its running balance, and all of it follows there."""
+    """A statement inside one that is known: it begins somewhere in its running balance, and all of it follows there.
+
+    ``named``: every word must have the bank's reference, and the same.
+    """
+    if named and any(word.bank_reference is None for word in (*mine, *theirs)):
+        return None
     same_day = _same_day(statement, other)
     balance = other.opening_micros
     for start in range(len(theirs)):
         if balance == statement.opening_micros and len(mine) <= len(theirs) - start:
             # Where it may as well follow, references tell: a bank gives each fact the same, or none.
-            follows = other.closing_micros == statement.opening_micros
+            follows = named or other.closing_micros == statement.opening_micros
             found = pairing.contained(mine, theirs[start:], same_day=same_day, by_reference=follows)
             if found is not None:
                 return found
@@ -253,10 +261,11 @@ def _by_its_id(
     return pairing.contained(mine, theirs, same_day=True, by_reference=True)
 
 
-def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
+def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word], since: Sequence[Row[Any]]) -> Again:
     """A statement that tells all of known ones and more: what is more may also be days between them that never came."""
-    known = list(_neighbours(conn, statement, mine))
-    earlier = _ends_where_it_begins(conn, statement, mine)
+    known = list(_neighbours(statement, since))
+    named_only = _named_only(statement, since)
+    earlier = frozenset(row.id for row in _goes_on_from(statement, since))
     found: dict[object, Word] = {}
     covers: list[UUID] = []
     left, balance, is_hole = _by_day(mine), statement.opening_micros, False
@@ -266,7 +275,7 @@ def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Agai
             for row in known
             if row.opening_micros == balance and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
         ]
-        step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else frozenset())
+        step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else named_only)
         if step is None:
             # None of the known days begins with this: it is new, and one may begin after it.
             balance += left.pop(0).amount_micros
@@ -287,14 +296,23 @@ def _by_day(words: Sequence[Word]) -> list[Word]:
     return sorted(words, key=lambda word: word.booking_date) if dated else list(words)
 
 
-def _ends_where_it_begins(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> frozenset[UUID]:
-    """The statements that this one may go on from, one before the other: it hardly tells them again."""
-    found, balance = set(), statement.opening_micros
-    for row in reversed(_since(conn, statement, mine)):
+def _goes_on_from(statement: Row[Any], since: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """The statements that this one may go on from, the last first: it hardly tells them again."""
+    found, balance = [], statement.opening_micros
+    for row in reversed(since):
         if row.position < statement.position and row.closing_micros == balance:
-            found.add(row.id)
+            found.append(row)
             balance = row.opening_micros
-    return frozenset(found)
+    return found
+
+
+def _named_only(statement: Row[Any], since: Sequence[Row[Any]]) -> frozenset[UUID]:
+    """The statements before the one that this goes on from: it tells them again only if it says so.
+
+    The last itself may have ended where it began, and be told again longer.
+    """
+    earlier = _goes_on_from(statement, since)[1:]
+    return frozenset(row.id for row in earlier if row.statement_id != statement.statement_id)
 
 
 def _next_covered(

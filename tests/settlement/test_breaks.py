@@ -334,7 +334,7 @@ def test_what_the_bank_refuses_to_send_back_is_unexplained_again_however_often(s
         sent.run("""
             breaks              -> none
             night
-            rejects AC04 back   -> 1 statuses
+            rejects AC04 back   -> 1 statuses, break not_sent_back
             state back          -> rejected AC04
             breaks              -> not_sent_back 4.00
             transit             -> 6.07
