@@ -12,7 +12,6 @@ from sqlalchemy.engine import Connection, Row
 from settlement import nightly, quarantine, receiving, schemas, tellings, xml
 from settlement.api.breaks import share
 from settlement.imports import Imported
-from settlement.models import ImportStage
 from settlement.receiving import Received
 from settlement.tellings import Telling
 from wallet import clock
@@ -166,7 +165,7 @@ def _message(row: Row[Any]) -> dict[str, Any]:
         "message_id": row.message_id,
         "name": row.name,
         "imported_at": rfc3339(row.imported_at),
-        "is_done": row.stage == ImportStage.DONE.value,
+        "is_done": row.stage is None,
         "entries": row.entries,
         "open_breaks": row.open_breaks,
     }
