@@ -115,13 +115,17 @@ def parse(data: bytes) -> tuple[Statement, ...]:
     reports = xml.children(message, _REPORTS[kind])
     if not reports:
         raise BankMessageInvalid(f"A {kind} has at least one {_REPORTS[kind]}.")
-    return tuple(_statement(report, kind, message_id, created_at) for report in reports)
+    # Version .02 counts the pages of the message: of its one statement, then.
+    page = _number(message, "GrpHdr/MsgPgntn/PgNb", 5) if len(reports) == 1 else None
+    return tuple(_statement(report, kind, message_id, created_at, page) for report in reports)
 
 
 # --- private -----------------------------------------------------------------------------------------------
 
 
-def _statement(report: xml.Element, kind: str, message_id: str, message_created_at: dt.datetime | None) -> Statement:
+def _statement(
+    report: xml.Element, kind: str, message_id: str, message_created_at: dt.datetime | None, page: str | None
+) -> Statement:
     created_at = xml.instant(report, "CreDtTm") or message_created_at
     number = xml.text(report, "Acct/Id/IBAN") or xml.text(report, "Acct/Id/Othr/Id")
     if created_at is None or number is None:
@@ -145,7 +149,7 @@ def _statement(report: xml.Element, kind: str, message_id: str, message_created_
         account_ids=_account_ids(report),
         currency=stated or (currencies.pop() if len(currencies) == 1 else None),
         sequence_number=_number(report, "ElctrncSeqNb", 18) or _number(report, "LglSeqNb", 18),
-        page=_number(report, "StmtPgntn/PgNb", 5) or _number(report, "NtfctnPgntn/PgNb", 5),
+        page=_number(report, "StmtPgntn/PgNb", 5) or _number(report, "NtfctnPgntn/PgNb", 5) or page,
         opening_balance_micros=opening.money.micros if opening else None,
         opening_date=opening.date if opening else None,
         closing_balance_micros=closing.money.micros if closing else None,

@@ -334,10 +334,11 @@ class _Work:
         last_day = None if is_statement else _last_day(conn, words[0].account_iban, words[0].account_currency)
         pairs = pairing.paired(words, facts, guessing=guessing, is_statement=is_statement, last_day=last_day)
         left = self._left(conn, [fact.id for _, fact in pairs])
+        # A notification may be of the day that the statement's word for a fact has, and early word had not.
         for word, fact in pairs:
             if is_statement and not matching.confirm(conn, fact.id, word.statement_id, self.at):
                 continue
-            self._tell_again(conn, word, EntryMatch.PAIRED, fact.id)
+            self._tell_again(conn, word, EntryMatch.PAIRED, pairing.fact_id(fact))
             if fact.match != EntryMatch.BREAK.value or (fact.id in left and not is_statement):
                 # Late word that is told once more is as late as it was.
                 continue
@@ -366,9 +367,6 @@ class _Work:
             _e.account_iban == words[0].account_iban,
             _e.currency == words[0].currency,
             _e.amount_micros.in_({word.amount_micros for word in words}),
-            _e.match.in_(_FACTS),
-            # No other match is a fact's; the index of early word needs it said.
-            _e.same_as.is_(None),
             statements.c.bank_message_id != self.message_id,
         ]
         if not guessing:
@@ -377,13 +375,16 @@ class _Work:
             conditions.append(_e.about.is_(None))
         if is_statement:
             # Early word; what is on a statement is another fact than this one.
-            conditions.append(_e.booked_in.is_(None))
+            # No other match is a fact's; the index of early word needs it said.
+            conditions += [_e.booked_in.is_(None), _e.match.in_(_FACTS), _e.same_as.is_(None)]
         else:
+            told_too = (_e.match == EntryMatch.PAIRED.value) & (statements.c.kind == MessageKind.CAMT_053.value)
+            conditions.append((_e.match.in_(_FACTS) & _e.same_as.is_(None)) | told_too)
             twin, other = statement_entries.alias("twin"), statements.alias("other")
             used = (
                 select(twin.c.id)
                 .join(other, other.c.id == twin.c.statement_id)
-                .where(twin.c.same_as == _e.id, other.c.bank_message_id == self.message_id)
+                .where(twin.c.same_as == func.coalesce(_e.same_as, _e.id), other.c.bank_message_id == self.message_id)
             )
             conditions.append(~used.exists())
             days = [word.booking_date for word in words]

@@ -422,6 +422,9 @@ class Booking:
             return BreakKind.CURRENCY_DIFFERS, None
         if word.amount_micros < 0:
             return BreakKind.TOP_UP_REVERSED, None
+        if word.is_reversal:
+            # What undoes a top-up takes it away; of one with the original's sign no balance has told.
+            return BreakKind.UNKNOWN_ENTRY, None
         # What arrived is what is credited, whatever was announced, and as often as it arrives.
         self._post(word, Reason.TOP_UP, purse_id=purse_id)
         announced = self.conn.execute(select(top_ups.c.id).where(top_ups.c.reference == reference)).scalar_one_or_none()

@@ -10,6 +10,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.engine import Row
 
@@ -55,10 +56,16 @@ def paired(
     used: set[object] = set()
     pairs = []
     for _, word, fact in possible:
-        if word.id not in used and fact.id not in used:
-            used |= {word.id, fact.id}
+        if word.id not in used and fact_id(fact) not in used:
+            used |= {word.id, fact_id(fact)}
             pairs.append((word, fact))
     return pairs
+
+
+def fact_id(word: Word) -> UUID:
+    """The row that carries the fact which this word tells."""
+    carrier: UUID = word.id if word.same_as is None else word.same_as
+    return carrier
 
 
 def contained(

@@ -156,8 +156,7 @@ def _story(conn: Connection, account: str, currency: str, *days: sa.ColumnElemen
         begun[_one_of_pages(row)] = min(_written(row), begun.get(_one_of_pages(row), _written(row)))
 
     def order(row: Row[Any]) -> tuple[Any, ...]:
-        page = int(row.page) if row.page and row.page.isdigit() else 0
-        return _day(row), begun[_one_of_pages(row)], page, row.position
+        return _day(row), begun[_one_of_pages(row)], _page(row.page), row.position
 
     return sorted(rows, key=order)
 
@@ -187,8 +186,19 @@ def _one_of_pages(row: Row[Any]) -> Hashable:
 
 def _closing_before(conn: Connection, told: camt.Statement, currency: str, account: str) -> int | None:
     date = told.closing_date or told.opening_date or told.created_at.date()
-    before = [row for row in _around(conn, account, currency, date) if _day(row) <= date]
+    before = [row for row in _around(conn, account, currency, date) if _is_before(row, told, date)]
     return before[-1].closing_micros if before else None
+
+
+def _is_before(row: Row[Any], told: camt.Statement, date: dt.date) -> bool:
+    """Of the pages of one day only an earlier one is before."""
+    if _day(row) != date or None in (row.page, told.page) or row.statement_id != told.statement_id:
+        return _day(row) <= date
+    return _page(row.page) < _page(told.page)
+
+
+def _page(number: str | None) -> int:
+    return int(number) if number and number.isdigit() else 0
 
 
 def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any] | None:

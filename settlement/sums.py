@@ -103,7 +103,8 @@ def _may_be_a_sum(word: Word) -> bool:
     """What names one payer or one payment is no sum, unless the bank says that it is one."""
     if word.detail_index or word.batch_count == 1:
         return False
-    return bool(word.batch_count) or (word.counterparty_iban is None and word.end_to_end_id is None)
+    named = (word.counterparty_iban, word.counterparty_name, word.end_to_end_id, word.text or None)
+    return bool(word.batch_count) or all(name is None for name in named)
 
 
 def _facts(wholes: Sequence[Word]) -> tuple[sa.ColumnElement[bool], ...]:

@@ -27,6 +27,7 @@ def word(number: int, micros: int = 20, **facts: Any) -> Any:
         "counterparty_iban": None,
         "text": "",
         "written_at": None,
+        "same_as": None,
     }
     return SimpleNamespace(**{**usual, **facts})
 
