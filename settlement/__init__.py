@@ -12,7 +12,7 @@
 
 `nightly` runs 5 to 7 in order, `scheduler` does so every night, `forecast` says what it would do, `statements`
 (`pdf`, `merkle`) what it did, and `audit` proves all of it again from the rows (`audits` keeps how that ended, and
-tells people). Where people decide: `approvals` before a run's files leave, `breaks` to explain what does not match,
-`quarantine` for what could not be imported, `own_money` for the operator's own; `figures` and
-`savings` show how it goes.
+tells people). Where people decide: `approvals` before a run's files leave, `resolutions` over `breaks` and `owners` to
+explain what does not match, with `tellings` of what became of each word, `quarantine` for what could not be imported,
+`own_money` for the operator's own; `figures` and `savings` show how it goes.
 """

@@ -114,8 +114,8 @@ _AT_THE_BANK = """
 _MOVED_BY = f"{_BY_THE_BANK}, 'payout_booked', 'payout_returned', 'sent_back', 'split'"
 # The part of the account's story that is told once, of messages that are done with.
 _STORY = """
-    SELECT s.* FROM statements s JOIN bank_messages m ON m.id = s.bank_message_id
-    WHERE s.kind = 'camt.053' AND s.standing = 'new' AND m.stage = 'done'
+    SELECT s.* FROM statements s WHERE s.kind = 'camt.053' AND s.standing = 'new'
+      AND s.bank_message_id NOT IN (SELECT bank_message_id FROM unfinished_imports)
 """
 
 
@@ -505,14 +505,15 @@ _RULES = {
         SELECT e.id, e.currency, e.amount_micros, m.message_id AS message
         FROM statement_entries e JOIN statements s ON s.id = e.statement_id
         JOIN bank_messages m ON m.id = s.bank_message_id
-        WHERE e.match = 'told' AND m.stage = 'done'""",
+        WHERE e.match = 'told' AND m.id NOT IN (SELECT bank_message_id FROM unfinished_imports)""",
     ),
     "no bank message was left half imported": _Rule(
         "bank message {id}",
         "{kind} {message}, begun {imported_at}, is still at {stage}",
         """
-        SELECT id, kind, message_id AS message, imported_at, stage FROM bank_messages
-        WHERE stage <> 'done' AND imported_at < :long_ago""",
+        SELECT m.id, m.kind, m.message_id AS message, m.imported_at, u.stage
+        FROM unfinished_imports u JOIN bank_messages m ON m.id = u.bank_message_id
+        WHERE m.imported_at < :long_ago""",
     ),
     # Before balances and sums were kept, a statement had no time of writing either.
     "each statement's opening, entries and closing add up, or what is missing is a break": _Rule(
@@ -662,8 +663,8 @@ def _bank(conn: Connection, balances: _Balances) -> Iterator[Check]:
     at_work = set(
         conn.execute(
             sa.text("""
-                SELECT DISTINCT s.currency FROM statements s JOIN bank_messages m ON m.id = s.bank_message_id
-                WHERE m.stage <> 'done'""")
+                SELECT DISTINCT s.currency FROM statements s
+                JOIN unfinished_imports u ON u.bank_message_id = s.bank_message_id""")
         ).scalars()
     )
     last = _last_statements(conn)

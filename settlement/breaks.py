@@ -109,6 +109,9 @@ def ways(row: Row[tuple[object, ...]]) -> tuple[Way, ...]:
         # What has only been notified is not there yet to be sent.
         found += [Way.SEND_BACK] if kind in _MAY_BE_ANYBODYS and row.booked_in is not None else []
         found += [Way.EQUITY]
+        # Sent elsewhere, or split, is what most of these want.
+        likeliest = {BreakKind.NOT_SENT_BACK: Way.SEND_BACK, BreakKind.SEVERAL_REFERENCES: Way.SPLIT}.get(kind)
+        found.sort(key=lambda way: way is not likeliest)
     elif row.entry_id is not None:
         found += [Way.TAKE_BACK] if kind is BreakKind.TOP_UP_REVERSED else []
         found += [Way.BOOK] if kind in _MAY_BE_A_PAYMENT else []
@@ -237,16 +240,14 @@ def send_back(
 ) -> UUID:
     """Send it back to where it came from, in the next run's bank file; answers the payment's id.
 
-    ``name`` and ``iban`` where the bank did not say who paid, or from an account that it would not pay to. Raises
-    `IbanInvalid` or `AmountNotWholeMinor`, since either would have the bank refuse the file, or `BreakUnexplained`
-    where nobody knows where it came from.
+    ``name`` and ``iban`` as `payee` has them. Raises `IbanInvalid` or `AmountNotWholeMinor`, since either would have
+    the bank refuse the file, or `BreakUnexplained` where nobody knows where it came from.
     """
     row = _one(conn, break_id, Way.SEND_BACK)
-    known = payer(row)
-    to_iban, to_name = known.iban or iban, known.name or name
-    if not to_iban or not to_name:
+    to = payee(row, name=name, iban=iban)
+    if not to.iban or not to.name:
         raise BreakUnexplained("The bank does not say where it came from: name and IBAN are needed.")
-    to_iban = merchant_room.valid_iban(to_iban, currency=row.currency)
+    to_iban = merchant_room.valid_iban(to.iban, currency=row.currency)
     if not is_whole_minor(row.difference_micros, row.currency):
         raise AmountNotWholeMinor
     payment_id = new_id()
@@ -256,7 +257,7 @@ def send_back(
             kind=TransactionKind.SENT_BACK.value,
             currency=row.currency,
             amount_micros=row.difference_micros,
-            creditor_name=to_name[:140],
+            creditor_name=to.name[:140],
             creditor_iban=to_iban,
             entry_id=row.entry_id,
             why=why[:_LONGEST_RESOLUTION],
@@ -272,6 +273,18 @@ def send_back(
     ledger.post(conn, posting, recorded_at=at)
     _close(conn, [row], Way.SEND_BACK, why, at, match=EntryMatch.SENT_BACK)
     return payment_id
+
+
+def payee(row: Row[tuple[object, ...]], *, name: str | None, iban: str | None) -> "Payer":
+    """Where a break's money would be sent back to: to where the bank says that it came from, and nowhere else.
+
+    Only what the bank does not say, or an account that it would not pay to, is a person's to say; and another account
+    where sending it there has failed.
+    """
+    known = payer(row)
+    if row.kind == BreakKind.NOT_SENT_BACK.value:
+        return Payer(name or known.name, iban or known.iban)
+    return Payer(known.name or name, known.iban or iban)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +353,7 @@ def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
         raise
     except Exception as error:
         log.exception("entry not booked", entry=str(row.entry_id))
-        raise BreakUnexplained(f"It failed again: {type(error).__name__}.") from error
+        raise BreakUnexplained("It failed again.") from error
     if imported.matched:
         conn.execute(
             breaks.update().where(breaks.c.id == break_id).values(resolution=f"{Way.TRY_AGAIN.value}: {why}"[:200])

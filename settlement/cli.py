@@ -30,23 +30,37 @@ from settlement import (
     forecast,
     nightly,
     own_money,
+    owners,
     quarantine,
     receiving,
     reconciliation,
+    resolutions,
     scheduler,
+    tellings,
 )
 from settlement.audit import Check
 from settlement.audit import audit as audit_books
+from settlement.breaks import Way
 from settlement.imports import Imported
 from settlement.models import RunState, TransactionKind, TransactionState
 from settlement.payouts import advance, cut, place, try_again
 from settlement.receiving import Received
+from settlement.resolutions import TOGETHER, Resolution
+from settlement.tellings import Telling
 from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
 from wallet.api.context import current
 from wallet.api.operations import load
 from wallet.db import migrate
-from wallet.errors import AlreadyExists, BankMessageFailed, BankMessageInvalid, IdentityNotFound, NotFound, OboleError
+from wallet.errors import (
+    AlreadyExists,
+    AmountInvalid,
+    BankMessageFailed,
+    BankMessageInvalid,
+    IdentityNotFound,
+    NotFound,
+    OboleError,
+)
 from wallet.languages import LOCALES
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
 from wallet.money import Money, decimal_string
@@ -54,6 +68,7 @@ from wallet.page_models import IdentityKind
 from wallet.schemas import NewMerchant, NewMerchantName, NewPurse
 
 _DATE = click.DateTime(["%Y-%m-%d"])
+_ENTRIES_AT_ONCE = 200
 _JSON = click.option("--json", "as_json", is_flag=True, help="Say it as one JSON document.")
 
 settlement = AppGroup("settlement", help="The nightly run, step by step or in one go, and the bank's answers.")
@@ -365,47 +380,184 @@ def _decide(payout_id: UUID, outcome: str, why: str) -> None:
         _note_action(conn, "payout_decided", payout_id, f"{outcome}: {why}", at)
 
 
+@settlement.command("suggest")
+@click.argument("break_id", type=click.UUID)
+@_JSON
+@_says_no
+def _suggest(break_id: UUID, as_json: bool) -> None:
+    """How a break can be closed, and the purses that it may be for, with what speaks for each."""
+    with current().database.read() as conn:
+        row = breaks.find(conn, break_id)
+        found = owners.suggestions(conn, row)
+    if not as_json:
+        _say(False, ways=[way.value for way in breaks.ways(row)])
+    for each in found:
+        facts = {"purse": str(each.owner.id), "name": each.owner.name, "email": each.owner.email}
+        _say(as_json, **facts, because=each.because.value, reference=each.reference)
+
+
 @settlement.command("assign")
 @click.argument("break_id", type=click.UUID)
-@click.option("--purse", "purse_id", type=click.UUID, required=True, help="Whose top-up it is.")
+@click.argument("who")
+@click.option("--why", default="", help="What you found out; kept with the break.")
+@_JSON
 @_says_no
-def _assign(break_id: UUID, purse_id: UUID) -> None:
-    """Give an unexplained credit of the bank to a purse."""
-    at = clock.now()
-    with current().database.settle() as conn:
-        breaks.assign(conn, break_id, purse_id=purse_id, why="", at=at)
-        _note_action(conn, "break_resolved", break_id, f"assign {purse_id}", at)
+def _assign(break_id: UUID, who: str, why: str, as_json: bool) -> None:
+    """Give an unexplained credit of the bank to the purse of WHO: a reference, an e-mail address, a name or an id."""
+    _close_break(break_id, Resolution(way=Way.ASSIGN, who=who, why=why), as_json)
+
+
+class _Share(click.ParamType[tuple[str, int]]):
+    """``WHO=AMOUNT``; ``own=AMOUNT`` is the operator's."""
+
+    name = "WHO=AMOUNT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        who, equals, amount = str(value).rpartition("=")
+        if not equals or not who.strip():
+            self.fail(f"{value!r} is not WHO=AMOUNT", param, ctx)
+        try:
+            # Micros are micros in every currency.
+            micros = Money.parse(amount, "EUR").micros
+        except AmountInvalid as refusal:
+            self.fail(f"{value!r}: {refusal.detail}", param, ctx)
+        return ("" if who == "own" else who), micros
 
 
 @settlement.command("resolve")
 @click.argument("break_ids", type=click.UUID, nargs=-1, required=True)
 @click.option("--why", required=True, help="What you found out; kept with the break.")
-@click.option("--offset", is_flag=True, help="These breaks make each other up: together they are zero.")
+@click.option("--assign", help="It is a top-up of this purse: a reference, an e-mail address, a name or an id.")
+@click.option(
+    "--split", type=_Share(), multiple=True, help="So much of it is WHO's, a purse or a merchant; repeatable."
+)
+@click.option("--repayment", help="This merchant pays back: an id, a reference, an e-mail address or a name.")
+@click.option("--equity", is_flag=True, help="It is your own money.")
+@click.option("--send-back", is_flag=True, help="Send it back to where it came from, with the next run.")
+@click.option("--name", help="With --send-back: who paid, where the bank does not say.")
+@click.option("--iban", help="With --send-back: from which account, where the bank does not say.")
+@click.option("--take-back", is_flag=True, help="A top-up leaves its purse as far as that reaches; the rest is a loss.")
+@click.option("--again", is_flag=True, help="Try again to book what failed.")
 @click.option("--expense", is_flag=True, help="The operator bears what the bank took.")
+@click.option("--drop", is_flag=True, help="It was notified late, is on no statement of its day, and was no movement.")
+@click.option("--loss", is_flag=True, help="What left is given up: a loss of yours.")
+@click.option("--offset", is_flag=True, help="These breaks make each other up: together they are zero.")
 @click.option("--book", "booked", type=click.UUID, multiple=True, help="It is the booking of this payment; repeatable.")
-@click.option("--book-file", "message_id", help="It is the booking of all payments of this file still awaited.")
+@click.option("--book-file", help="It is the booking of all payments of this file still awaited.")
 @click.option("--returned", type=click.UUID, help="It is this booked payment, come back.")
+@_JSON
 @_says_no
-def _resolve(break_ids: tuple[UUID, ...], why: str, **how: Any) -> None:
+def _resolve(break_ids: tuple[UUID, ...], why: str, as_json: bool, **how: Any) -> None:
     """Close breaks by what explains them; without an option, note what is known about one."""
-    at, chosen = clock.now(), [name for name, value in how.items() if value]
-    if len(chosen) > 1 or (len(break_ids) > 1 and chosen in ([], ["expense"])):
-        raise click.UsageError("Choose one way, and one break for a note or an expense.")
+    payer = {name: how.pop(name) for name in ("name", "iban")}
+    chosen = [(option, value) for option, value in how.items() if value]
+    option, value = chosen[0] if chosen else ("", None)
+    way, makes = _WAYS[option]
+    if (
+        len(chosen) > 1
+        or (len(break_ids) > 1 and way not in TOGETHER)
+        or (any(payer.values()) and not how["send_back"])
+    ):
+        raise click.UsageError("Choose one way, and one break unless they are closed together.")
+    said = Resolution(way=way, why=why, others=break_ids[1:], **payer, **makes(value))
+    _close_break(break_ids[0], said, as_json)
+
+
+def _nothing(_: Any) -> dict[str, Any]:
+    return {}
+
+
+# The way of each option of `resolve`, and what its value says.
+_WAYS: dict[str, tuple[Way, Callable[[Any], dict[str, Any]]]] = {
+    "": (Way.ACKNOWLEDGE, _nothing),
+    "assign": (Way.ASSIGN, lambda who: {"who": who}),
+    "split": (Way.SPLIT, lambda parts: {"parts": parts}),
+    "repayment": (Way.REPAYMENT, lambda who: {"who": who}),
+    "equity": (Way.EQUITY, _nothing),
+    "send_back": (Way.SEND_BACK, _nothing),
+    "take_back": (Way.TAKE_BACK, _nothing),
+    "again": (Way.TRY_AGAIN, _nothing),
+    "expense": (Way.EXPENSE, _nothing),
+    "drop": (Way.DROP, _nothing),
+    "loss": (Way.LOSS, _nothing),
+    "offset": (Way.OFFSET, _nothing),
+    "booked": (Way.BOOK, lambda payments: {"payment_ids": payments}),
+    "book_file": (Way.BOOK, lambda file: {"message_id": file}),
+    "returned": (Way.RETURN, lambda payment: {"payment_ids": [payment]}),
+}
+
+
+def _close_break(break_id: UUID, said: Resolution, as_json: bool) -> None:
+    at = clock.now()
     with current().database.settle() as conn:
-        match chosen:
-            case ["offset"]:
-                breaks.offset(conn, break_ids, why=why, at=at)
-            case ["expense"]:
-                breaks.expense(conn, break_ids[0], why=why, at=at)
-            case ["booked" | "message_id"]:
-                payments = how["booked"] or breaks.awaited_in(conn, how["message_id"])
-                breaks.book(conn, break_ids, transaction_ids=payments, why=why, at=at)
-            case ["returned"]:
-                breaks.returned(conn, break_ids, transaction_id=how["returned"], why=why, at=at)
-            case _:
-                breaks.note(conn, break_ids[0], why=why, at=at)
-        for break_id in break_ids:
-            _note_action(conn, "break_resolved", break_id, f"{''.join(chosen) or 'note'}: {why}", at)
+        done = resolutions.resolve(conn, break_id, said, at=at)
+        for each in done.break_ids:
+            _note_action(conn, done.action, each, done.detail, at)
+    amounts = {"amount": done.amount_micros, "loss": done.loss_micros}
+    _say(
+        as_json,
+        way=done.way.value,
+        closed=done.closed,
+        breaks=[str(each) for each in done.break_ids],
+        currency=done.currency,
+        **{name: decimal_string(micros, done.currency) if micros else "0" for name, micros in amounts.items()},
+        payment=None if done.payment_id is None else str(done.payment_id),
+    )
+
+
+@settlement.command("messages")
+@click.option("--limit", default=20, show_default=True)
+@_JSON
+@_says_no
+def _messages(limit: int, as_json: bool) -> None:
+    """What the bank sent and was imported, newest first."""
+    with current().database.read() as conn:
+        found = tellings.messages(conn, before=None, limit=limit)
+    for row in found:
+        _say(
+            as_json,
+            id=str(row.id),
+            kind=row.kind,
+            message_id=row.message_id,
+            name=row.name,
+            imported_at=clock.rfc3339(row.imported_at),
+            entries=row.entries,
+            open_breaks=row.open_breaks,
+        )
+
+
+@settlement.command("entries")
+@click.argument("message_id", type=click.UUID)
+@_JSON
+@_says_no
+def _entries(message_id: UUID, as_json: bool) -> None:
+    """What became of each entry of a message, in the bank's order."""
+    after = None
+    while True:
+        with current().database.read() as conn:
+            page = tellings.entries(conn, message_id, after=after, limit=_ENTRIES_AT_ONCE)
+        for each in page:
+            _say(as_json, **_entry(each))
+        if len(page) < _ENTRIES_AT_ONCE:
+            return
+        after = page[-1].id
+
+
+def _entry(told: Telling) -> dict[str, Any]:
+    word = told.word
+    return {
+        "id": str(told.id),
+        "statement": word.told_in,
+        "entry": word.entry_index + 1,
+        "amount": decimal_string(word.amount_micros, word.currency),
+        "currency": word.currency,
+        "text": word.text,
+        "became": told.became.value,
+        "told_first_in": None if told.first is None else f"{told.first.kind} {told.first.told_in}",
+        "whose": [f"{owner.id} {decimal_string(micros, word.currency)}" for owner, micros in told.shares],
+        "payment": None if told.payment is None else str(told.payment.id),
+        "break_id": None if told.found is None else str(told.found.id),
+    }
 
 
 @settlement.command("put-in")

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import camt, matching, pairing, story, sums
@@ -37,6 +37,7 @@ from settlement.models import (
     breaks,
     statement_entries,
     statements,
+    unfinished_imports,
 )
 from wallet import ledger
 from wallet.db import Database
@@ -81,6 +82,9 @@ def begin(
     """
     if not any(is_ours(told.account_ids, iban=account_iban, other_ids=other_ids) for told in message):
         raise BankMessageInvalid("The statement is about another account.")
+    conn.execute(
+        unfinished_imports.insert().values(bank_message_id=message_id, stage=ImportStage.READING.value, place=0)
+    )
     position = int(conn.execute(select(func.coalesce(func.max(statements.c.position), 0))).scalar_one())
     for number, told in enumerate(message, start=1):
         ours = is_ours(told.account_ids, iban=account_iban, other_ids=other_ids)
@@ -121,7 +125,7 @@ def finish(
     Raises `BankMessageInvalid` when it cannot be kept; then nothing of it is.
     """
     work = _Work(database, message.id, message.imported_at, imported)
-    while (stage := work.stage()) is not ImportStage.DONE:
+    while (stage := work.stage()) is not None:
         try:
             with _failing(stage):
                 _work_on(work, stage, lambda: parse(message.content))
@@ -195,9 +199,11 @@ class _Work:
         if self.database.is_sqlite:
             time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE.total_seconds()))
 
-    def stage(self) -> ImportStage:
+    def stage(self) -> ImportStage | None:
+        """What is to be done next, if anything."""
         with self.database.read() as conn:
-            return ImportStage(self._row(conn).stage)
+            stage = self._row(conn).stage
+        return None if stage is None else ImportStage(stage)
 
     def is_news(self) -> bool:
         """Whether it told anything new: a statement of its own days, or a fact."""
@@ -263,6 +269,7 @@ class _Work:
         with self.database.settle() as conn:
             if self._row(conn).stage != ImportStage.READING.value:
                 return
+            conn.execute(unfinished_imports.delete().where(unfinished_imports.c.bank_message_id == self.message_id))
             conn.execute(statement_entries.delete().where(_e.statement_id.in_(mine)))
             conn.execute(statements.delete().where(statements.c.bank_message_id == self.message_id))
             conn.execute(bank_messages.delete().where(bank_messages.c.id == self.message_id))
@@ -364,6 +371,8 @@ class _Work:
             _e.currency == words[0].currency,
             _e.amount_micros.in_({word.amount_micros for word in words}),
             _e.match.in_(_FACTS),
+            # No other match is a fact's; the index of early word needs it said.
+            _e.same_as.is_(None),
             statements.c.bank_message_id != self.message_id,
         ]
         if not guessing:
@@ -381,6 +390,10 @@ class _Work:
                 .where(twin.c.same_as == _e.id, other.c.bank_message_id == self.message_id)
             )
             conditions.append(~used.exists())
+            days = [word.booking_date for word in words]
+            if None not in days:
+                near = _e.booking_date.between(min(days) - pairing.FURTHEST, max(days) + pairing.FURTHEST)
+                conditions.append(_e.booking_date.is_(None) | near)
         return matching.words(conn, *conditions, limit=_MOST_ALIKE * len(words))
 
     def _tell_again(self, conn: Connection, word: Word, match: EntryMatch, fact_id: UUID) -> None:
@@ -445,7 +458,7 @@ class _Work:
                 at=self.at,
                 detail=f"Message {row.message_id} was not imported to its end: {failure}",
             )
-            self._advance(conn, row, ImportStage.DONE)
+            self._end(conn, row)
 
     # --- summed up -------------------------------------------------------------------------------------------
 
@@ -453,7 +466,7 @@ class _Work:
         """Explain sums by their details, put each statement in its place, and doubt what none confirms."""
         with self.database.read() as conn:
             accounts = {(row.account_iban, row.currency) for row in self._statements(conn)}
-            found = [each for account, currency in accounts for each in sums.explained(conn, account, currency)]
+            found = [each for account in accounts for each in sums.explained(conn, *account, self.message_id)]
         for start in range(0, len(found), CHUNK):
             with self._turn() as conn:
                 if self._row(conn).stage != ImportStage.SUMMING.value:
@@ -473,7 +486,7 @@ class _Work:
                 story.place(conn, statement, again, imported=self.imported, message_id=self.message_id, at=self.at)
             for account, currency in accounts:
                 self._doubt(conn, account, currency)
-            self._advance(conn, row, ImportStage.DONE)
+            self._end(conn, row)
 
     def _doubt(self, conn: Connection, account: str, currency: str) -> None:
         """Early word that no statement has confirmed, some bank days before the last one, is a break."""
@@ -491,6 +504,7 @@ class _Work:
             _e.account_iban == account,
             _e.currency == currency,
             _e.booked_in.is_(None),
+            _e.same_as.is_(None),
             _e.match.in_([match.value for match in MOVED]),
             statements.c.kind == MessageKind.CAMT_054.value,
             or_(told < long_ago, statements.c.bank_message_id.in_(came_long_ago)),
@@ -512,17 +526,24 @@ class _Work:
     # --- rows ------------------------------------------------------------------------------------------------
 
     def _row(self, conn: Connection) -> Row[Any]:
-        row = conn.execute(select(bank_messages).where(bank_messages.c.id == self.message_id)).one_or_none()
+        """Where the message is; its ``stage`` is None once it is done. Without its bytes: each short step asks."""
+        mine: Sequence[Any] = (bank_messages.c.message_id, unfinished_imports.c.stage, unfinished_imports.c.place)
+        row: Row[Any] | None = conn.execute(
+            select(*mine).outerjoin_from(bank_messages, unfinished_imports).where(bank_messages.c.id == self.message_id)
+        ).one_or_none()
         if row is None:
             raise BankMessageInvalid("The message could not be kept.")
         return row
 
     def _advance(self, conn: Connection, row: Row[Any], stage: ImportStage, place: int = 0) -> None:
-        conn.execute(
-            bank_messages.update()
-            .where(bank_messages.c.id == row.id, bank_messages.c.stage == row.stage, bank_messages.c.place == row.place)
-            .values(stage=stage.value, place=place)
-        )
+        conn.execute(unfinished_imports.update().where(self._at(row)).values(stage=stage.value, place=place))
+
+    def _end(self, conn: Connection, row: Row[Any]) -> None:
+        conn.execute(unfinished_imports.delete().where(self._at(row)))
+
+    def _at(self, row: Row[Any]) -> ColumnElement[bool]:
+        u = unfinished_imports.c
+        return and_(u.bank_message_id == self.message_id, u.stage == row.stage, u.place == row.place)
 
     def _statements(self, conn: Connection) -> Sequence[Row[Any]]:
         return conn.execute(

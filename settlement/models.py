@@ -141,14 +141,13 @@ MOVED = frozenset(
 
 
 class ImportStage(StrEnum):
-    """How far a bank message has been imported; each stage goes on where it was stopped."""
+    """How far a bank message has been imported; each stage goes on where it was stopped, and what is done has none."""
 
     READING = "reading"
     PAIRING = "pairing"
     GUESSING = "guessing"
-    SUMMING = "summing"
     BOOKING = "booking"
-    DONE = "done"
+    SUMMING = "summing"
 
 
 class StatementStanding(StrEnum):
@@ -328,22 +327,23 @@ bank_messages = Table(
     Column("kind", sa.String(8), nullable=False),
     Column("message_id", sa.String(35), nullable=False),
     Column("sha256", sa.String(64), nullable=False, unique=True),
-    Column("content", sa.LargeBinary, nullable=False),
     Column("imported_at", UtcInstant, nullable=False),
     # What the file was called, where it came as one.
     Column("name", sa.String(255)),
-    Column("stage", sa.String(8), nullable=False, server_default=ImportStage.DONE.value),
-    # Within the stage: how many of its entries are done.
-    Column("place", sa.Integer, nullable=False, server_default="0"),
+    # Last: SQLite reads through it to whatever stands behind.
+    Column("content", sa.LargeBinary, nullable=False),
     one_of("kind", MessageKind),
-    one_of("stage", ImportStage),
 )
-_UNFINISHED = bank_messages.c.stage != ImportStage.DONE.value
-Index(
-    "ix_bank_messages_unfinished",
-    bank_messages.c.id,
-    sqlite_where=_UNFINISHED,
-    postgresql_where=_UNFINISHED,
+
+unfinished_imports = Table(
+    "unfinished_imports",
+    metadata,
+    # The messages at work. Apart from their bytes, which SQLite would write anew with each step.
+    Column("bank_message_id", ForeignKey("bank_messages.id"), primary_key=True),
+    Column("stage", sa.String(8), nullable=False),
+    # Within the stage: how many of its entries, or of its steps, are done.
+    Column("place", sa.Integer, nullable=False),
+    one_of("stage", ImportStage),
 )
 
 statements = Table(
@@ -370,7 +370,8 @@ statements = Table(
     Column("entries_micros", Micros, nullable=False, server_default="0"),
     one_of("kind", MessageKind),
     one_of("standing", StatementStanding),
-    Index("ix_statements_id", "account_iban", "statement_id"),
+    # An account's story is looked into around a day.
+    Index("ix_statements_day", "account_iban", "currency", "kind", "closing_date"),
 )
 
 statement_entries = Table(
@@ -385,9 +386,9 @@ statement_entries = Table(
     Column("entry_index", sa.Integer, nullable=False),
     Column("detail_index", sa.Integer, nullable=False),
     # The row that carries the fact, where this one tells it again.
-    Column("same_as", ForeignKey("statement_entries.id"), index=True),
+    Column("same_as", ForeignKey("statement_entries.id")),
     # The statement that confirms the fact; NULL: early word.
-    Column("booked_in", ForeignKey("statements.id"), index=True),
+    Column("booked_in", ForeignKey("statements.id")),
     Column("account_iban", sa.String(34), nullable=False),
     Column("currency", Currency, nullable=False),
     # Positive: onto our account; negative: off it.
@@ -415,8 +416,21 @@ statement_entries = Table(
         "amount_micros <> 0 OR match IN ('pending', 'information', 'seen_before', 'told')", name="amount_not_zero"
     ),
     CheckConstraint("match NOT IN ('paired', 'seen_before') OR same_as IS NOT NULL", name="told_again_of_something"),
-    Index("ix_statement_entries_amount", "account_iban", "currency", "amount_micros"),
+    Index("ix_statement_entries_amount", "account_iban", "currency", "amount_micros", "booking_date"),
 )
+_EARLY = statement_entries.c.booked_in.is_(None) & statement_entries.c.same_as.is_(None)
+Index(
+    "ix_statement_entries_early",
+    statement_entries.c.account_iban,
+    statement_entries.c.currency,
+    statement_entries.c.amount_micros,
+    sqlite_where=_EARLY,
+    postgresql_where=_EARLY,
+)
+# Of many words each of these is NULL, and those are never looked for by it.
+for _name in ("same_as", "booked_in", "about", "reference", "counterparty_iban"):
+    _TOLD = statement_entries.c[_name].is_not(None)
+    Index(f"ix_statement_entries_{_name}", statement_entries.c[_name], sqlite_where=_TOLD, postgresql_where=_TOLD)
 
 breaks = Table(
     "breaks",
@@ -439,6 +453,8 @@ breaks = Table(
     UniqueConstraint("entry_id", "kind"),
     one_of("kind", BreakKind),
 )
+_OPEN = breaks.c.resolved_at.is_(None)
+Index("ix_breaks_open", breaks.c.id, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 entry_parts = Table(
     "entry_parts",

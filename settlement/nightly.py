@@ -250,14 +250,16 @@ def troubled(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
 def answers(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
     """The statements and notifications that tell of a run's payments, one by one or as a whole file, oldest first.
 
-    Each row has ``kind``, ``statement_id``, ``imported_at`` and ``count``, its entries about this run.
+    Each row has ``kind``, ``statement_id``, ``imported_at``, its ``message_id``, and ``count``, its entries about this
+    run.
     """
     payments = select(bank_transactions.c.end_to_end_id).where(bank_transactions.c.run_id == run_id)
     batches = select(bank_files_table.c.payment_information_id).where(bank_files_table.c.run_id == run_id)
     told = sa.or_(
         statement_entries.c.end_to_end_id.in_(payments), statement_entries.c.payment_information_id.in_(batches)
     )
-    group = (statements.c.position, statements.c.kind, statements.c.statement_id, bank_messages.c.imported_at)
+    of_the_message = (bank_messages.c.imported_at, bank_messages.c.id.label("message_id"))
+    group = (statements.c.position, statements.c.kind, statements.c.statement_id, *of_the_message)
     return list(
         conn.execute(
             select(*group, func.count().label("count"))

@@ -32,6 +32,9 @@ from wallet.models import (
 # Of references typed wrongly some stretch is right: enough to find them, and for a person to compare.
 _STRETCH, _MOST_PIECES = 8, 200
 _MOST_NAMED = 20
+# So many of the last top-ups that were announced may be what a payment is for: what is expected is not old.
+_EXPECTED = 10_000
+_NOBODY = "No purse and no merchant in this currency has this id, reference, e-mail address or name."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ def find(conn: Connection, text: str, currency: str) -> Owner:
     """The one purse or merchant that ``text`` names, as `named`. Raises `PurseNotFound` or `NameAmbiguous`."""
     found = named(conn, text, currency)
     if not found:
-        raise PurseNotFound(f"No purse and no merchant in {currency} has this id, reference, e-mail address or name.")
+        raise PurseNotFound(_NOBODY)
     return _the_one(found)
 
 
@@ -74,7 +77,7 @@ def purse(conn: Connection, text: str, currency: str) -> Owner:
     """The one purse that ``text`` names. Raises `PurseNotFound` or `NameAmbiguous`."""
     found = _purses(conn, text, currency)
     if not found:
-        raise PurseNotFound(f"No purse in {currency} has this id, reference, e-mail address or name.")
+        raise PurseNotFound("No purse in this currency has this id, reference, e-mail address or name.")
     return _the_one(found)
 
 
@@ -82,7 +85,7 @@ def merchant(conn: Connection, text: str, currency: str) -> Owner:
     """The one merchant that ``text`` names. Raises `MerchantNotFound` or `NameAmbiguous`."""
     found = _merchants(conn, text, currency)
     if not found:
-        raise MerchantNotFound(f"No merchant in {currency} has this id, reference, e-mail address or name.")
+        raise MerchantNotFound("No merchant in this currency has this id, reference, e-mail address or name.")
     return _the_one(found)
 
 
@@ -209,7 +212,9 @@ def _whose(currency: str) -> Select[Any]:
 
 
 def _announced(currency: str) -> Select[Any]:
-    return _whose(currency).add_columns(top_ups.c.reference).join(top_ups, top_ups.c.purse_id == purses.c.id)
+    last = select(top_ups.c.id).order_by(top_ups.c.id.desc()).limit(_EXPECTED)
+    announced = _whose(currency).join(top_ups, top_ups.c.purse_id == purses.c.id).where(top_ups.c.id.in_(last))
+    return announced.add_columns(top_ups.c.reference)
 
 
 def _nearly_named(row: Row[tuple[object, ...]]) -> Select[Any] | None:

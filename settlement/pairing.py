@@ -18,7 +18,7 @@ from settlement.references import compact
 Word = Row[Any]
 
 # A late word's date and the statement's are not further apart.
-_DAYS = 7
+FURTHEST = dt.timedelta(days=7)
 _NOT_A_LETTER = re.compile(r"[^\w]+")
 
 
@@ -40,12 +40,15 @@ def paired(
     by_amount: dict[int, list[Word]] = {}
     for fact in facts:
         by_amount.setdefault(fact.amount_micros, []).append(fact)
+    furthest = FURTHEST.days
     possible = [
         (_preference(word, fact), word, fact)
         for word in words
         for fact in by_amount.get(word.amount_micros, ())
         if _may_be(word, fact, guessing=guessing)
-        and (is_statement or _days_agree(word, fact) or (is_late(word, last_day) and _days_apart(word, fact) <= _DAYS))
+        and (
+            is_statement or _days_agree(word, fact) or (is_late(word, last_day) and _days_apart(word, fact) <= furthest)
+        )
         and ((is_statement and not guessing) or not contradict(word, fact))
         and not (is_statement and guessing and is_after(fact, word))
     ]

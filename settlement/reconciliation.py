@@ -18,13 +18,13 @@ from settlement.bank_transactions import AT_THE_BANK, WAITS_FOR_A_PERSON, move, 
 from settlement.envelope import documents
 from settlement.imports import Imported
 from settlement.models import (
-    ImportStage,
     MessageKind,
     TransactionState,
     bank_messages,
     bank_transactions,
     breaks,
     statement_entries,
+    unfinished_imports,
 )
 from wallet.db import Database, insert_into
 from wallet.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
@@ -110,7 +110,6 @@ def _import(
                     content=data,
                     imported_at=at,
                     name=None if name is None else name[:255],
-                    stage=(ImportStage.DONE if kind is MessageKind.PAIN_002 else ImportStage.READING).value,
                 )
                 .returning(bank_messages)
             ).one()
@@ -130,8 +129,8 @@ def _unfinished(database: Database) -> Row[tuple[object, ...]] | None:
 def _next_unfinished(conn: Connection) -> Row[tuple[object, ...]] | None:
     return conn.execute(
         select(bank_messages)
-        .where(bank_messages.c.stage != ImportStage.DONE.value)
-        .order_by(bank_messages.c.id)
+        .join(unfinished_imports, unfinished_imports.c.bank_message_id == bank_messages.c.id)
+        .order_by(unfinished_imports.c.bank_message_id)
         .limit(1)
     ).one_or_none()
 

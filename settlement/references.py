@@ -44,9 +44,7 @@ def _within(text: str) -> list[str]:
     start = text.find("RF")
     while start >= 0:
         candidate = text[start : start + REFERENCE_LENGTH]
-        for spelled in (candidate, "RF" + candidate[2:].translate(_LOOKS_LIKE)):
-            if len(spelled) == REFERENCE_LENGTH and is_reference(spelled):
-                found.append(spelled)
-                break
+        spellings = (candidate, "RF" + candidate[2:].translate(_LOOKS_LIKE))
+        found += [each for each in dict.fromkeys(spellings) if len(each) == REFERENCE_LENGTH and is_reference(each)]
         start = text.find("RF", start + 1)
     return found

@@ -6,7 +6,7 @@ with its amounts, and has a line for the operators' log that names what moved, b
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy.engine import Connection, Row
@@ -107,7 +107,8 @@ def _done(row: Row[tuple[object, ...]], said: Resolution, **facts: object) -> Do
 
 
 def _note(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
-    return _done(row, said, closed=breaks.note(conn, row.id, why=said.why, at=at))
+    closed = breaks.note(conn, row.id, why=said.why, at=at)
+    return _done(row, replace(said, way=Way.NOTE if closed else Way.ACKNOWLEDGE), closed=closed)
 
 
 def _assign(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
@@ -141,8 +142,7 @@ def _equity(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at
 
 def _send_back(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
     payment_id = breaks.send_back(conn, row.id, name=said.name, iban=said.iban, why=said.why, at=at)
-    known = breaks.payer(row)
-    return _done(row, said, payment_id=payment_id, payee=Payer(known.name or said.name, known.iban or said.iban))
+    return _done(row, said, payment_id=payment_id, payee=breaks.payee(row, name=said.name, iban=said.iban))
 
 
 def _take_back(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:

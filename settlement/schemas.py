@@ -10,14 +10,17 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from settlement.breaks import Way
 from settlement.models import (
     BreakKind,
+    EntryMatch,
     FileState,
     MessageKind,
     RunState,
     TransactionKind,
     TransactionState,
 )
+from settlement.owners import Because
 from settlement.payouts import WaitReason
 from wallet.languages import LOCALES
 from wallet.models import AnnouncementKind, Reason, VoucherState
@@ -28,6 +31,7 @@ from wallet.schemas import (
     OfMoney,
     Strict,
     Text,
+    amount,
     currency_code,
     decimal,
     identity,
@@ -41,6 +45,8 @@ _SHA256_PATTERN = "^[0-9a-f]{64}$"
 _PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]
 
 _TAKEN_OUT = [TransactionKind.INCOME.value, TransactionKind.EQUITY.value]
+_WHO = {"description": "A purse or merchant by its id, a reference (RF…), an e-mail address or a name."}
+_MOST_PARTS, _MOST_TOGETHER = 50, 200
 _OWN_KINDS = [*_TAKEN_OUT, TransactionKind.SENT_BACK.value]
 
 
@@ -112,6 +118,27 @@ class NewWriteOff(OfMoney):
     """A debt to give up."""
 
     why = Text(200, required=True, metadata={"description": "It is kept."})
+
+
+class ResolutionPart(Strict):
+    """So much of an entry, and whose it is; the operator's own without ``who``."""
+
+    who = Text(254, load_default="", metadata=_WHO)
+    amount = amount()
+
+
+class NewResolution(Strict):
+    """What is said about a break. Which other members are needed depends on the ``way``; see docs/api.md."""
+
+    way = fields.String(required=True, validate=one_of(Way))
+    why = Text(200, required=True, metadata={"description": "It is kept."})
+    who = Text(254, load_default="", metadata=_WHO)
+    parts = fields.List(fields.Nested(ResolutionPart), load_default=[], validate=validate.Length(max=_MOST_PARTS))
+    name = Text(140, load_default=None, metadata={"description": "Who paid, where the bank does not say."})
+    iban = Text(42, load_default=None, metadata={"description": "From which account, where the bank does not say."})
+    break_ids = fields.List(Id(), load_default=[], validate=validate.Length(max=_MOST_TOGETHER))
+    payment_ids = fields.List(Id(), load_default=[], validate=validate.Length(max=_MOST_TOGETHER))
+    message_id = Text(35, load_default=None, metadata={"description": "Of a bank file of ours."})
 
 
 class StatementLanguage(Strict):
@@ -499,6 +526,106 @@ class BreakView(Answer):
     transaction_id = identity(allow_none=True)
     booking_date = date(allow_none=True)
     opened_at = instant()
+
+
+class SuggestionView(Answer):
+    """A purse that a break may be for; ``reference`` is the one that it nearly names, or that is awaited."""
+
+    purse_id = identity()
+    name = text()
+    email = text()
+    because = fields.String(required=True, validate=one_of(Because))
+    reference = text(allow_none=True)
+
+
+class BreakDetail(BreakView):
+    """One break. ``ways`` are how it can be closed, the likeliest first; none once it is.
+
+    ``payer_iban`` is null, too, where the bank names an account that it would not pay to. ``message_id`` is that of the
+    bank's message that told it.
+    """
+
+    payer_name = text(allow_none=True)
+    payer_iban = text(allow_none=True)
+    message_id = identity()
+    resolution = fields.String(required=True, allow_none=True)
+    resolved_at = instant(allow_none=True)
+    ways = fields.List(fields.String(validate=one_of(Way)), required=True)
+    suggestions = fields.List(fields.Nested(SuggestionView), required=True)
+
+
+class ShareView(Answer):
+    """A part of an amount: a purse's, a merchant's, or (both null) the operator's own."""
+
+    purse_id = identity(allow_none=True)
+    merchant_id = identity(allow_none=True)
+    amount = decimal()
+
+
+class ResolutionView(Answer):
+    """What a resolution did. ``amount`` is what it explained, of which ``loss`` was given up; null where no money is
+    involved. ``payment_id`` sends it back with the next run. Where ``closed`` is false, the break is still open."""
+
+    way = fields.String(required=True, validate=one_of(Way))
+    closed = fields.Boolean(required=True)
+    break_ids = fields.List(identity(), required=True)
+    currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
+    amount = decimal(allow_none=True)
+    loss = decimal(allow_none=True)
+    shares = fields.List(fields.Nested(ShareView), required=True)
+    payment_id = identity(allow_none=True)
+
+
+class MessageView(Answer):
+    """A message of the bank's; ``message_id`` is its own id of it, ``name`` what its file was called."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(MessageKind))
+    message_id = text()
+    name = fields.String(required=True, allow_none=True)
+    imported_at = instant()
+    is_done = fields.Boolean(required=True)
+    entries = count()
+    open_breaks = count()
+
+
+class MessageList(Answer):
+    items = fields.List(fields.Nested(MessageView), required=True)
+    next_cursor = next_cursor()
+
+
+class EntryView(Answer):
+    """A word of the bank's: ``entry`` of its ``statement_id``, and what it ``became``.
+
+    ``first_told_by`` is the entry that it tells again, and ``first_told_in`` the message that has that.
+    """
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(MessageKind))
+    statement_id = text()
+    page = fields.String(required=True, allow_none=True)
+    entry = count()
+    amount = signed_decimal()
+    currency = fields.String(required=True, metadata={"pattern": "^[A-Z]{3}$"})
+    booking_date = date(allow_none=True)
+    value_date = date(allow_none=True)
+    counterparty_name = fields.String(required=True, allow_none=True)
+    counterparty_iban = fields.String(required=True, allow_none=True)
+    text = fields.String(required=True)
+    bank_reference = fields.String(required=True, allow_none=True)
+    end_to_end_id = fields.String(required=True, allow_none=True)
+    became = fields.String(required=True, validate=one_of(EntryMatch))
+    shares = fields.List(fields.Nested(ShareView), required=True)
+    transaction_id = identity(allow_none=True)
+    file = fields.String(required=True, allow_none=True)
+    first_told_by = identity(allow_none=True)
+    first_told_in = identity(allow_none=True)
+    break_id = identity(allow_none=True)
+
+
+class EntryList(Answer):
+    items = fields.List(fields.Nested(EntryView), required=True)
+    next_cursor = next_cursor()
 
 
 class AwaitedView(Answer):

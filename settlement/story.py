@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+import sqlalchemy as sa
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import camt, matching, pairing
@@ -33,6 +34,8 @@ from settlement.models import (
 _MOVEMENTS = statement_entries.c.match.not_in([EntryMatch.PENDING.value, EntryMatch.INFORMATION.value]) & (
     statement_entries.c.detail_index >= 0
 )
+
+_s = statements.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,15 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
     mine = matching.words(conn, statement_entries.c.statement_id == statement.id, _MOVEMENTS)
     if not mine:
         return Again(inside=_is_a_repetition(conn, statement))
-    for other in _neighbours(conn, statement, mine):
+    since = _since(conn, statement, mine)
+    named_only = _named_only(statement, since)
+    for other in _neighbours(statement, since):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
-        again = _within(statement, mine, other, theirs) or _by_its_id(statement, mine, other, theirs)
+        named = other.id in named_only
+        again = _within(statement, mine, other, theirs, named=named) or _by_its_id(statement, mine, other, theirs)
         if again is not None:
             return Again(words=again, inside=True)
-    return _longer(conn, statement, mine)
+    return _longer(conn, statement, mine, since)
 
 
 def place(
@@ -137,9 +143,13 @@ def _of_account(account: str, currency: str) -> Any:
     )
 
 
-def _story(conn: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
-    """Every statement of an account in the order of its days; pages of one id in the order of their numbers."""
-    rows = conn.execute(select(statements).where(_of_account(account, currency))).all()
+def _story(conn: Connection, account: str, currency: str, *days: sa.ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """Statements of an account in the order of their days; pages of one id in the order of their numbers.
+
+    ``days``: which, since it tells of another one each day. What has no closing balance has a day of its own making.
+    """
+    chosen = or_(_s.closing_date.is_(None), and_(*days)) if days else sa.true()
+    rows = conn.execute(select(statements).where(_of_account(account, currency), chosen)).all()
     # A page that is sent again is written later, and is no later page.
     begun: dict[object, dt.datetime] = {}
     for row in rows:
@@ -150,6 +160,14 @@ def _story(conn: Connection, account: str, currency: str) -> Sequence[Row[Any]]:
         return _day(row), begun[_one_of_pages(row)], page, row.position
 
     return sorted(rows, key=order)
+
+
+def _around(conn: Connection, account: str, currency: str, day: dt.date) -> Sequence[Row[Any]]:
+    """The story of a day, of the last one before it that has a statement, and of the first one after."""
+    mine = _of_account(account, currency)
+    first = conn.execute(select(func.max(_s.closing_date)).where(mine, _s.closing_date < day)).scalar_one()
+    last = conn.execute(select(func.min(_s.closing_date)).where(mine, _s.closing_date > day)).scalar_one()
+    return _story(conn, account, currency, _s.closing_date.between(first or day, last or day))
 
 
 def _day(row: Row[Any]) -> dt.date:
@@ -169,27 +187,31 @@ def _one_of_pages(row: Row[Any]) -> Hashable:
 
 def _closing_before(conn: Connection, told: camt.Statement, currency: str, account: str) -> int | None:
     date = told.closing_date or told.opening_date or told.created_at.date()
-    before = [row for row in _story(conn, account, currency) if _day(row) <= date]
+    before = [row for row in _around(conn, account, currency, date) if _day(row) <= date]
     return before[-1].closing_micros if before else None
 
 
 def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any] | None:
-    story = _story(conn, statement.account_iban, statement.currency)
+    story = _around(conn, statement.account_iban, statement.currency, _day(statement))
     place_ = next(place_ for place_, row in enumerate(story) if row.id == statement.id)
     if later:
         return story[place_ + 1] if place_ + 1 < len(story) else None
     return story[place_ - 1] if place_ else None
 
 
-def _neighbours(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Iterator[Row[Any]]:
+def _neighbours(statement: Row[Any], since: Sequence[Row[Any]]) -> Iterator[Row[Any]]:
     """Statements told before that may be about the same days."""
+    for row in since:
+        if row.position < statement.position and None not in (row.opening_micros, row.closing_micros):
+            yield row
+
+
+def _since(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Sequence[Row[Any]]:
+    """The story from the first day that a statement speaks of."""
     days = [statement.opening_date, statement.closing_date, *(word.booking_date for word in mine)]
     first = min((day for day in days if day is not None), default=None)
-    for row in _story(conn, statement.account_iban, statement.currency):
-        if row.position >= statement.position or None in (row.opening_micros, row.closing_micros):
-            continue
-        if first is None or row.closing_date is None or row.closing_date >= first:
-            yield row
+    since = () if first is None else (_s.closing_date >= first,)
+    return _story(conn, statement.account_iban, statement.currency, *since)
 
 
 def _is_a_repetition(conn: Connection, statement: Row[Any]) -> bool:
@@ -206,15 +228,20 @@ def _is_a_repetition(conn: Connection, statement: Row[Any]) -> bool:
 
 
 def _within(
-    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word]
+    statement: Row[Any], mine: Sequence[Word], other: Row[Any], theirs: Sequence[Word], *, named: bool
 ) -> Mapping[object, Word] | None:
-    """A statement inside one that is known: it begins somewhere in its running balance, and all of it follows there."""
+    """A statement inside one that is known: it begins somewhere in its running balance, and all of it follows there.
+
+    ``named``: every word must have the bank's reference, and the same.
+    """
+    if named and any(word.bank_reference is None for word in (*mine, *theirs)):
+        return None
     same_day = _same_day(statement, other)
     balance = other.opening_micros
     for start in range(len(theirs)):
         if balance == statement.opening_micros and len(mine) <= len(theirs) - start:
             # Where it may as well follow, references tell: a bank gives each fact the same, or none.
-            follows = other.closing_micros == statement.opening_micros
+            follows = named or other.closing_micros == statement.opening_micros
             found = pairing.contained(mine, theirs[start:], same_day=same_day, by_reference=follows)
             if found is not None:
                 return found
@@ -234,10 +261,11 @@ def _by_its_id(
     return pairing.contained(mine, theirs, same_day=True, by_reference=True)
 
 
-def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Again:
+def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word], since: Sequence[Row[Any]]) -> Again:
     """A statement that tells all of known ones and more: what is more may also be days between them that never came."""
-    known = list(_neighbours(conn, statement, mine))
-    earlier = _ends_where_it_begins(conn, statement)
+    known = list(_neighbours(statement, since))
+    named_only = _named_only(statement, since)
+    earlier = frozenset(row.id for row in _goes_on_from(statement, since))
     found: dict[object, Word] = {}
     covers: list[UUID] = []
     left, balance, is_hole = _by_day(mine), statement.opening_micros, False
@@ -245,10 +273,9 @@ def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word]) -> Agai
         candidates = [
             row
             for row in known
-            if row.opening_micros == balance
-            and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
+            if row.opening_micros == balance and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
         ]
-        step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else frozenset())
+        step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else named_only)
         if step is None:
             # None of the known days begins with this: it is new, and one may begin after it.
             balance += left.pop(0).amount_micros
@@ -269,14 +296,23 @@ def _by_day(words: Sequence[Word]) -> list[Word]:
     return sorted(words, key=lambda word: word.booking_date) if dated else list(words)
 
 
-def _ends_where_it_begins(conn: Connection, statement: Row[Any]) -> frozenset[UUID]:
-    """The statements that this one may go on from, one before the other: it hardly tells them again."""
-    found, balance = set(), statement.opening_micros
-    for row in reversed(_story(conn, statement.account_iban, statement.currency)):
+def _goes_on_from(statement: Row[Any], since: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """The statements that this one may go on from, the last first: it hardly tells them again."""
+    found, balance = [], statement.opening_micros
+    for row in reversed(since):
         if row.position < statement.position and row.closing_micros == balance:
-            found.add(row.id)
+            found.append(row)
             balance = row.opening_micros
-    return frozenset(found)
+    return found
+
+
+def _named_only(statement: Row[Any], since: Sequence[Row[Any]]) -> frozenset[UUID]:
+    """The statements before the one that this goes on from: it tells them again only if it says so.
+
+    The last itself may have ended where it began, and be told again longer.
+    """
+    earlier = _goes_on_from(statement, since)[1:]
+    return frozenset(row.id for row in earlier if row.statement_id != statement.statement_id)
 
 
 def _next_covered(

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -37,15 +38,21 @@ class Explained:
     details: tuple[Word, ...]
 
 
-def explained(conn: Connection, account: str, currency: str) -> list[Explained]:
-    """The open breaks of an account that are sums of what was told by itself. Reads only."""
+def explained(conn: Connection, account: str, currency: str, bank_message_id: UUID) -> list[Explained]:
+    """The open breaks of an account that are sums of what was told by itself, since this message. Reads only."""
     mine = (_e.account_iban == account, _e.currency == currency)
-    wholes = [word for word in _open(conn, *mine) if _may_be_a_sum(word)]
+    # The sum or a detail of it is new: what is of other days was looked at before.
+    near = _near(conn, bank_message_id)
+    wholes = [
+        word
+        for word in _open(conn, *near)
+        if (word.account_iban, word.currency) == (account, currency) and _may_be_a_sum(word)
+    ]
     found: list[Explained] = []
     on_statement = [whole for whole in wholes if whole.booked_in is not None]
     early = [whole for whole in wholes if whole.booked_in is None]
     if on_statement:
-        notified = (_e.booked_in.is_(None), statements.c.kind == MessageKind.CAMT_054.value)
+        notified = (_e.booked_in.is_(None), _e.same_as.is_(None), statements.c.kind == MessageKind.CAMT_054.value)
         found += _assigned(on_statement, matching.words(conn, *mine, *notified, *_facts(on_statement), limit=_MOST))
     if early:
         found += _assigned(early, matching.words(conn, *mine, *_facts(early), limit=_MOST))
@@ -69,7 +76,25 @@ def apply(conn: Connection, found: Explained, *, at: dt.datetime) -> bool:
     return True
 
 
+def _near(conn: Connection, bank_message_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
+    """Of the days of a message, or of no day; where it does not date all that it tells, any."""
+    told = (
+        sa.select(
+            sa.func.min(_e.booking_date),
+            sa.func.max(_e.booking_date),
+            sa.func.count() == sa.func.count(_e.booking_date),
+        )
+        .join(statements, statements.c.id == _e.statement_id)
+        .where(statements.c.bank_message_id == bank_message_id)
+    )
+    first, last, all_dated = conn.execute(told).one()
+    if first is None or not all_dated:
+        return ()
+    return (_e.booking_date.is_(None) | _e.booking_date.between(first - _DAYS, last + _DAYS),)
+
+
 def _open(conn: Connection, *conditions: sa.ColumnElement[bool]) -> Sequence[Word]:
+    # Of every account: with one in the condition, SQLite would go through all that the account was ever told.
     unexplained = sa.select(breaks.c.entry_id).where(breaks.c.resolved_at.is_(None), breaks.c.kind.in_(_UNEXPLAINED))
     return matching.words(conn, *conditions, _e.match == EntryMatch.BREAK.value, _e.id.in_(unexplained), limit=_MOST)
 

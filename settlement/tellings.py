@@ -24,6 +24,7 @@ from settlement.models import (
     own_payments,
     statement_entries,
     statements,
+    unfinished_imports,
 )
 from settlement.owners import Owner
 from wallet.errors import NotFound
@@ -69,7 +70,10 @@ def messages(conn: Connection, *, before: UUID | None, limit: int) -> Sequence[R
 
 
 def message(conn: Connection, message_id: UUID) -> Row[tuple[object, ...]]:
-    """One message without its bytes, with the number of its ``entries`` and ``open_breaks``, or `NotFound`."""
+    """One message without its bytes, with the number of its ``entries`` and ``open_breaks``, or `NotFound`.
+
+    Its ``stage`` is None once it is imported to its end.
+    """
     row = conn.execute(_messages().where(bank_messages.c.id == message_id)).one_or_none()
     if row is None:
         raise NotFound("No bank message has this id.")
@@ -119,7 +123,8 @@ def _messages() -> Select[Any]:
         .where(breaks.c.bank_message_id == bank_messages.c.id, breaks.c.resolved_at.is_(None))
         .scalar_subquery()
     )
-    return select(*columns, told.label("entries"), open_.label("open_breaks"))
+    every = (*columns, unfinished_imports.c.stage, told.label("entries"), open_.label("open_breaks"))
+    return select(*every).outerjoin_from(bank_messages, unfinished_imports)
 
 
 def _words() -> Select[Any]:

@@ -4,6 +4,7 @@ It runs in this process, with real keys, against a wallet that has a merchant, a
 voucher in each state, so that its requests get past the doors and into the rooms.
 """
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ from schemathesis.engine import events
 from schemathesis.transport.wsgi import WSGITransport
 from sqlalchemy import select
 
+from settlement import reconciliation
 from settlement.bank_transactions import REJECTED, move, post
+from settlement.breaks import Way
 from settlement.models import TransactionState, bank_transactions
+from tests.books import MONDAY, camt, entry
 from tests.support import MERCHANT_IBAN, OWN_IBAN, Device, Merchant, Purse, Shop, created, make_settings, public_jwk
 from wallet import clock, ledger, webhooks
 from wallet.ids import new_id
@@ -101,6 +105,9 @@ class Scene:
             self.endpoint = webhooks.register(conn, self.merchant.id, "https://shop.example/first", clock.now())
             self.event_id = webhooks.ping(conn, self.merchant.id, self.endpoint.id, at=clock.now())
         asked = {"amount": "1.00", "currency": "EUR", "order_id": "1", "description": "x"}
+        self.statements = itertools.count(1)
+        self.ways = itertools.cycle(each.value for each in (Way.ACKNOWLEDGE, Way.ASSIGN, Way.EQUITY, Way.REPAYMENT))
+        self.break_id, self.bank_message_id = self._break()
         self.checkout = created(shop.post("/v1/checkouts", asked, token=self.merchant.token, key="checkout"))
         self.tokens = {
             "operator": shop.operator,
@@ -121,7 +128,11 @@ class Scene:
             "endpoint_id": str(self.endpoint.id),
             "event_id": str(self.event_id),
             "checkout_id": self.checkout["id"],
+            "break_id": self.break_id,
+            "bank_message_id": self.bank_message_id,
         }
+        if path.endswith("/resolve"):
+            found["break_id"], _ = self._break()
         if method == "DELETE":
             owner = f"/v1/merchants/{self.merchant.id}" if "merchants" in path else f"/v1/purses/{self.purse.id}"
             key = {"label": "spare"}
@@ -130,6 +141,18 @@ class Scene:
             found["device_id"] = str(self.shop.device(self.purse).id)
             found["endpoint_id"] = self._spare_endpoint()
         return found
+
+    def _break(self) -> tuple[str, str]:
+        """A break over a cent that nobody announced, and the message that told it."""
+        number = next(self.statements)
+        balances = {"OPBD": (number - 1) * 10_000, "CLBD": number * 10_000}
+        stranger = entry(f"B{number}", 10_000, "EUR", text=f"stranger {number}")
+        message = camt("053", f"S{number}", "EUR", balances, [stranger], day=MONDAY.date())
+        iban = self.shop.settings.bank_iban or ""
+        reconciliation.import_message(self.shop.database, message, account_iban=iban, at=clock.now())
+        with self.shop.database.read() as conn:
+            newest = reconciliation.open_breaks(conn, before=None, limit=1)[0]
+        return str(newest.id), str(newest.bank_message_id)
 
     def _spare_endpoint(self) -> str:
         """A new endpoint to remove, in the place of those that were made before."""
@@ -159,6 +182,9 @@ class Scene:
         if "shopper" not in body and "legal_name" not in body:
             # The purse's and the merchant's own; whole cents, as a bank moves them.
             real |= {"currency": "EUR", "amount": "0.01"}
+        if "way" in body:
+            way = next(self.ways)
+            real |= {"way": way, "who": str((self.merchant if way == Way.REPAYMENT else self.purse).id)}
         if body.get("method") == "card":
             real["method"] = "bank_transfer"
         # To JSON Schema 5.0 is an integer; the wallet takes numbers as they are written.

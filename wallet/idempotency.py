@@ -43,14 +43,16 @@ def once(
     facts: Mapping[str, object],
     at: dt.datetime,
     work: Callable[[Connection], tuple[int, bytes]],
+    settles: bool = False,
 ) -> Answer:
     """Do ``work`` in a transaction unless ``owner_id`` had it done under ``key`` before; then answer the same.
 
     ``work`` answers status and body and raises to refuse, which leaves the key free. Raises `IdempotencyConflict`
     when the key belongs to other facts. A second request that comes while the first is at work waits for it.
+    ``settles``: the work is a settlement step, and takes turns with the others (`Database.settle`).
     """
     print_of_facts = fingerprint(facts)
-    with database.write() as conn:
+    with database.settle() if settles else database.write() as conn:
         claimed = conn.execute(
             insert_into(conn, idempotency_keys)
             .values(owner_id=owner_id, key=key, fingerprint=print_of_facts, status=0, body=b"", recorded_at=at)

@@ -205,6 +205,14 @@ automatic_top_ups = Table(
     CheckConstraint("amount_micros > 0", name="amount_positive"),
     CheckConstraint("this_month_micros BETWEEN 0 AND per_month_micros", name="month_within_cap"),
 )
+# Every top-up that arrives asks whether it was one of these.
+_IS_PENDING = automatic_top_ups.c.pending_top_up_id.is_not(None)
+Index(
+    "ix_automatic_top_ups_pending",
+    automatic_top_ups.c.pending_top_up_id,
+    sqlite_where=_IS_PENDING,
+    postgresql_where=_IS_PENDING,
+)
 
 purse_closings = Table(
     "purse_closings",

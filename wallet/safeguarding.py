@@ -92,8 +92,10 @@ def position(conn: Connection, currency: str) -> Position:
 def merchants_below_zero(conn: Connection, currency: str, *, limit: int) -> Sequence[Row[tuple[object, ...]]]:
     """The merchants that owe most, with their balances as ``micros``."""
     each = _each_payable()
+    # PostgreSQL's sum of integers is a decimal.
+    micros = sa.cast(each.c.micros, sa.BigInteger).label("micros")
     return conn.execute(
-        select(merchants, each.c.micros)
+        select(merchants, micros)
         .join(each, each.c.owner_id == merchants.c.id)
         .where(each.c.currency == currency, each.c.micros < 0)
         .order_by(each.c.micros, merchants.c.id)

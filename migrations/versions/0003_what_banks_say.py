@@ -41,7 +41,7 @@ _MATCHES = (
     *("merchant_repaid", "loss", "sent_back", "split", "break", "closed", "told", "paired", "seen_before", "sum"),
     *("pending", "information"),
 )
-_STAGES = ("reading", "pairing", "guessing", "summing", "booking", "done")
+_STAGES = ("reading", "pairing", "guessing", "booking", "summing")
 _STANDINGS = ("new", "told_again", "other_account")
 _PAID = "commission_micros + bank_fee_micros + net_micros + carried_out_micros"
 
@@ -86,8 +86,6 @@ _COLUMNS: tuple[tuple[str, Callable[[], sa.Column[object]]], ...] = (
     ("bank_transactions", lambda: sa.Column("payee_name", sa.String(length=140), nullable=True)),
     ("bank_transactions", lambda: sa.Column("retry_from", sa.Date(), nullable=True)),
     ("bank_messages", lambda: sa.Column("name", sa.String(length=255), nullable=True)),
-    ("bank_messages", lambda: sa.Column("stage", sa.String(length=8), server_default="done", nullable=False)),
-    ("bank_messages", lambda: sa.Column("place", sa.Integer(), server_default="0", nullable=False)),
     ("statements", lambda: sa.Column("opening_date", sa.Date(), nullable=True)),
     ("statements", lambda: sa.Column("written_at", sa.DateTime(timezone=True), nullable=True)),
     ("statements", lambda: sa.Column("sequence_number", sa.String(length=35), nullable=True)),
@@ -96,10 +94,11 @@ _COLUMNS: tuple[tuple[str, Callable[[], sa.Column[object]]], ...] = (
     ("statements", lambda: sa.Column("entries_micros", sa.BigInteger(), server_default="0", nullable=False)),
 )
 _NEW_CHECKS = (
-    ("bank_messages", "stage_known", f"stage IN ({_words(*_STAGES)})"),
     ("statements", "standing_known", f"standing IN ({_words(*_STANDINGS)})"),
     ("payouts", "repaid_not_negative", "repaid_micros >= 0"),
 )
+# What a message's bytes are on SQLite, which reads through them to whatever stands behind: they go last.
+_BYTES = ", \n\tcontent BLOB NOT NULL"
 _STATEMENT_KEY = "uq_statements_account_iban_kind_currency_statement_id"
 
 
@@ -126,13 +125,15 @@ def upgrade() -> None:
                 ),
             ),
         )
-        _rewrite("payouts", (*_said("payouts"), _appended(_check(*_NEW_CHECKS[2]))))
-        _rewrite("bank_messages", (_appended(_check(*_NEW_CHECKS[0])),))
+        _rewrite("payouts", (*_said("payouts"), _appended(_check(*_NEW_CHECKS[1]))))
+        _rewrite(
+            "bank_messages", (("content BLOB NOT NULL, \n\t", ""), ("name VARCHAR(255)", f"name VARCHAR(255){_BYTES}"))
+        )
         _rewrite(
             "statements",
             (
                 (f"CONSTRAINT {_STATEMENT_KEY} UNIQUE (account_iban, kind, currency, statement_id), \n\t", ""),
-                _appended(_check(*_NEW_CHECKS[1])),
+                _appended(_check(*_NEW_CHECKS[0])),
             ),
         )
         _rewrite(
@@ -163,10 +164,15 @@ def upgrade() -> None:
         op.drop_constraint("pk_approvals", "approvals", type_="primary")
         op.create_primary_key("pk_approvals", "approvals", ["run_id", "identity_id", "files_sha256"])
     _index_awaited(_AWAITED_NOW)
-    _index_failed()
+    _index_where(
+        "ix_bank_transactions_failed", "bank_transactions", ["merchant_id"], "state IN ('rejected', 'returned')"
+    )
     op.create_index(op.f("ix_breaks_statement_id"), "breaks", ["statement_id"])
-    op.create_index("ix_statements_id", "statements", ["account_iban", "statement_id"])
-    _index_unfinished()
+    op.create_index("ix_statements_day", "statements", ["account_iban", "currency", "kind", "closing_date"])
+    _index_where("ix_breaks_open", "breaks", ["id"], "resolved_at IS NULL")
+    _index_where(
+        "ix_automatic_top_ups_pending", "automatic_top_ups", ["pending_top_up_id"], "pending_top_up_id IS NOT NULL"
+    )
     _entries_become_words()
     _create_tables_about_entries()
     _fill()
@@ -181,9 +187,11 @@ def downgrade() -> None:
     # Fails, and leaves all as it is, where the books have words that the older schema does not know.
     op.drop_table("own_payments")
     op.drop_table("entry_parts")
+    op.drop_table("unfinished_imports")
     _words_become_entries()
-    op.drop_index("ix_bank_messages_unfinished", "bank_messages")
-    op.drop_index("ix_statements_id", "statements")
+    op.drop_index("ix_automatic_top_ups_pending", "automatic_top_ups")
+    op.drop_index("ix_breaks_open", "breaks")
+    op.drop_index("ix_statements_day", "statements")
     op.drop_index("ix_breaks_statement_id", "breaks")
     op.drop_index("ix_bank_transactions_awaited", "bank_transactions")
     op.drop_index("ix_bank_transactions_failed", "bank_transactions")
@@ -206,12 +214,14 @@ def downgrade() -> None:
                 ),
             ),
         )
-        _rewrite("payouts", (*_back("payouts"), (f", \n\t{_check(*_NEW_CHECKS[2])}", "")))
-        _rewrite("bank_messages", ((f", \n\t{_check(*_NEW_CHECKS[0])}", ""),))
+        _rewrite("payouts", (*_back("payouts"), (f", \n\t{_check(*_NEW_CHECKS[1])}", "")))
+        _rewrite(
+            "bank_messages", ((_BYTES, ""), ("sha256 VARCHAR(64) NOT NULL", f"sha256 VARCHAR(64) NOT NULL{_BYTES}"))
+        )
         _rewrite(
             "statements",
             (
-                (f", \n\t{_check(*_NEW_CHECKS[1])}", ""),
+                (f", \n\t{_check(*_NEW_CHECKS[0])}", ""),
                 (
                     "CONSTRAINT uq_statements_position",
                     (
@@ -304,6 +314,17 @@ def _create_tables() -> None:
 
 
 def _create_tables_about_entries() -> None:
+    op.create_table(
+        "unfinished_imports",
+        sa.Column("bank_message_id", sa.Uuid(), nullable=False),
+        sa.Column("stage", sa.String(length=8), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.CheckConstraint(f"stage IN ({_words(*_STAGES)})", name=op.f("ck_unfinished_imports_stage_known")),
+        sa.ForeignKeyConstraint(
+            ["bank_message_id"], ["bank_messages.id"], name=op.f("fk_unfinished_imports_bank_message_id_bank_messages")
+        ),
+        sa.PrimaryKeyConstraint("bank_message_id", name=op.f("pk_unfinished_imports")),
+    )
     op.create_table(
         "entry_parts",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -433,9 +454,12 @@ def _entries_become_words() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_statement_entries")),
         sa.UniqueConstraint("statement_id", "position", name=op.f("uq_statement_entries_statement_id_position")),
     )
-    op.create_index(op.f("ix_statement_entries_same_as"), "statement_entries", ["same_as"])
-    op.create_index(op.f("ix_statement_entries_booked_in"), "statement_entries", ["booked_in"])
-    op.create_index("ix_statement_entries_amount", "statement_entries", ["account_iban", "currency", "amount_micros"])
+    by_amount = ["account_iban", "currency", "amount_micros"]
+    op.create_index("ix_statement_entries_amount", "statement_entries", [*by_amount, "booking_date"])
+    early = "booked_in IS NULL AND same_as IS NULL"
+    _index_where("ix_statement_entries_early", "statement_entries", by_amount, early)
+    for name in ("same_as", "booked_in", "about", "reference", "counterparty_iban"):
+        _index_where(f"ix_statement_entries_{name}", "statement_entries", [name], f"{name} IS NOT NULL")
     op.execute(f"""
         INSERT INTO statement_entries (id, statement_id, position, entry_index, detail_index, booked_in,
                                        bank_reference, is_fee, about, match, {_KEPT})
@@ -536,26 +560,13 @@ def _take_back_from(aside: str) -> None:
 
 
 def _index_awaited(states: tuple[str, ...]) -> None:
-    where = sa.text(f"state IN ({_words(*states)})")
-    op.create_index(
-        "ix_bank_transactions_awaited",
-        "bank_transactions",
-        ["state", "state_since"],
-        sqlite_where=where,
-        postgresql_where=where,
-    )
+    columns = ["state", "state_since"]
+    _index_where("ix_bank_transactions_awaited", "bank_transactions", columns, f"state IN ({_words(*states)})")
 
 
-def _index_failed() -> None:
-    where = sa.text("state IN ('rejected', 'returned')")
-    op.create_index(
-        "ix_bank_transactions_failed", "bank_transactions", ["merchant_id"], sqlite_where=where, postgresql_where=where
-    )
-
-
-def _index_unfinished() -> None:
-    where = sa.text("stage != 'done'")
-    op.create_index("ix_bank_messages_unfinished", "bank_messages", ["id"], sqlite_where=where, postgresql_where=where)
+def _index_where(name: str, table: str, columns: list[str], condition: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
 
 
 # --- SQLite, which changes no constraint of a table: the table is made anew with other words -----------------------

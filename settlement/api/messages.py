@@ -1,5 +1,6 @@
-"""The bank's messages for the operator's programs: hand one in, see which could not be imported, try those again."""
+"""The bank's messages for the operator's programs: hand one in, see what became of each entry, and of the refused."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -8,9 +9,11 @@ from flask import request
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import nightly, quarantine, receiving, schemas, xml
+from settlement import nightly, quarantine, receiving, schemas, tellings, xml
+from settlement.api.breaks import share
 from settlement.imports import Imported
 from settlement.receiving import Received
+from settlement.tellings import Telling
 from wallet import clock
 from wallet.api import auth
 from wallet.api.context import current
@@ -27,6 +30,7 @@ from wallet.errors import (
     UnsupportedMediaType,
 )
 from wallet.models import KeyKind
+from wallet.money import decimal_string
 from wallet.schemas import Page
 
 XML = "application/xml"
@@ -111,6 +115,91 @@ def retry_message(caller: Caller, message_id: UUID) -> dict[str, Any]:
 
     imported = receiving.retry(obole.database, nightly.bank_of(obole.settings), message_id, at=at, note=noted)
     return _told([Received(str(message_id), imported=each) for each in imported])
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/settlement/messages",
+    callers=[KeyKind.OPERATOR],
+    query=Page,
+    answer=schemas.MessageList,
+)
+def list_messages(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
+    """What the bank sent and was imported, newest first."""
+    with current().database.read() as conn:
+        return page(
+            "messages",
+            query,
+            UUID,
+            lambda before, limit: tellings.messages(conn, before=before, limit=limit),
+            _message,
+        )
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/v1/settlement/messages/<uuid:bank_message_id>/entries",
+    callers=[KeyKind.OPERATOR],
+    query=Page,
+    answer=schemas.EntryList,
+    refuses=[NotFound],
+)
+def list_entries(caller: Caller, bank_message_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
+    """What became of each entry of a message, in the bank's order. A status report has none."""
+    with current().database.read() as conn:
+        return page(
+            f"entries of {bank_message_id}",
+            query,
+            UUID,
+            lambda after, limit: tellings.entries(conn, bank_message_id, after=after, limit=limit),
+            _entry,
+        )
+
+
+def _message(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "kind": row.kind,
+        "message_id": row.message_id,
+        "name": row.name,
+        "imported_at": rfc3339(row.imported_at),
+        "is_done": row.stage is None,
+        "entries": row.entries,
+        "open_breaks": row.open_breaks,
+    }
+
+
+def _entry(told: Telling) -> dict[str, Any]:
+    word = told.word
+    return {
+        "id": str(told.id),
+        "kind": word.kind,
+        "statement_id": word.told_in,
+        "page": word.page,
+        "entry": word.entry_index + 1,
+        "amount": decimal_string(word.amount_micros, word.currency),
+        "currency": word.currency,
+        "booking_date": _iso(word.booking_date),
+        "value_date": _iso(word.value_date),
+        "counterparty_name": word.counterparty_name,
+        "counterparty_iban": word.counterparty_iban,
+        "text": word.text,
+        "bank_reference": word.bank_reference,
+        "end_to_end_id": word.end_to_end_id,
+        "became": told.became.value,
+        "shares": [share(owner, micros, word.currency) for owner, micros in told.shares],
+        "transaction_id": None if told.payment is None else str(told.payment.id),
+        "file": told.file,
+        "first_told_by": None if told.first is None else str(told.first.id),
+        "first_told_in": None if told.first is None else str(told.first.message_id),
+        "break_id": None if told.found is None else str(told.found.id),
+    }
+
+
+def _iso(date: dt.date | None) -> str | None:
+    return None if date is None else date.isoformat()
 
 
 def _told(received: Sequence[Received]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""The settlement for its operator: run it, see what it would do and did, and what the bank says, prove the books."""
+"""The settlement for its operator: run it, see what it would do and did, prove the books."""
 
-import datetime as dt
 import re
 from typing import Any
 from uuid import UUID
@@ -9,9 +8,8 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly, reconciliation, schemas
+from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly, schemas
 from settlement.forecast import Preview
-from settlement.imports import NO_CURRENCY
 from wallet import clock
 from wallet.api import auth
 from wallet.api.context import current
@@ -33,7 +31,7 @@ from wallet.schemas import Page
 XML = "application/xml"
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)
 
-blueprint = Blueprint("settlement", __name__, description="The nightly run, what the bank says, and the proof.")
+blueprint = Blueprint("settlement", __name__, description="The nightly run and the proof.")
 
 
 @operation(
@@ -140,30 +138,6 @@ def get_preview(caller: Caller) -> dict[str, Any]:
     }
 
 
-@operation(
-    blueprint,
-    "GET",
-    "/v1/settlement/breaks",
-    callers=[KeyKind.OPERATOR],
-    query=Page,
-    answer=schemas.BreakList,
-)
-def list_breaks(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
-    """What the bank says and the books do not; on the first page also what the bank has not answered in time."""
-    obole = current()
-    since = clock.now() - dt.timedelta(days=obole.settings.bank_answer_days)
-    with obole.database.read() as conn:
-        listed = page(
-            "breaks",
-            query,
-            UUID,
-            lambda before, limit: reconciliation.open_breaks(conn, before=before, limit=limit),
-            _break,
-        )
-        awaited = reconciliation.awaited(conn, submitted_before=since) if query["cursor"] is None else []
-    return {**listed, "awaited": [_awaited(row) for row in awaited]}
-
-
 @operation(blueprint, "GET", "/v1/audit", callers=[KeyKind.OPERATOR], answer=schemas.AuditView)
 def get_audit(caller: Caller) -> dict[str, Any]:
     """The proof of the books, recomputed now from their rows: each check with its figures, and the rows that
@@ -259,35 +233,4 @@ def _preview(seen: Preview) -> dict[str, Any]:
             {"reason": reason.value, "merchants": count, "amount": written(seen.waiting_micros[reason])}
             for reason, count in sorted(seen.waiting.items())
         ],
-    }
-
-
-def _break(row: Row[Any]) -> dict[str, Any]:
-    about_money = row.currency != NO_CURRENCY
-    return {
-        "id": str(row.id),
-        "kind": row.kind,
-        "currency": row.currency if about_money else None,
-        "difference": decimal_string(row.difference_micros, row.currency) if about_money else None,
-        "detail": row.detail,
-        "text": row.text,
-        "transaction_id": None if row.bank_transaction_id is None else str(row.bank_transaction_id),
-        "booking_date": None if row.booking_date is None else row.booking_date.isoformat(),
-        "opened_at": rfc3339(row.opened_at),
-    }
-
-
-def _awaited(row: Row[Any]) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "kind": row.kind,
-        "end_to_end_id": row.end_to_end_id,
-        "message_id": row.message_id,
-        "amount": decimal_string(row.amount_micros, row.currency),
-        "currency": row.currency,
-        "state": row.state,
-        "state_since": rfc3339(row.state_since),
-        "state_detail": row.state_detail,
-        "creditor_name": row.creditor_name,
-        "payee_name": row.payee_name,
     }

@@ -74,7 +74,7 @@ def _two_weeks(town: Town, place: Path) -> Merchant:
                 if chance.random() < 0.95:
                     shop.redeem(seller, issued)
             if day < _DAYS:
-                nightly.run(shop.database, nightly.bank_of(shop.settings), at=clock.now())
+                scheduler.settle(shop.database, nightly.bank_of(shop.settings), shop.settings)
                 _bank_works(town, place)
     return merchant
 
@@ -145,7 +145,7 @@ def _pictures(town: Town, merchant: Merchant, folder: Path) -> None:
     take(page, "payout")
 
     town.operator()
-    page = _visitor(town, {"width": 1280, "height": 1150}, color_scheme="light")
+    page = _visitor(town, {"width": 1280, "height": 1190}, color_scheme="light")
     sign_in(page, "ops@obole.example", PASSPHRASE, path="/console/sign-in")
     page.wait_for_url("**/second-factor")
     page.get_by_label("The code it shows").fill(pyotp.TOTP(page.locator("code").inner_text()).now())

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from settlement import breaks, nightly, scheduler
+from settlement import breaks, nightly, scheduler, tellings
 from tests.books import camt, entry
-from tests.browser.conftest import DESKTOP, PASSPHRASE, PHONE, Town, check_accessible, check_fits, sign_in
+from tests.browser.conftest import DESKTOP, LOOKS, PASSPHRASE, PHONE, Town, check_accessible, check_fits, sign_in
 from wallet import actions, clock, purses
 
 _TWELVE = 12_000_000
@@ -87,13 +87,14 @@ def test_breaks_are_closed_by_what_explains_them(town: Town) -> None:
     page.get_by_role("link", name="3 open breaks").click()
     page.get_by_text("for my purse").click()
     form = page.locator("form", has=page.locator("[value=assign]"))
-    form.get_by_label("Id of the purse").fill("ada")
+    form.get_by_label("Which purse").fill("nobody")
     form.get_by_label("Why").fill("Ada called")
     form.get_by_role("button").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    form.get_by_label("Id of the purse").fill(str(purse.id))
-    form.get_by_label("Why").fill("Ada called")
+    expect(form.get_by_label("Why")).to_have_value("Ada called")
+    form.get_by_label("Which purse").fill("ada@shoppers.example")
     form.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_have_text("€12.00 are in the purse of Ada now.")
     page.get_by_text("a mistake of the bank").click()
     page.locator("summary", has_text="Other breaks make it up").click()
     form = page.locator("form", has=page.locator("[value=offset]"))
@@ -108,6 +109,51 @@ def test_breaks_are_closed_by_what_explains_them(town: Town) -> None:
     page.goto("/console/audit")
     page.get_by_role("button", name="Audit the books now").click()
     expect(page.get_by_text("The books are sound")).to_be_visible()
+
+
+def test_one_payment_is_split_and_says_what_is_left_meanwhile(town: Town) -> None:
+    ada, eve = town.shopper("0"), town.shopper("0", email="eve@shoppers.example", name="Eve")
+    tell(town, 1, 0, _TWELVE, "for us both")
+    page = enter(town)
+    page.get_by_role("link", name="1 open break").click()
+    page.get_by_text("for us both").click()
+    page.locator("summary", has_text="It is for several").click()
+    form = page.locator("form", has=page.locator("[value=split]"))
+    left = form.locator(".left")
+    expect(left).to_have_text("Left: 12.00 EUR")
+    form.get_by_label("Whose, 1").fill("Ada")
+    form.get_by_label("Amount, 1").fill("7,50")
+    expect(left).to_have_text("Left: 4.50 EUR")
+    form.get_by_label("Whose, 2").fill(str(eve.id))
+    form.get_by_label("Amount, 2").fill("5")
+    expect(left).to_have_text("Too much by 0.50 EUR")
+    form.get_by_label("Amount, 2").fill("4.50")
+    form.get_by_label("Why").fill("They wrote")
+    form.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_have_text("€12.00 are booked in 2 parts.")
+    assert (town.balance(ada), town.balance(eve)) == ("7.50", "4.50")
+
+
+@pytest.mark.parametrize(("language", "viewport", "scheme"), LOOKS)
+def test_every_way_to_close_a_break_can_be_read_by_everybody(
+    town: Town, language: str, viewport: dict[str, int], scheme: str
+) -> None:
+    town.shopper("0")
+    tell(town, 1, 0, _TWELVE, "a long word of the bank: " + "RF18539007547034" * 4)
+    tell(town, 2, _TWELVE, -_TWELVE, "a mistake of the bank")
+    page = enter(town, language=language, viewport=viewport, color_scheme=scheme)
+    with town.shop.database.read() as conn:
+        found = [row.id for row in breaks.listing(conn, closed=False, before=None, limit=9)]
+        (message, *_) = tellings.messages(conn, before=None, limit=1)
+    for path in (
+        *(f"/console/breaks/{each}" for each in found),
+        "/console/messages",
+        f"/console/messages/{message.id}",
+    ):
+        page.goto(f"{path}?lang={language}")
+        page.eval_on_selector_all("details", "all => all.forEach(each => each.setAttribute('open', ''))")
+        check_accessible(page)
+        check_fits(page)
 
 
 def test_a_purse_is_found_and_frozen(town: Town) -> None:

@@ -560,3 +560,102 @@ def files_that_are_still_being_written(names: Names) -> Sequence[File]:
     half = whole[: len(whole) // 2]
     unfinished = [(f"{name}{end}", half) for end in (".part", ".tmp", ".filepart")]
     return [*unfinished, (f".{name}", half), (name, whole)]
+
+
+# --- what the dialects found -----------------------------------------------------------------------------------
+
+
+@day(Right("20.00 0.00 10.00", "20.00", withdrawal="returned"))
+def a_reversal_in_a_statement_with_a_closing_balance_alone_that_comes_again(names: Names) -> Sequence[File]:
+    """Told again, it would add up from its own end if the reversal were turned round."""
+    undone = (_out(names.end_to_end_id, ref="P2", back=True, reversal=True), _in(2_000, f"={names.alice}", ref="A"))
+    return [
+        _statement("S1", None, _out(names.end_to_end_id, ref="P1"), moved=-1_000),
+        _statement("S2", None, *undone, day=1, moved=2_000),
+        _statement("S2", None, *undone, day=1, moved=2_000, message="ANOTHER"),
+    ]
+
+
+@day(Right("20.00 0.00 0.00", "10.00", withdrawal="booked", breaks=("top_up_reversed -20.00", "unknown_entry -10.00")))
+def a_page_with_a_reversal_that_comes_after_the_next_page(names: Names) -> Sequence[File]:
+    """It would add up from the end of the page after it if the reversal were turned round."""
+    arrived = _in(2_000, f"={names.alice}", ref="A")
+    taken = replace(arrived, cents=-2_000, reversal=True, details=(replace(arrived.details[0], cents=-2_000),))
+    out = _out(names.end_to_end_id, ref="P1")
+    further = replace(out, cents=-1_000, details=(Detail(-1_000, lines=("Miete",)),))
+    tuesday = _date(1)
+    first = (Balance("CLBD", 0, tuesday, interim=True),)
+    second = (Balance("OPBD", 0, tuesday, interim=True), Balance("CLBD", -2_000, tuesday))
+    return [
+        _statement("S1", None, arrived),
+        _statement("S2", None, out, further, day=1, page=(2, True), balances=second),
+        _statement("S2", None, taken, day=1, page=(1, False), balances=first),
+    ]
+
+
+@day(Right("0.00 0.00 10.00", "0.00", withdrawal="returned", breaks=("unknown_entry 10.00",)))
+def two_notifications_of_one_day_of_which_neither_names_a_payer(names: Names) -> Sequence[File]:
+    """One sum, one day, and two references of the bank: money that came back is not money from a stranger."""
+    stranger, back = _in(1_000, "Danke", ref="R1"), _out(names.end_to_end_id, ref="R7", back=True, reversal=True)
+    left = _out(names.end_to_end_id, ref="R2")
+    return [_notification("N1", stranger), _notification("N2", back), _statement("S1", 0, stranger, left, back)]
+
+
+@day(Right("20.00 0.00 0.00", "20.00", breaks=("unknown_entry 20.00",)))
+def two_payments_of_one_payer_of_which_one_names_nobody(names: Names) -> Sequence[File]:
+    with_words, without = _in(2_000, f"={names.alice}", ref="R1"), _in(2_000, "Danke", ref="R2")
+    return [_notification("N1", without), _notification("N2", with_words), _statement("S1", 0, without, with_words)]
+
+
+@day(Right("20.00 30.00 0.00", "50.00"))
+def pages_of_a_message_as_version_02_counts_them(names: Names) -> Sequence[File]:
+    first, last = (Balance("OPBD", 0, _MONDAY),), (Balance("CLBD", 5_000, _MONDAY),)
+    alice, bob = _in(2_000, f"={names.alice}"), _in(3_000, f"={names.bob}")
+    return [
+        _statement("S1", 0, alice, page=(1, False), balances=first, form=FORMS[1]),
+        _statement("S1", 0, bob, page=(2, True), balances=last, form=FORMS[1]),
+        _statement("S2", 5_000, day=1, form=FORMS[1]),
+    ]
+
+
+@day(Right("20.00 30.00 0.00", "50.00"))
+def a_page_that_is_sent_again_later(names: Names) -> Sequence[File]:
+    first = (Balance("OPBD", 0, _MONDAY), Balance("CLBD", 2_000, _MONDAY, interim=True))
+    second = (Balance("OPBD", 2_000, _MONDAY, interim=True), Balance("CLBD", 5_000, _MONDAY))
+    page = _in(2_000, f"={names.alice}")
+    return [
+        _statement("S1", 0, page, page=(1, False), balances=first, hour=22, message="ANOTHER"),
+        _statement("S1", 0, _in(3_000, f"={names.bob}"), page=(2, True), balances=second),
+        _statement("S1", 0, page, page=(1, False), balances=first),
+    ]
+
+
+@day(Right("40.00 0.00 0.00", "40.00"))
+def undated_notifications_that_come_after_their_statements(names: Names) -> Sequence[File]:
+    monday, tuesday = (_in(2_000, f"={names.alice}", ref=f"R{each}", day=each) for each in (0, 1))
+    return [
+        _notification("N1", _undated(monday)),
+        _statement("S2", 2_000, tuesday, day=1),
+        _statement("S1", 0, monday),
+        _notification("N2", _undated(tuesday)),
+        _notification("N1", _undated(monday), message="ANOTHER"),
+        _notification("N2", _undated(tuesday), message="YET-ANOTHER"),
+    ]
+
+
+@day(Right("20.00 30.00 0.00", "50.00", breaks=("unknown_entry 50.00",)))
+def a_payment_from_a_stranger_that_happens_to_be_as_much_as_two_others(names: Names) -> Sequence[File]:
+    """It has a payer and words of its own: it is no sum of what was notified for the next day."""
+    alice, bob = _in(2_000, f"={names.alice}", ref="R1", day=1), _in(3_000, f"={names.bob}", ref="R2", day=1)
+    return [
+        _notification("N1", alice, bob),
+        _statement("S1", 0, _in(5_000, "Danke", ref="R0")),
+        _statement("S2", 5_000, alice, bob, day=1),
+    ]
+
+
+@day(Right("20.00 30.00 0.00", "50.00", breaks=("unknown_entry 50.00",)))
+def a_payment_from_a_stranger_notified_beside_two_others(names: Names) -> Sequence[File]:
+    alice, bob = _in(2_000, f"={names.alice}", ref="R1"), _in(3_000, f"={names.bob}", ref="R2")
+    stranger = _in(5_000, "Danke", ref="R0")
+    return [_notification("N1", stranger), _notification("N2", alice, bob), _statement("S1", 0, alice, bob, stranger)]

@@ -334,7 +334,7 @@ def test_what_the_bank_refuses_to_send_back_is_unexplained_again_however_often(s
         sent.run("""
             breaks              -> none
             night
-            rejects AC04 back   -> 1 statuses
+            rejects AC04 back   -> 1 statuses, break not_sent_back
             state back          -> rejected AC04
             breaks              -> not_sent_back 4.00
             transit             -> 6.07
@@ -342,9 +342,19 @@ def test_what_the_bank_refuses_to_send_back_is_unexplained_again_however_often(s
         """)
     assert len([row for row in listed(sent, closed=True) if row.kind == "not_sent_back"]) == 0
     (again,) = listed(sent)
-    assert Way.SEND_BACK in breaks.ways(again)
+    assert breaks.ways(again)[:2] == (Way.SEND_BACK, Way.ASSIGN)
     resolve(sent, breaks.assign, again.id, purse_id=sent.ids["alice"])
     sent.run("purse alice -> 17.93\n breaks -> none\n at_bank -> 4.00\n audit -> sound")
+
+
+def test_where_sending_it_back_failed_another_account_may_be_named(sent: Books) -> None:
+    sent.statement("+4.00/who_knows%Erika")
+    send_back(sent)
+    sent.run("night\n rejects AC04 back")
+    send_back(sent, name="Erika Mustermann", iban=MERCHANT_IBAN)
+    sent.run("night\n statement -back -> 1 matched\n breaks -> none\n at_bank -> 0.00\n audit -> sound")
+    row = sent.transaction("back")
+    assert (row.creditor_name, row.creditor_iban) == ("Erika Mustermann", MERCHANT_IBAN)
 
 
 def test_what_was_sent_back_and_returns_is_a_break_of_its_own(sent: Books) -> None:

@@ -232,10 +232,12 @@ def test_breaks_are_listed_and_make_the_status_1(shop: Shop, tmp_path: Path) -> 
     found = said(shop, "settlement", "breaks", status=1)
     assert (found["kind"], found["difference"]) == ("unknown_entry", "12.00")
     purse = shop.purse("0.00")
-    flask(shop, "settlement", "assign", found["id"], "--purse", str(purse.id))
+    assert "purse_not_found" in flask(shop, "settlement", "assign", found["id"], "nobody", status=1)
+    done = said(shop, "settlement", "assign", found["id"], str(purse.id))
+    assert (done["way"], done["closed"], done["amount"], done["loss"]) == ("assign", True, "12.00", "0")
     assert flask(shop, "settlement", "breaks") == ""
     assert said(shop, "purse", "show", str(purse.id))["balance"] == "12.00"
-    assert "not_found" in flask(shop, "settlement", "assign", found["id"], "--purse", str(purse.id), status=1)
+    assert "not_found" in flask(shop, "settlement", "assign", found["id"], str(purse.id), status=1)
 
 
 def test_only_an_unknown_payout_is_decided_by_a_person(shop: Shop) -> None:
@@ -370,7 +372,85 @@ def test_a_break_is_resolved_at_a_terminal(shop: Shop, tmp_path: Path) -> None:
     flask(shop, *resolve, "--expense")
     assert "not_found" in flask(shop, *resolve, "--expense", status=1)
     with shop.database.read() as conn:
-        assert [line.action for line in actions.listing(conn, before=None, limit=9)] == ["break_resolved"] * 2
+        lines = actions.listing(conn, before=None, limit=9)
+    assert [line.action for line in lines] == ["break_resolved", "break_acknowledged"]
+
+
+@pytest.fixture
+def stranger(shop: Shop, tmp_path: Path) -> str:
+    """The break of 12.00 that nobody announced."""
+    statement = tmp_path / "statement.xml"
+    statement.write_text(statement_with_a_stranger(shop))
+    said(shop, "settlement", "import", str(statement))
+    return str(said(shop, "settlement", "breaks", status=1)["id"])
+
+
+def test_one_payment_is_split_at_a_terminal(shop: Shop, stranger: str) -> None:
+    purse, merchant = shop.purse("0.00"), shop.merchant()
+    resolve = ["settlement", "resolve", stranger, "--why", "they said so"]
+    for nonsense in ("12.00", "=12.00", f"{purse.id}=twelve"):
+        flask(shop, *resolve, "--split", nonsense, status=2)
+    parts = ["--split", f"{purse.id}=5.00", "--split", f"{merchant.id}=6.00"]
+    assert "break_unexplained" in flask(shop, *resolve, *parts, status=1)
+    done = said(shop, *resolve, *parts, "--split", "own=1.00")
+    assert (done["way"], done["amount"], done["breaks"]) == ("split", "12.00", [stranger])
+    assert said(shop, "purse", "show", str(purse.id))["balance"] == "5.00"
+    assert shop.get("/v1/payable", token=merchant.token).get_json()["owed"] == "6.00"
+    assert flask(shop, "settlement", "breaks") == ""
+
+
+def test_it_is_sent_back_at_a_terminal(shop: Shop, stranger: str) -> None:
+    resolve = ["settlement", "resolve", stranger, "--why", "nobody knows them"]
+    assert "break_unexplained" in flask(shop, *resolve, "--send-back", status=1)
+    flask(shop, *resolve, "--equity", "--name", "Erika", status=2)
+    flask(shop, *resolve, "--send-back", "--take-back", status=2)
+    done = said(shop, *resolve, "--send-back", "--name", "Erika", "--iban", SHOPPER_IBAN)
+    run = said(shop, "settlement", "run")
+    assert [(each["kind"], each["amount"]) for each in run["bank_transactions"]] == [("sent_back", "12.00")]
+    with shop.database.read() as conn:
+        assert str(conn.execute(bank_transactions.select()).one().id) == done["payment"]
+
+
+@pytest.mark.parametrize("way", ["--equity", "--assign", "--repayment"])
+def test_whose_it_is_is_said_at_a_terminal(shop: Shop, stranger: str, way: str) -> None:
+    whose = {"--assign": shop.purse("0.00").id, "--repayment": shop.merchant().id}
+    options = [way, *([str(whose[way])] if way in whose else [])]
+    assert said(shop, "settlement", "resolve", stranger, "--why", "asked", *options)["closed"] is True
+    assert flask(shop, "settlement", "breaks") == ""
+
+
+def test_what_cannot_be_done_about_a_break_is_refused_at_a_terminal(shop: Shop, stranger: str) -> None:
+    for way in ("--take-back", "--again", "--loss", "--expense"):
+        refused = flask(shop, "settlement", "resolve", stranger, "--why", "no", way, status=1)
+        assert "break_unexplained" in refused, way
+
+
+def test_what_speaks_for_whom_is_said_at_a_terminal(shop: Shop, stranger: str) -> None:
+    assert "assign, split, repayment" in flask(shop, "settlement", "suggest", stranger)
+    assert flask(shop, "settlement", "suggest", stranger, "--json") == ""
+    purse = shop.purse("0.00")
+    body = {"method": "bank_transfer", "amount": "12.00", "currency": "EUR"}
+    announced = shop.post(f"/v1/purses/{purse.id}/top-ups", body, token=purse.token, key="t").get_json()
+    suggested = said(shop, "settlement", "suggest", stranger)
+    assert (suggested["purse"], suggested["because"]) == (str(purse.id), "amount")
+    assert suggested["reference"] == announced["reference"]
+
+
+def test_what_became_of_each_entry_is_said_at_a_terminal(shop: Shop, stranger: str) -> None:
+    message = said(shop, "settlement", "messages")
+    assert (message["kind"], message["name"], message["entries"], message["open_breaks"]) == (
+        "camt.053",
+        "statement.xml",
+        1,
+        1,
+    )
+    entry = said(shop, "settlement", "entries", message["id"])
+    assert (entry["amount"], entry["became"], entry["break_id"]) == ("12.00", "break", stranger)
+    purse = shop.purse("0.00")
+    flask(shop, "settlement", "assign", stranger, str(purse.id), "--why", "asked")
+    entry = said(shop, "settlement", "entries", message["id"])
+    assert (entry["became"], entry["whose"]) == ("top_up", [f"{purse.id} 12.00"])
+    assert "not_found" in flask(shop, "settlement", "entries", stranger, status=1)
 
 
 def test_migrating_again_changes_nothing(shop: Shop) -> None:

@@ -30,7 +30,7 @@ def spelled() -> dict[str, tuple[str, ...]]:
         "cut over two lines": (rf[:9], rf[9:]),
         "cut with words around": (f"Aufladung {rf[:11]}", f"{rf[11:]} danke"),
         "in numbered subfields": (f"?20{rf[:10]}?21{rf[10:]}",),
-        "with letters for what they look like": (rf[:4] + rf[4:].replace("0", "O").replace("1", "I"),),
+        "with letters for what they look like": (rf[:4] + rf[4:].replace("0", "O").replace("1", "L"),),
         "expected": (rf,),
     }
 

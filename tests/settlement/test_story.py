@@ -110,6 +110,16 @@ def test_references_tell_days_apart_that_end_where_they_began(books: Books) -> N
     assert books.purse("alice") == "2.00"
 
 
+def test_what_comes_again_after_it_left_is_not_what_came_before(books: Books) -> None:
+    """The third begins where the first began, and tells the same; but it goes on from the second."""
+    books.run("shopper alice\n announce alice 1.00")
+    paid = entry(None, 1_000_000, "EUR", rf=books.references["alice"])
+    for name, opening, told in (("A", 0, paid), ("B", 1, fee()), ("C", 0, paid)):
+        assert books.told(statement(name, opening, 1 - opening, told)) == "1 matched"
+    end(books, "1.00")
+    assert books.purse("alice") == "2.00"
+
+
 def test_an_id_that_comes_back_next_year_is_another_statement(books: Books) -> None:
     books.told(statement("1", 0, -1, fee()))
     assert books.told(statement("1", -1, -2, fee(day=300), day=300)) == "1 matched"

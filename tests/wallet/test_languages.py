@@ -135,6 +135,7 @@ SAME_IN_FRENCH = {"PIN", "IBAN", "Notifications", "QR code", "Date", "Passkey", 
     "Commission",
     "Pages",
     "Webhooks",
+    "page %(page)s",
 }
 
 

@@ -321,6 +321,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "content": b"<xml/>",
         "imported_at": NOON,
     },
+    "unfinished_imports": {"bank_message_id": MESSAGE, "stage": "booking", "place": 1},
     "statements": {
         "id": STATEMENT,
         "bank_message_id": MESSAGE,
@@ -402,7 +403,7 @@ BAD: dict[str, list[dict[str, Any]]] = {
     "ck_announcements_amount_positive": [{"amount_micros": 0}],
     "ck_announcements_kind_known": [{"kind": "gift", "merchant_id": None}],
     "ck_announcements_repayment_has_merchant": [{"merchant_id": None}, {"kind": "equity"}],
-    "ck_bank_messages_stage_known": [{"stage": "lost"}],
+    "ck_unfinished_imports_stage_known": [{"stage": "done"}],
     "ck_currencies_exponent_known": [{"exponent": -1}, {"exponent": 7}],
     "ck_entry_parts_amount_positive": [{"amount_micros": 0}],
     "ck_entry_parts_match_known": [{"match": "perhaps"}],

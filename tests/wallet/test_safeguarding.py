@@ -152,3 +152,4 @@ def test_merchants_below_zero_are_named_the_largest_debt_first(books: Books) -> 
         assert safeguarding.merchants_below_zero(conn, "FRF", limit=9) == []
     assert [(row.legal_name, row.micros) for row in found] == [("Kiosk", -2_000_000), ("Bakery", -1_000_000)]
     assert [row.id for row in first] == [books.ids["kiosk"]]
+    assert {type(row.micros) for row in found} == {int}

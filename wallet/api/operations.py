@@ -248,12 +248,13 @@ def respond_once(
     *,
     status: int,
     media_type: str = JSON,
+    settles: bool = False,
 ) -> Response:
     """Do ``work`` once under the caller's idempotency key, and answer what it answers, now and every time
     after.
 
-    ``work`` runs in the write transaction, and answers bytes or something to `dump`. Raises
-    `IdempotencyConflict`.
+    ``work`` runs in the write transaction (``settles``: that of a settlement step), and answers bytes or something
+    to `dump`. Raises `IdempotencyConflict`.
     """
 
     def answered(conn: Connection) -> tuple[int, bytes]:
@@ -267,6 +268,7 @@ def respond_once(
         facts={"call": f"{request.method} {request.path}", "facts": facts},
         at=clock.now(),
         work=answered,
+        settles=settles,
     )
     response = respond(answer.body, status=answer.status, replayed=answer.replayed)
     response.content_type = media_type

@@ -6,7 +6,28 @@ Invariant: only operators with a second factor see any of it, and whatever one o
 (`wallet.actions`) in the same transaction as the deed itself.
 """
 
-from settlement.pages.console import differences, money, operators, overview, people, proof, settling
+from settlement.pages.console import (
+    differences,
+    messages,
+    money,
+    operators,
+    overview,
+    people,
+    proof,
+    resolving,
+    settling,
+)
 from settlement.pages.console.desk import blueprint
 
-__all__ = ["blueprint", "differences", "money", "operators", "overview", "people", "proof", "settling"]
+__all__ = [
+    "blueprint",
+    "differences",
+    "messages",
+    "money",
+    "operators",
+    "overview",
+    "people",
+    "proof",
+    "resolving",
+    "settling",
+]

@@ -35,7 +35,7 @@ class Why(Strict):
 
 def show(template: str, *, refusal: OboleError | None = None, **values: Any) -> Response:
     """One of the console's pages; in it ``cash(micros, currency)`` is an amount in the reader's language."""
-    return page(f"console/{template}", refusal=refusal, cash=_cash, **values)
+    return page(f"console/{template}", refusal=refusal, cash=cash, **values)
 
 
 def note(conn: Connection, action: str, subject: object, detail: str = "", *, at: dt.datetime) -> None:
@@ -52,7 +52,8 @@ def note(conn: Connection, action: str, subject: object, detail: str = "", *, at
     )
 
 
-def _cash(micros: int, currency: str, *, sign: bool = False) -> str:
+def cash(micros: int, currency: str, *, sign: bool = False) -> str:
+    """An amount in the reader's language; a dash for none at all."""
     if currency == _NO_CURRENCY:
         return "–"
     return languages.money(Money(micros, currency), language(), sign=sign)

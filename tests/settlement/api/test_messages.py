@@ -1,15 +1,17 @@
 """The bank's messages over HTTP: each document has its answer, and what is refused is kept and tried again."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
 
 from settlement import envelope, quarantine, reconciliation
-from tests.books import pain002
+from tests.books import camt, entry, pain002
 from tests.support import Merchant, Purse, Shop, bearer, created, refused
 from wallet import actions
 from wallet.ids import new_id
 
+DAY = dt.date(2026, 11, 23)
 GARBLED = b'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08"><A/></Document>'
 
 
@@ -92,3 +94,28 @@ def test_a_message_in_quarantine_is_tried_again(shop: Shop, run: str, monkeypatc
     with shop.database.read() as conn:
         newest = actions.listing(conn, before=None, limit=1)[0]
     assert (newest.who, newest.action, newest.subject) == ("key test", "message_imported", waiting["id"])
+
+
+def test_messages_are_listed_with_what_became_of_each_entry(shop: Shop, run: str, alice: Purse) -> None:
+    body = {"method": "bank_transfer", "amount": "5.00", "currency": "EUR"}
+    top_up = created(shop.post(f"/v1/purses/{alice.id}/top-ups", body, token=alice.token, key="t"))
+    said = [
+        entry("A1", 5_000_000, "EUR", rf=top_up["reference"], day=DAY),
+        entry("A2", 7_000_000, "EUR", text="hello", day=DAY),
+    ]
+    created(told(shop, camt("054", "N1", "EUR", {}, said[:1], day=DAY)), status=200)
+    created(told(shop, camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": 12_000_000}, said, day=DAY)), status=200)
+    statement, notification = got(shop, "/v1/settlement/messages")["items"]
+    assert (statement["kind"], statement["entries"], statement["open_breaks"]) == ("camt.053", 2, 1)
+    assert (notification["kind"], notification["is_done"]) == ("camt.054", True)
+    path = f"/v1/settlement/messages/{statement['id']}/entries"
+    page = got(shop, path, limit=1)
+    (again,), (unknown,) = page["items"], got(shop, path, cursor=page["next_cursor"])["items"]
+    assert (again["became"], again["first_told_in"], again["shares"]) == ("paired", notification["id"], [])
+    (broken,) = got(shop, "/v1/settlement/breaks")["items"]
+    assert (unknown["became"], unknown["break_id"], unknown["amount"]) == ("break", broken["id"], "7.00")
+    (first,) = got(shop, f"/v1/settlement/messages/{notification['id']}/entries")["items"]
+    assert (first["id"], first["became"]) == (again["first_told_by"], "top_up")
+    assert first["shares"] == [{"purse_id": str(alice.id), "merchant_id": None, "amount": "5.00"}]
+    nowhere = shop.get(f"/v1/settlement/messages/{new_id()}/entries", token=shop.operator)
+    refused(nowhere, 404, "not_found")

@@ -1,6 +1,7 @@
 // Charts with uPlot. What they show stands in a table below them, so they are for eyes only.
 
-const language = document.documentElement.lang;
+// Dates as everywhere on the pages: day, then month.
+const place = document.documentElement.lang === "fr" ? "fr-FR" : "en-IE";
 const DAY = 86400;
 const COLOURS = ["--green", "--warn"];
 
@@ -11,9 +12,9 @@ function colour(name) {
 function draw(box) {
   const values = JSON.parse(box.dataset.values);
   const labels = JSON.parse(box.dataset.labels);
-  const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: "UTC" });
-  const money = new Intl.NumberFormat(language, { style: "currency", currency: values.currency });
-  const short = new Intl.NumberFormat(language, { style: "currency", currency: values.currency, maximumSignificantDigits: 3 });
+  const day = new Intl.DateTimeFormat(place, { day: "numeric", month: "short", timeZone: "UTC" });
+  const money = new Intl.NumberFormat(place, { style: "currency", currency: values.currency });
+  const short = new Intl.NumberFormat(place, { style: "currency", currency: values.currency, maximumSignificantDigits: 3 });
   const isBars = box.dataset.chart === "bars";
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   const series = labels.map((label, number) => ({

@@ -1,6 +1,7 @@
 """A wallet with its console, and an operator who is signed in with a second factor."""
 
 import datetime as dt
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from settlement import nightly, scheduler
+from settlement import breaks, nightly, scheduler
 from settlement.audit import audit
 from tests.books import camt, entry
 from tests.support import Shop, make_settings
@@ -84,7 +85,7 @@ class Console:
 
 def text(answer: TestResponse) -> str:
     """The words of a page."""
-    return " ".join(re.sub(r"<[^>]*>", " ", answer.get_data(as_text=True)).split())
+    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", answer.get_data(as_text=True)).split()))
 
 
 def sell(shop: Shop, amount: str = "0.50") -> Any:
@@ -92,6 +93,22 @@ def sell(shop: Shop, amount: str = "0.50") -> Any:
     merchant, purse = shop.merchant(), shop.purse("20.00")
     shop.redeem(merchant, shop.voucher(purse, merchant, amount))
     return merchant
+
+
+def open_breaks(console: Console) -> list[UUID]:
+    """Newest first."""
+    with console.shop.database.read() as conn:
+        return [row.id for row in breaks.listing(conn, closed=False, before=None, limit=99)]
+
+
+def told(console: Console, *messages: bytes) -> None:
+    """Let the bank say this, in the order of its files' names."""
+    folder = console.shop.settings.bank_folder
+    assert folder
+    (folder / "inbox").mkdir(parents=True, exist_ok=True)
+    for number, message in enumerate(messages):
+        (folder / "inbox" / f"{number}.xml").write_bytes(message)
+    console.collect()
 
 
 @pytest.fixture
