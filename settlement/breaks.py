@@ -47,7 +47,7 @@ from wallet.errors import (
 )
 from wallet.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason, merchants, purses, shoppers
+from wallet.models import Reason, accounts, merchants, purses, shoppers, transfers
 from wallet.money import is_whole_minor
 
 log = structlog.get_logger()
@@ -310,7 +310,7 @@ def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
     Answers the loss, in micros. Raises `PurseFrozen` for a purse that is not active.
     """
     row = _one(conn, break_id, Way.TAKE_BACK)
-    amount, purse_id = -row.difference_micros, _purse_of(row)
+    amount, purse_id = -row.difference_micros, _purse_of(conn, row)
     # Locked: what is spent in this very moment would be missing.
     mine = select(purses.c.balance_micros).where(purses.c.id == purse_id).with_for_update(key_share=True)
     taken = max(0, min(amount, conn.execute(mine).scalar_one()))
@@ -335,7 +335,7 @@ def taken_from(conn: Connection, row: Row[tuple[object, ...]]) -> Row[tuple[obje
     return conn.execute(
         select(purses, shoppers.c.name)
         .join(shoppers, shoppers.c.id == purses.c.shopper_id)
-        .where(purses.c.id == _purse_of(row))
+        .where(purses.c.id == _purse_of(conn, row))
     ).one()
 
 
@@ -528,7 +528,12 @@ def _check_merchant(conn: Connection, merchant_id: UUID, currency: object) -> No
         raise MerchantNotFound
 
 
-def _purse_of(row: Row[tuple[object, ...]]) -> UUID:
+def _purse_of(conn: Connection, row: Row[tuple[object, ...]]) -> UUID:
+    """Whose top-up it was: of one that is booked the books know, also where a person said whose it is."""
+    booked = select(accounts.c.owner_id).join(transfers, transfers.c.credit_account_id == accounts.c.id)
+    mine = (transfers.c.reference == row.entry_id, transfers.c.reason == Reason.TOP_UP.value)
+    if (owner := conn.execute(booked.where(*mine)).scalar_one_or_none()) is not None:
+        return owner  # type: ignore[no-any-return]
     kind, _, key = str(row.about or "").partition(" ")
     if kind != "purse":
         raise BreakUnexplained("It is not known whose top-up that was.")

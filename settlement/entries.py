@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import camt, matching, pairing, story, sums
@@ -56,6 +56,10 @@ _LONGEST_PAUSE = dt.timedelta(milliseconds=100)
 _KEPT = 250
 # So many bank days after it was told, early word that is on no statement is doubted.
 PATIENCE_DAYS = 5
+# A statement of a Friday may be dated to the Monday, but no further than this.
+_FURTHEST = dt.timedelta(days=7)
+# So many of the latest statements are looked through for the last that is not from the future.
+_LOOKED_THROUGH = 100
 # ISO 20022, Max35Text.
 _LONGEST_ID = 35
 _FACTS = [match.value for match in (*MOVED, EntryMatch.BREAK, EntryMatch.CLOSED)]
@@ -490,7 +494,11 @@ class _Work:
         last = _last_day(conn, account, currency)
         if last is None:
             return
+        long_ago = bank_days_before(last, PATIENCE_DAYS)
         told = func.coalesce(_e.booking_date, _e.value_date, statements.c.closing_date)
+        # Without a date, or with one in the future, it is as old as the message that told it.
+        midnight = dt.datetime.combine(long_ago, dt.time(), dt.UTC)
+        came_long_ago = select(bank_messages.c.id).where(bank_messages.c.imported_at < midnight)
         doubted = select(breaks.c.id).where(breaks.c.entry_id == _e.id, breaks.c.kind == BreakKind.NOT_CONFIRMED.value)
         unconfirmed = matching.words(
             conn,
@@ -500,7 +508,7 @@ class _Work:
             _e.same_as.is_(None),
             _e.match.in_([match.value for match in MOVED]),
             statements.c.kind == MessageKind.CAMT_054.value,
-            told < bank_days_before(last, PATIENCE_DAYS),
+            or_(told < long_ago, statements.c.bank_message_id.in_(came_long_ago)),
             ~doubted.exists(),
         )
         for word in unconfirmed:
@@ -556,15 +564,21 @@ class _Work:
 
 
 def _last_day(conn: Connection, account: str, currency: str) -> dt.date | None:
-    """The last day that an account's statements have told."""
-    day: dt.date | None = conn.execute(
-        select(func.max(statements.c.closing_date)).where(
+    """The last day that an account's statements have told; one dated long after it came tells no day."""
+    told = conn.execute(
+        select(statements.c.closing_date, bank_messages.c.imported_at)
+        .join(bank_messages, bank_messages.c.id == statements.c.bank_message_id)
+        .where(
             statements.c.kind == MessageKind.CAMT_053.value,
             statements.c.account_iban == account,
             statements.c.currency == currency,
+            statements.c.closing_date.is_not(None),
         )
-    ).scalar_one()
-    return day
+        .order_by(statements.c.closing_date.desc())
+        .limit(_LOOKED_THROUGH)
+    ).all()
+    days = (row.closing_date for row in told if row.closing_date <= row.imported_at.date() + _FURTHEST)
+    return next(days, None)
 
 
 def bank_days_before(date: dt.date, days: int) -> dt.date:

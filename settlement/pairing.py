@@ -51,6 +51,7 @@ def paired(
             is_statement or _days_agree(word, fact) or (is_late(word, last_day) and _days_apart(word, fact) <= furthest)
         )
         and ((is_statement and not guessing) or not contradict(word, fact))
+        and not (is_statement and guessing and is_after(fact, word))
     ]
     possible.sort(key=lambda each: (each[0], -each[1].position, -each[2].id.int), reverse=True)
     used: set[object] = set()
@@ -114,6 +115,13 @@ def is_late(word: Word, last_day: dt.date | None) -> bool:
     """Whether a notification's word is of a day that the statements have told already."""
     day = word.booking_date or word.value_date or (word.written_at and word.written_at.date())
     return day is not None and last_day is not None and day < last_day
+
+
+def is_after(early: Word, word: Word) -> bool:
+    """Whether early word is of a day after a statement's: then it is of a fact that only a later one can tell."""
+    if None in (early.booking_date, word.booking_date) or _agree(early.bank_reference, word.bank_reference):
+        return False
+    return bool(early.booking_date > word.booking_date)
 
 
 def _may_be(word: Word, fact: Word, *, guessing: bool) -> bool:

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from settlement import matching
+from settlement import matching, pairing
 from settlement.matching import Word
 from settlement.models import MOVED, BreakKind, EntryMatch, MessageKind, breaks, statement_entries, statements
 
@@ -164,5 +164,7 @@ def _groups(pool: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
 
 def _fits(whole: Word, group: Sequence[Word]) -> bool:
     if whole.batch_count is not None and whole.batch_count != len(group):
+        return False
+    if whole.booked_in is not None and any(pairing.is_after(word, whole) for word in group):
         return False
     return all(word.statement_id != whole.statement_id for word in group)

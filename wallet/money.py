@@ -23,7 +23,9 @@ _DECIMALS = 6
 # A thousand million units, the most that one call, form, order or setting can name: 9 000 of them still add up
 # within a signed 64-bit integer.
 MAX_MICROS = 1_000_000_000 * MICROS_PER_UNIT
-# The most that a column holds, and so a balance, a sum or an amount in the bank's own messages.
+# A million million units, the most that the bank's own messages can name: one typed wrong adds up to a balance, too.
+MAX_TOLD_MICROS = 1_000 * MAX_MICROS
+# The most that a column holds, and so a balance or a sum.
 MAX_SUM_MICROS = 2**63 - 1
 
 # The currencies of today.
@@ -99,7 +101,7 @@ class Money:
     def of_xml(cls, amount: str, currency: str) -> Self:
         """Read an ``xs:decimal`` of the bank's: ``.35``, ``20.`` and ``+20.00`` are amounts, ``-1`` is none.
 
-        A seventh decimal has to be a zero. Raises `AmountInvalid`, also above `MAX_SUM_MICROS`, or
+        A seventh decimal has to be a zero. Raises `AmountInvalid`, also above `MAX_TOLD_MICROS`, or
         `CurrencyUnknown`.
         """
         match = _XSD_DECIMAL.fullmatch(amount)
@@ -108,9 +110,11 @@ class Money:
         units, fraction = match.group(1).lstrip("0"), (match.group(2) or "").rstrip("0")
         if len(fraction) > _DECIMALS:
             raise AmountInvalid("An amount has at most six decimals that are not zero.")
-        if len(units) > len(str(MAX_SUM_MICROS)):
+        whole = int(units or 0) if len(units) <= len(str(MAX_TOLD_MICROS)) else MAX_TOLD_MICROS
+        micros = whole * MICROS_PER_UNIT + int(fraction.ljust(_DECIMALS, "0"))
+        if micros > MAX_TOLD_MICROS:
             raise AmountInvalid("The amount is larger than this system's books hold.")
-        return cls(int(units or 0) * MICROS_PER_UNIT + int(fraction.ljust(_DECIMALS, "0")), currency)
+        return cls(micros, currency)
 
     def __str__(self) -> str:
         """The wire form: at least the currency's own decimals, more only where the micros need them."""

@@ -425,6 +425,14 @@ def test_early_word_that_no_statement_confirms_is_doubted_and_taken_back(books: 
     """)
 
 
+def test_early_word_that_a_person_gave_to_a_purse_is_taken_back_from_it(books: Books) -> None:
+    books.run("shopper alice\n notify +5.00/hello")
+    resolve(books, breaks.assign, listed(books)[0].id, purse_id=books.ids["alice"])
+    books.run("purse alice -> 5.00\n later 9\n statement fee=0.38 -> 1 matched, break not_confirmed")
+    assert resolve(books, breaks.take_back, listed(books)[0].id) == 0
+    books.run("purse alice -> 0.00\n breaks -> none\n audit -> sound")
+
+
 def test_late_word_that_no_statement_tells_is_dropped(books: Books) -> None:
     books.run("shopper alice\n announce alice 5.00\n statement fee=0.38")
     early = entry(None, 5_000_000, "EUR", rf=books.references["alice"], day=books.at.date() - dt.timedelta(days=2))

@@ -16,7 +16,7 @@ from settlement import camt
 from settlement.camt import Direction
 from tests.settlement.mutants import GOLDEN, mutants, patient
 from wallet.errors import BankMessageInvalid
-from wallet.money import MAX_SUM_MICROS
+from wallet.money import MAX_TOLD_MICROS
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted(GOLDEN.glob("camt05*.xml"))}
 OUR_IBAN = "FR7630006000011234567890189"
@@ -664,7 +664,7 @@ def test_any_bytes_are_statements_or_are_refused(data: bytes) -> None:
         assert read.created_at.utcoffset() == dt.timedelta(0)
         assert read.statement_id
         for entry in read.entries:
-            assert 0 <= entry.amount_micros <= MAX_SUM_MICROS
+            assert 0 <= entry.amount_micros <= MAX_TOLD_MICROS
             assert 0 <= entry.detail_index < entry.detail_count
             assert entry.status
         for _, parts in itertools.groupby(read.entries, key=lambda entry: entry.entry_index):

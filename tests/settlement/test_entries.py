@@ -1,6 +1,7 @@
 """A statement, word by word: each has a row that says what became of it; a fact is booked once, however it is told."""
 
 import datetime as dt
+import re
 from collections import Counter
 from typing import Any
 
@@ -89,6 +90,32 @@ def test_late_word_of_what_no_statement_tells_is_not_believed_until_one_does(ali
     # The statement of that day came late as well.
     assert alice.told(message("053", "S", paid(alice))) == "1 matched"
     alice.run("purse alice -> 5.00\n breaks -> none\n audit -> sound")
+
+
+def test_a_statement_from_the_future_tells_no_day(alice: Books) -> None:
+    unknown = entry("X", 1_000_000, "EUR", text="who knows")
+    alice.told(camt("053", "S", "EUR", {"OPBD": 0, "CLBD": 1_000_000}, [unknown], day=dt.date(2099, 1, 1)))
+    assert alice.told(message("054", "N", paid(alice))) == "1 matched"
+    alice.run("purse alice -> 5.00\n breaks -> unknown_entry 1.00\n audit -> sound")
+
+
+@pytest.mark.parametrize("day", [None, dt.date(2099, 1, 1)])
+def test_early_word_of_no_day_that_can_be_is_doubted_all_the_same(alice: Books, day: dt.date | None) -> None:
+    told = paid(alice, day=day or MONDAY.date())
+    if day is None:
+        told = re.sub(r"<(BookgDt|ValDt)>.*?</\1>", "", told)
+    alice.told(message("054", "N", told))
+    alice.run("purse alice -> 5.00\n later 30\n statement fee=0.38 -> 1 matched, break not_confirmed")
+    alice.run("breaks -> not_confirmed -5.00\n audit -> sound")
+
+
+def test_a_statement_does_not_tell_without_a_name_what_is_notified_for_a_day_after_it(alice: Books) -> None:
+    alice.told(message("054", "N", paid(alice, day=later(1))))
+    alice.told(message("053", "S1", entry(None, 5_000_000, "EUR")))
+    alice.run("purse alice -> 5.00\n breaks -> unknown_entry 5.00\n audit -> sound")
+    balances = {"OPBD": 5_000_000, "CLBD": 10_000_000}
+    alice.told(camt("053", "S2", "EUR", balances, [paid(alice, day=later(1))], day=later(1)))
+    alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> unknown_entry 5.00\n audit -> sound")
 
 
 def test_late_word_told_once_more_is_as_late_as_it_was(alice: Books) -> None:

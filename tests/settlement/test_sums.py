@@ -67,6 +67,12 @@ def test_details_of_another_sum_explain_nothing(two: Books) -> None:
     two.run("notify +2.00/alice +2.50/bob\n breaks -> unknown_entry 5.00\n audit -> sound")
 
 
+def test_details_of_a_day_after_it_explain_no_sum(two: Books) -> None:
+    two.told(parts(two, apart=True).replace(str(MONDAY.date()).encode(), b"2026-11-24"))
+    two.told(whole())
+    two.run("purse alice -> 2.00\n breaks -> unknown_entry 5.00\n audit -> sound")
+
+
 def test_one_payer_is_no_sum(two: Books) -> None:
     named = entry("ONE", 5_000_000, "EUR", e2e="INVOICE-7")
     two.told(camt("053", "S", "EUR", {"OPBD": 0, "CLBD": 5_000_000}, [named], day=MONDAY.date()))
