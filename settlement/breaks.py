@@ -311,6 +311,8 @@ def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
     """
     row = _one(conn, break_id, Way.TAKE_BACK)
     amount, purse_id = -row.difference_micros, _purse_of(conn, row)
+    if purse_id is None:
+        raise BreakUnexplained("It is not known whose top-up that was.")
     # Locked: what is spent in this very moment would be missing.
     mine = select(purses.c.balance_micros).where(purses.c.id == purse_id).with_for_update(key_share=True)
     taken = max(0, min(amount, conn.execute(mine).scalar_one()))
@@ -336,7 +338,7 @@ def taken_from(conn: Connection, row: Row[tuple[object, ...]]) -> Row[tuple[obje
         select(purses, shoppers.c.name)
         .join(shoppers, shoppers.c.id == purses.c.shopper_id)
         .where(purses.c.id == _purse_of(conn, row))
-    ).one()
+    ).one_or_none()
 
 
 def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> bool:
@@ -528,16 +530,14 @@ def _check_merchant(conn: Connection, merchant_id: UUID, currency: object) -> No
         raise MerchantNotFound
 
 
-def _purse_of(conn: Connection, row: Row[tuple[object, ...]]) -> UUID:
-    """Whose top-up it was: of one that is booked the books know, also where a person said whose it is."""
+def _purse_of(conn: Connection, row: Row[tuple[object, ...]]) -> UUID | None:
+    """Whose top-up it was, if anything tells: of one that is booked the books know, also where a person said so."""
     booked = select(accounts.c.owner_id).join(transfers, transfers.c.credit_account_id == accounts.c.id)
     mine = (transfers.c.reference == row.entry_id, transfers.c.reason == Reason.TOP_UP.value)
     if (owner := conn.execute(booked.where(*mine)).scalar_one_or_none()) is not None:
         return owner  # type: ignore[no-any-return]
     kind, _, key = str(row.about or "").partition(" ")
-    if kind != "purse":
-        raise BreakUnexplained("It is not known whose top-up that was.")
-    return UUID(key)
+    return UUID(key) if kind == "purse" else None
 
 
 def _confirm_by_hand(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], why: str, at: dt.datetime) -> None:

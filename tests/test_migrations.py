@@ -90,6 +90,23 @@ def test_the_books_of_the_first_schema_come_along_untouched(blank: Database) -> 
             conn.execute(metadata.tables["vouchers"].delete())
 
 
+def test_an_old_break_over_a_top_up_that_was_taken_back_still_knows_its_purse(blank: Database) -> None:
+    migrate(blank, "0002")
+    told = {**ROWS["statement_entries"], "reference": ROWS["top_ups"]["reference"]}
+    rows = {**ROWS, "statement_entries": told}
+    with blank.write() as conn:
+        inspector = sa.inspect(conn)
+        for name in ("shoppers", "purses", "top_ups", "bank_messages", "statements", "statement_entries"):
+            known = {column["name"] for column in inspector.get_columns(name)}
+            row = {column: value for column, value in rows[name].items() if column in known}
+            conn.execute(metadata.tables[name].insert().values(row))
+
+    migrate(blank)
+    with blank.read() as conn:
+        about = conn.execute(sa.select(metadata.tables["statement_entries"].c.about)).scalar_one()
+    assert about == f"purse {ROWS['purses']['id'].hex}"
+
+
 def test_each_revision_goes_up_and_down_by_itself(blank: Database) -> None:
     revisions = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
     assert revisions == sorted(revisions)  # `migrate` tells up from down by comparing them

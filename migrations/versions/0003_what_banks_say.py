@@ -473,9 +473,10 @@ def _entries_become_words() -> None:
                             WHEN 'top_up' THEN (SELECT 'purse ' || replace(CAST(a.owner_id AS VARCHAR(36)), '-', '')
                                                 FROM transfers t JOIN accounts a ON a.id = t.credit_account_id
                                                 WHERE t.reference = e.id AND t.reason = 'top_up')
-                            WHEN 'break' THEN NULL
-                            ELSE (SELECT 'payment ' || replace(CAST(b.id AS VARCHAR(36)), '-', '')
-                                  FROM bank_transactions b WHERE b.end_to_end_id = e.end_to_end_id) END,
+                            ELSE coalesce((SELECT 'payment ' || replace(CAST(b.id AS VARCHAR(36)), '-', '')
+                                           FROM bank_transactions b WHERE b.end_to_end_id = e.end_to_end_id),
+                                          (SELECT 'purse ' || replace(CAST(o.purse_id AS VARCHAR(36)), '-', '')
+                                           FROM top_ups o WHERE o.reference = e.reference)) END,
                CASE WHEN e.match = 'break'
                          AND EXISTS (SELECT 1 FROM breaks b WHERE b.entry_id = e.id AND b.resolved_at IS NOT NULL)
                     THEN 'closed' ELSE e.match END,
