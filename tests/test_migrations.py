@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -105,6 +106,31 @@ def test_an_old_break_over_a_top_up_that_was_taken_back_still_knows_its_purse(bl
     with blank.read() as conn:
         about = conn.execute(sa.select(metadata.tables["statement_entries"].c.about)).scalar_one()
     assert about == f"purse {ROWS['purses']['id'].hex}"
+
+
+def test_what_an_old_statement_confirmed_is_told_there_too(blank: Database) -> None:
+    """Else the statement, told once more after the upgrade, would book it a second time."""
+    migrate(blank, "0002")
+    notification = {**ROWS["statements"], "id": uuid4(), "kind": "camt.054", "position": 2}
+    early = {**ROWS["statement_entries"], "bank_reference": "E", "match": "bank_fee", "id": uuid4()}
+    both = sa.table("statement_entries", sa.column("bank_reference"), sa.column("notified_in", sa.Uuid))
+    rows = [
+        *(("bank_messages", ROWS["bank_messages"]), ("statements", ROWS["statements"]), ("statements", notification)),
+        *(("statement_entries", ROWS["statement_entries"]), ("statement_entries", early)),
+    ]
+    with blank.write() as conn:
+        inspector = sa.inspect(conn)
+        for name, row in rows:
+            known = {column["name"] for column in inspector.get_columns(name)}
+            told = {column: value for column, value in row.items() if column in known}
+            conn.execute(metadata.tables[name].insert().values(told))
+        conn.execute(both.update().where(both.c.bank_reference == "E").values(notified_in=notification["id"]))
+
+    migrate(blank)
+    e = metadata.tables["statement_entries"].c
+    with blank.read() as conn:
+        query = sa.select(e.match, e.same_as).where(e.statement_id == ROWS["statements"]["id"]).order_by(e.position)
+        assert [tuple(row) for row in conn.execute(query)] == [("break", None), ("paired", early["id"])]
 
 
 def test_each_revision_goes_up_and_down_by_itself(blank: Database) -> None:

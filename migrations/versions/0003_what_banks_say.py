@@ -482,6 +482,19 @@ def _entries_become_words() -> None:
                     THEN 'closed' ELSE e.match END,
                {_KEPT}
         FROM statement_entries_aside e""")
+    # What was notified before its statement told it is told there, too: else that statement, told once more, would
+    # tell more than is known of it.
+    op.execute(f"""
+        INSERT INTO statement_entries (id, statement_id, position, entry_index, detail_index, same_as,
+                                       bank_reference, is_fee, about, match, {_KEPT})
+        SELECT {_new_id()}, e.booked_in, last.position + row_number() OVER (PARTITION BY e.booked_in ORDER BY e.id),
+               last.position + row_number() OVER (PARTITION BY e.booked_in ORDER BY e.id), e.detail_index, e.id,
+               e.bank_reference, e.is_fee, e.about, 'paired', {", ".join("e." + name for name in _KEPT.split(", "))}
+        FROM statement_entries e
+        JOIN (SELECT s.id, coalesce(max(w.position), -1) AS position
+              FROM statements s LEFT JOIN statement_entries w ON w.statement_id = s.id GROUP BY s.id) last
+             ON last.id = e.booked_in
+        WHERE e.booked_in <> e.statement_id""")
     _take_back_from("statement_entries_aside")
 
 
@@ -571,6 +584,10 @@ def _index_where(name: str, table: str, columns: list[str], condition: str) -> N
 
 
 # --- SQLite, which changes no constraint of a table: the table is made anew with other words -----------------------
+
+
+def _new_id() -> str:
+    return "lower(hex(randomblob(16)))" if _on_sqlite() else "gen_random_uuid()"
 
 
 def _on_sqlite() -> bool:
