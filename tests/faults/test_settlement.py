@@ -39,7 +39,7 @@ RUN = {
     "nightly._settle_day",
     "nightly.submit",
 }
-IMPORT = {"reconciliation.import_message", "directory.put_away"}
+IMPORT = {"reconciliation._import", "directory.put_away"}
 
 
 def evening(shop: Shop) -> None:
