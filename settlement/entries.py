@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -287,21 +288,22 @@ class _Work:
             again: dict[object, Word] = {}
             for statement in () if guessing else self._final(conn):
                 again |= story.told_again(conn, statement).words
-        for start in range(0, len(left), CHUNK):
-            chunk = left[start : start + CHUNK]
-            self._step(stage, partial(self._pair_chunk, again=again, guessing=guessing), chunk)
+        pair = partial(self._pair_chunk, stage=stage, again=again, guessing=guessing)
+        for _, told in groupby(left, key=lambda word: word.statement_id):
+            words = list(told)
+            for start in range(0, len(words), CHUNK):
+                self._step(stage, pair, words[start : start + CHUNK])
         with self.database.settle() as conn:
             row = self._row(conn)
             if row.stage == stage.value:
                 self._advance(conn, row, following)
 
-    def _step(self, stage: ImportStage, do: Callable[..., None], words: Sequence[Word]) -> None:
+    def _step(self, stage: ImportStage, do: Callable[[Sequence[Word]], None], words: Sequence[Word]) -> None:
         """One transaction over some words. Where it fails, one for each; a word that fails by itself is a break."""
         mark = self.imported.mark()
         try:
-            with _failing(stage), self._turn() as conn:
-                if self._row(conn).stage == stage.value:
-                    do(conn, words)
+            with _failing(stage):
+                do(words)
         except _WorkFailed as failure:
             self.imported.back_to(mark)
             if len(words) == 1:
@@ -312,36 +314,61 @@ class _Work:
     def _fail(self, stage: ImportStage, words: Sequence[Word], failure: "_WorkFailed") -> None:
         """What cannot be worked on is a break of its amount: in nobody's purse, and in nobody's way."""
         with self.database.settle() as conn:
-            if self._row(conn).stage == stage.value:
+            row = self._row(conn)
+            if row.stage == stage.value:
                 for word in self._still_told(conn, words):
                     self._booking(conn).fail(word, str(failure), is_statement=word.kind == MessageKind.CAMT_053.value)
+                self._advance(conn, row, stage, row.place + 1)
 
     def _pair_chunk(
-        self, conn: Connection, chunk: Sequence[Word], *, again: Mapping[object, Word], guessing: bool
+        self, words: Sequence[Word], *, stage: ImportStage, again: Mapping[object, Word], guessing: bool
     ) -> None:
-        left = self._still_told(conn, chunk)
-        known = {word.id: again[word.id].same_as or again[word.id].id for word in left if word.id in again}
-        unexplained = self._breaks(conn, known.values())
-        for word in left:
+        """Pair words of one statement. Many facts may be like them: no purchase waits while these are compared."""
+        while True:
+            with self.database.read() as conn:
+                place = self._row(conn).place
+                new = [word for word in self._still_told(conn, words) if word.id not in again]
+                pairs = self._pairs(conn, new, guessing=guessing) if new else []
+            with self._turn() as conn:
+                row = self._row(conn)
+                if row.stage != stage.value:
+                    return
+                if row.place != place or self._have_changed(conn, [fact for _, fact in pairs]):
+                    continue
+                self._tell_seen(conn, self._still_told(conn, words), again)
+                self._tell_paired(conn, pairs, is_statement=words[0].kind == MessageKind.CAMT_053.value)
+                self._advance(conn, row, stage, place + 1)
+                return
+
+    def _tell_seen(self, conn: Connection, words: Sequence[Word], again: Mapping[object, Word]) -> None:
+        known = {word.id: pairing.fact_id(again[word.id]) for word in words if word.id in again}
+        unexplained = self._breaks(conn, known.values()) if known else {}
+        for word in words:
             if word.id in known:
                 fact = unexplained.get(known[word.id])
                 self._tell_again(conn, word, EntryMatch.SEEN_BEFORE, known[word.id])
                 if fact is not None and fact.about is None and word.about is not None:
                     self._booking(conn).explain(fact, by=word)
-        new = [word for word in left if word.id not in again]
-        for statement_id in dict.fromkeys(word.statement_id for word in new):
-            self._pair_words(conn, [word for word in new if word.statement_id == statement_id], guessing=guessing)
 
-    def _pair_words(self, conn: Connection, words: Sequence[Word], *, guessing: bool) -> None:
+    def _pairs(self, conn: Connection, words: Sequence[Word], *, guessing: bool) -> list[tuple[Word, Word]]:
         is_statement = words[0].kind == MessageKind.CAMT_053.value
         facts = self._facts(conn, words, guessing=guessing, is_statement=is_statement)
         last_day = None if is_statement else _last_day(conn, words[0].account_iban, words[0].account_currency)
-        pairs = pairing.paired(words, facts, guessing=guessing, is_statement=is_statement, last_day=last_day)
-        left = self._left(conn, [fact.id for _, fact in pairs])
+        return pairing.paired(words, facts, guessing=guessing, is_statement=is_statement, last_day=last_day)
+
+    def _have_changed(self, conn: Connection, facts: Sequence[Word]) -> bool:
+        """Whether a person did something about one of these since they were looked at."""
+        few = (_e.id, _e.match, _e.booked_in, _e.about)
+        found = conn.execute(select(*few).where(_e.id.in_([fact.id for fact in facts]))) if facts else ()
+        now = {row.id: tuple(row) for row in found}
+        return any(now.get(fact.id) != (fact.id, fact.match, fact.booked_in, fact.about) for fact in facts)
+
+    def _tell_paired(self, conn: Connection, pairs: Sequence[tuple[Word, Word]], *, is_statement: bool) -> None:
+        left = self._left(conn, [fact.id for _, fact in pairs]) if pairs else set()
         # A notification may be of the day that the statement's word for a fact has, and early word had not.
+        if is_statement and pairs:
+            matching.confirm_all(conn, [fact.id for _, fact in pairs], pairs[0][0].statement_id, self.at)
         for word, fact in pairs:
-            if is_statement and not matching.confirm(conn, fact.id, word.statement_id, self.at):
-                continue
             self._tell_again(conn, word, EntryMatch.PAIRED, pairing.fact_id(fact))
             if fact.match != EntryMatch.BREAK.value or (fact.id in left and not is_statement):
                 # Late word that is told once more is as late as it was.
@@ -428,17 +455,20 @@ class _Work:
                 self._booking(conn).retry_returns()
                 self._advance(conn, row, ImportStage.SUMMING)
 
-    def _book_words(self, conn: Connection, words: Sequence[Word]) -> None:
-        last_days = {
-            account: _last_day(conn, *account)
-            for account in {(word.account_iban, word.account_currency) for word in words}
-        }
-        for word in self._still_told(conn, words):
-            is_statement = word.kind == MessageKind.CAMT_053.value
-            if not is_statement and pairing.is_late(word, last_days[word.account_iban, word.account_currency]):
-                self._booking(conn).leave(word)
-            else:
-                self._booking(conn).book(word, is_statement=is_statement)
+    def _book_words(self, words: Sequence[Word]) -> None:
+        with self._turn() as conn:
+            if self._row(conn).stage != ImportStage.BOOKING.value:
+                return
+            last_days = {
+                account: _last_day(conn, *account)
+                for account in {(word.account_iban, word.account_currency) for word in words}
+            }
+            for word in self._still_told(conn, words):
+                is_statement = word.kind == MessageKind.CAMT_053.value
+                if not is_statement and pairing.is_late(word, last_days[word.account_iban, word.account_currency]):
+                    self._booking(conn).leave(word)
+                else:
+                    self._booking(conn).book(word, is_statement=is_statement)
 
     def give_up(self, stage: ImportStage, failure: _WorkFailed) -> None:
         """End a message that cannot be ended well: each word that is left is a break, and so is the failure."""
@@ -479,26 +509,26 @@ class _Work:
                             self._booking(conn).explain(fact, by=fact)
         with self.database.read() as conn:
             placing = [(row, story.told_again(conn, row)) for row in self._final(conn)]
+            doubtful = [(*account, _long_ago(_last_day(conn, *account))) for account in accounts]
         with self.database.settle() as conn:
             row = self._row(conn)
             if row.stage != ImportStage.SUMMING.value:
                 return
             for statement, again in placing:
                 story.place(conn, statement, again, imported=self.imported, message_id=self.message_id, at=self.at)
-            for account, currency in accounts:
-                self._doubt(conn, account, currency)
+            for account, currency, long_ago in doubtful:
+                if long_ago is not None:
+                    self._doubt(conn, account, currency, long_ago)
             self._end(conn, row)
 
-    def _doubt(self, conn: Connection, account: str, currency: str) -> None:
+    def _doubt(self, conn: Connection, account: str, currency: str, long_ago: dt.date) -> None:
         """Early word that no statement has confirmed, some bank days before the last one, is a break."""
-        last = _last_day(conn, account, currency)
-        if last is None:
-            return
-        long_ago = bank_days_before(last, PATIENCE_DAYS)
         told = func.coalesce(_e.booking_date, _e.value_date, statements.c.closing_date)
         # Without a date, or with one in the future, it is as old as the message that told it.
         midnight = dt.datetime.combine(long_ago, dt.time(), dt.UTC)
-        came_long_ago = select(bank_messages.c.id).where(bank_messages.c.imported_at < midnight)
+        came_long_ago = select(bank_messages.c.id).where(
+            bank_messages.c.id == statements.c.bank_message_id, bank_messages.c.imported_at < midnight
+        )
         doubted = select(breaks.c.id).where(breaks.c.entry_id == _e.id, breaks.c.kind == BreakKind.NOT_CONFIRMED.value)
         unconfirmed = matching.words(
             conn,
@@ -508,7 +538,7 @@ class _Work:
             _e.same_as.is_(None),
             _e.match.in_([match.value for match in MOVED]),
             statements.c.kind == MessageKind.CAMT_054.value,
-            or_(told < long_ago, statements.c.bank_message_id.in_(came_long_ago)),
+            or_(told < long_ago, came_long_ago.exists()),
             ~doubted.exists(),
         )
         for word in unconfirmed:
@@ -579,6 +609,10 @@ def _last_day(conn: Connection, account: str, currency: str) -> dt.date | None:
     ).all()
     days = (row.closing_date for row in told if row.closing_date <= row.imported_at.date() + _FURTHEST)
     return next(days, None)
+
+
+def _long_ago(last: dt.date | None) -> dt.date | None:
+    return None if last is None else bank_days_before(last, PATIENCE_DAYS)
 
 
 def bank_days_before(date: dt.date, days: int) -> dt.date:

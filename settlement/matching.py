@@ -47,6 +47,9 @@ _PAYMENT, _FILE, _PURSE, _MERCHANT, _SEVERAL = "payment", "file", "purse", "merc
 # What a reversal of what is about these does to our account: our payments left it, top-ups came.
 SIGN_OF_REVERSAL = {_PAYMENT: 1, _PURSE: -1}
 
+# So many ids stand in one statement.
+_AT_ONCE = 500
+
 Word = Row[Any]
 _Outcome = EntryMatch | tuple[BreakKind, Row[Any] | None]
 
@@ -138,8 +141,8 @@ def _in(
     conn: Connection, query: sa.Select[Any], column: sa.ColumnElement[Any], values: Iterable[str]
 ) -> Iterable[Row[Any]]:
     wanted = sorted(set(values))
-    for start in range(0, len(wanted), 500):
-        yield from conn.execute(query.where(column.in_(wanted[start : start + 500])))
+    for start in range(0, len(wanted), _AT_ONCE):
+        yield from conn.execute(query.where(column.in_(wanted[start : start + _AT_ONCE])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,8 +366,8 @@ class Booking:
             rows = []
         elif not told or early + waiting != -word.amount_micros:
             return (BreakKind.AMOUNT_DIFFERS if rows else BreakKind.BOOKED_TWICE), None
-        for each in told if is_statement else ():
-            confirm(self.conn, each.id, word.statement_id, self.at)
+        if is_statement:
+            confirm_all(self.conn, [each.id for each in told], word.statement_id, self.at)
         self._book_the_rest(word, rows, is_statement=is_statement)
         return EntryMatch.SUM
 
@@ -460,20 +463,26 @@ class Booking:
 
 def confirm(conn: Connection, fact_id: UUID, statement_id: UUID, at: dt.datetime) -> bool:
     """A statement tells what was early word; answers whether it was. A doubt about it is over."""
-    confirmed = conn.execute(
-        statement_entries.update()
-        .where(statement_entries.c.id == fact_id, statement_entries.c.booked_in.is_(None))
-        .values(booked_in=statement_id)
-    )
-    if confirmed.rowcount == 1:
-        resolve(conn, fact_id, at, kind=BreakKind.NOT_CONFIRMED)
-    return confirmed.rowcount == 1
+    return confirm_all(conn, [fact_id], statement_id, at) == 1
 
 
-def resolve(conn: Connection, entry_id: UUID, at: dt.datetime, *, kind: BreakKind | None = None) -> None:
-    """The open breaks about an entry (of one kind) are over: what the bank said explains it."""
+def confirm_all(conn: Connection, fact_ids: Sequence[UUID], statement_id: UUID, at: dt.datetime) -> int:
+    """As `confirm`, for many at once; answers how many of them were early word."""
+    confirmed = 0
+    for start in range(0, len(fact_ids), _AT_ONCE):
+        early = statement_entries.c.id.in_(fact_ids[start : start + _AT_ONCE]) & statement_entries.c.booked_in.is_(None)
+        update = statement_entries.update().where(early).values(booked_in=statement_id)
+        ids = conn.execute(update.returning(statement_entries.c.id)).scalars().all()
+        doubts = breaks.c.entry_id.in_(ids) & (breaks.c.kind == BreakKind.NOT_CONFIRMED.value)
+        conn.execute(breaks.update().where(doubts, breaks.c.resolved_at.is_(None)).values(resolved_at=at))
+        confirmed += len(ids)
+    return confirmed
+
+
+def resolve(conn: Connection, entry_id: UUID, at: dt.datetime) -> None:
+    """The open breaks about an entry are over: what the bank said explains it."""
     mine = breaks.update().where(breaks.c.entry_id == entry_id, breaks.c.resolved_at.is_(None))
-    conn.execute((mine if kind is None else mine.where(breaks.c.kind == kind.value)).values(resolved_at=at))
+    conn.execute(mine.values(resolved_at=at))
 
 
 def words(conn: Connection, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> Sequence[Word]:

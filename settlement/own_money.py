@@ -6,7 +6,7 @@ off only as far as the merchant is below zero. Money that is announced moves not
 """
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -71,11 +71,6 @@ def announce_repayment(
     if amount.currency != currency:
         raise CurrencyMismatch(f"This merchant is paid in {currency}.")
     return _announce(conn, AnnouncementKind.REPAYMENT, merchant_id, amount, at)
-
-
-def find_by_references(conn: Connection, references: Collection[str]) -> Sequence[Row[tuple[object, ...]]]:
-    """The announcements with one of these references, in their electronic form: at most one for each."""
-    return conn.execute(select(announcements).where(announcements.c.reference.in_(references))).all()
 
 
 def announced(conn: Connection, *, limit: int, merchant_id: UUID | None = None) -> Sequence[Row[tuple[object, ...]]]:

@@ -9,6 +9,7 @@ its payer, its text and its end-to-end id must at least not contradict the other
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -38,19 +39,19 @@ def paired(
     day: unlike a statement's it may be another fact that no statement has told yet. But one of a day before the
     ``last_day`` that statements have told can only be late, and its date be another than the statement's.
     """
-    by_amount: dict[int, list[Word]] = {}
+    by_amount: dict[int, list[tuple[Word, _Said]]] = {}
     for fact in facts:
-        by_amount.setdefault(fact.amount_micros, []).append(fact)
+        by_amount.setdefault(fact.amount_micros, []).append((fact, _Said.of(fact)))
     furthest = FURTHEST.days
     possible = [
         (_preference(word, fact), word, fact)
-        for word in words
-        for fact in by_amount.get(word.amount_micros, ())
+        for word, said in ((word, _Said.of(word)) for word in words)
+        for fact, known in by_amount.get(word.amount_micros, ())
         if _may_be(word, fact, guessing=guessing)
         and (
             is_statement or _days_agree(word, fact) or (is_late(word, last_day) and _days_apart(word, fact) <= furthest)
         )
-        and ((is_statement and not guessing) or not contradict(word, fact))
+        and ((is_statement and not guessing) or not said.contradicts(known))
         and not (is_statement and guessing and is_after(fact, word))
     ]
     possible.sort(key=lambda each: (each[0], -each[1].position, -each[2].id.int), reverse=True)
@@ -87,7 +88,7 @@ def contained(
             for other in left.get(word.amount_micros, ())
             if _told_alike(word, other)
             and (same_day or None not in (word.booking_date, other.booking_date))
-            and not (by_reference and _references_differ(word, other))
+            and not (by_reference and _differ(word.bank_reference, other.bank_reference))
         ]
         if not alike:
             return None
@@ -99,16 +100,7 @@ def contained(
 
 def contradict(one: Word, other: Word) -> bool:
     """Whether what two words say of one movement cannot both be true."""
-    pairs = (
-        (one.end_to_end_id, other.end_to_end_id),
-        (one.counterparty_iban, other.counterparty_iban),
-    )
-    if any(None not in pair and compact(pair[0]) != compact(pair[1]) for pair in pairs):
-        return True
-    if _agree(one.bank_reference, other.bank_reference):
-        return False
-    # Names and texts are cut at different lengths, and the one message has more of them than the other.
-    return not _same_name(one.counterparty_name, other.counterparty_name) or not _overlap(one.text, other.text)
+    return _Said.of(one).contradicts(_Said.of(other))
 
 
 def is_late(word: Word, last_day: dt.date | None) -> bool:
@@ -138,10 +130,6 @@ def _told_alike(word: Word, other: Word) -> bool:
     )
 
 
-def _references_differ(word: Word, other: Word) -> bool:
-    return False if None in (word.bank_reference, other.bank_reference) else word.bank_reference != other.bank_reference
-
-
 def _days_agree(word: Word, fact: Word) -> bool:
     for one, other in ((word.booking_date, fact.booking_date), (word.value_date, fact.value_date)):
         if one is not None and other is not None:
@@ -150,7 +138,7 @@ def _days_agree(word: Word, fact: Word) -> bool:
 
 
 def _preference(word: Word, fact: Word) -> tuple[int, ...]:
-    """The more agrees the better; an open break gains most by another word; then the older fact."""
+    """The more agrees the better, and the nearer the days are."""
     return (
         _agree(word.bank_reference, fact.bank_reference),
         _agree(word.end_to_end_id, fact.end_to_end_id),
@@ -170,17 +158,49 @@ def _days_apart(word: Word, fact: Word) -> int:
     return 0 if one is None or other is None else abs((one - other).days)
 
 
-def _same_name(one: str | None, other: str | None) -> bool:
-    """Whether two names can be one: banks turn them round, cut them and add titles."""
-    first, second = _parts_of_name(one), _parts_of_name(other)
-    return not first or not second or not first.isdisjoint(second) or _overlap(one, other)
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a word says of its movement, made comparable once: it is compared with hundreds."""
+
+    end_to_end_id: str | None
+    counterparty_iban: str | None
+    bank_reference: str | None
+    name: str
+    parts_of_name: frozenset[str]
+    text: str
+
+    @classmethod
+    def of(cls, word: Word) -> "_Said":
+        """What this word says."""
+        name = word.counterparty_name or ""
+        return cls(
+            None if word.end_to_end_id is None else compact(word.end_to_end_id),
+            None if word.counterparty_iban is None else compact(word.counterparty_iban),
+            word.bank_reference,
+            compact(name),
+            frozenset(part for part in _NOT_A_LETTER.split(name.upper()) if len(part) > 2),
+            compact(word.text or ""),
+        )
+
+    def contradicts(self, other: "_Said") -> bool:
+        """As `contradict`."""
+        if _differ(self.end_to_end_id, other.end_to_end_id) or _differ(self.counterparty_iban, other.counterparty_iban):
+            return True
+        if _agree(self.bank_reference, other.bank_reference):
+            return False
+        # Names and texts are cut at different lengths, and the one message has more of them than the other.
+        return not self._has_name_of(other) or not _overlap(self.text, other.text)
+
+    def _has_name_of(self, other: "_Said") -> bool:
+        """Whether two names can be one: banks turn them round, cut them and add titles."""
+        first, second = self.parts_of_name, other.parts_of_name
+        return not first or not second or not first.isdisjoint(second) or _overlap(self.name, other.name)
 
 
-def _parts_of_name(name: str | None) -> frozenset[str]:
-    return frozenset(part for part in _NOT_A_LETTER.split((name or "").upper()) if len(part) > 2)
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other
 
 
-def _overlap(one: str | None, other: str | None) -> bool:
+def _overlap(one: str, other: str) -> bool:
     """Whether two texts can be the same: one is missing, or is a part of the other."""
-    first, second = compact(one or ""), compact(other or "")
-    return first in second or second in first
+    return one in other or other in one

@@ -71,8 +71,8 @@ def apply(conn: Connection, found: Explained, *, at: dt.datetime) -> bool:
     if moved.rowcount == 0:
         return False
     matching.resolve(conn, whole.id, at)
-    for detail in () if early else found.details:
-        matching.confirm(conn, detail.id, whole.booked_in, at)
+    if not early:
+        matching.confirm_all(conn, [detail.id for detail in found.details], whole.booked_in, at)
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import entries, matching, reconciliation, story
+from settlement import entries, matching, pairing, reconciliation, story
 from settlement.models import bank_messages, statement_entries, unfinished_imports
 from tests.books import MONDAY, Books, camt, entry
 from tests.support import OPERATOR_IBAN
@@ -250,3 +250,31 @@ def test_a_message_without_our_account_is_refused(alice: Books) -> None:
     other = message("053", "S", paid(alice)).replace(OPERATOR_IBAN.encode(), b"DE02120300000000202051")
     with pytest.raises(BankMessageInvalid, match="another account"):
         reconciliation.import_message(alice.database, other, account_iban=OPERATOR_IBAN, at=alice.at)
+
+
+def test_what_a_person_does_while_words_are_compared_is_seen(alice: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notified payment is given to Alice just before the statement says that it is hers."""
+    alice.told(message("054", "N", entry("N1", 5_000_000, "EUR")))
+    alice.run("breaks -> unknown_entry 5.00")
+    compared: list[Any] = []
+    paired = pairing.paired
+
+    def meanwhile(*told: Any, **how: Any) -> Any:
+        found = paired(*told, **how)
+        if found and not compared:
+            alice.assign("alice")
+        compared.extend(found)
+        return found
+
+    monkeypatch.setattr(pairing, "paired", meanwhile)
+    alice.told(message("053", "S", paid(alice, reference="S1")))
+    assert len(compared) == 2
+    alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> none\n audit -> sound")
+
+
+def test_a_fact_of_today_is_found_among_any_number_of_old_ones(alice: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "_MOST_ALIKE", 1)
+    for number in range(4):
+        alice.told(message("054", f"N{number}", paid(alice, day=later(10 * number))))
+    assert alice.told(message("054", "AGAIN", paid(alice, day=later(30)))) == "seen before"
+    alice.run("purse alice -> 20.00")

@@ -1,7 +1,10 @@
 """A sum and its details are one fact told twice, whichever comes first."""
 
+import datetime as dt
+
 import pytest
 
+from settlement import sums
 from tests.books import MONDAY, Books, camt, entry
 
 
@@ -78,3 +81,23 @@ def test_one_payer_is_no_sum(two: Books) -> None:
     two.told(camt("053", "S", "EUR", {"OPBD": 0, "CLBD": 5_000_000}, [named], day=MONDAY.date()))
     two.told(parts(two, apart=True))
     two.run("breaks -> unknown_entry 5.00\n audit -> sound")
+
+
+def test_a_sum_that_nobody_ever_explained_hides_no_later_one(two: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "_MOST", 3)
+    old = entry("OLD", 7_000_000, "EUR").replace("<NtryDtls><TxDtls></TxDtls></NtryDtls>", "")
+    two.told(camt("053", "O", "EUR", {"OPBD": 0, "CLBD": 7_000_000}, [old], day=MONDAY.date()))
+    for number in range(1, 5):
+        day = MONDAY.date() + dt.timedelta(days=10 * number)
+        early = entry(None, 1_000_000, "EUR", rf=two.references["bob"], day=day)
+        two.told(camt("054", f"N{number}", "EUR", {}, [early], day=day))
+    day = MONDAY.date() + dt.timedelta(days=60)
+    details = [
+        entry(None, micros, "EUR", rf=two.references[name], day=day)
+        for name, micros in (("alice", 2_000_000), ("bob", 3_000_000))
+    ]
+    two.told(camt("054", "D", "EUR", {}, details, day=day))
+    bare = entry("SUM", 5_000_000, "EUR", day=day).replace("<NtryDtls><TxDtls></TxDtls></NtryDtls>", "")
+    two.told(camt("053", "S", "EUR", {"OPBD": 7_000_000, "CLBD": 12_000_000}, [bare], day=day))
+    assert "unknown_entry 5.00" not in two.breaks()
+    two.run("purse alice -> 2.00\n audit -> sound")
