@@ -27,13 +27,25 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from sandbox_bank.bank import Bank
-from settlement import business_day, nightly, payouts, reconciliation, scheduler
+from settlement import (
+    breaks,
+    business_day,
+    entries,
+    nightly,
+    own_money,
+    payouts,
+    receiving,
+    reconciliation,
+    scheduler,
+)
 from settlement.bank.profile import next_banking_day
-from settlement.models import TransactionState
+from settlement.models import BreakKind, TransactionKind, TransactionState
+from tests.support import OWN_IBAN
 from wallet import clock, vouchers
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
 from wallet.keys import Keyring
+from wallet.money import Money
 
 _WAITS = {TransactionState.TO_RELEASE.value}
 # No child outlives this, whatever becomes of who started it.
@@ -54,6 +66,41 @@ def settle(obole: Obole) -> None:
 def collect(obole: Obole) -> None:
     """Import what lies in the inbox."""
     scheduler.collect(obole.database, nightly.bank_of(obole.settings))
+
+
+def import_by_hand(obole: Obole) -> None:
+    """Import each file that a person has, which lies in no inbox."""
+    for path in sorted((obole.settings.key_file.parent / "by hand").iterdir()):
+        bank = nightly.bank_of(obole.settings)
+        receiving.receive(obole.database, bank, path.read_bytes(), name=path.name, at=clock.now())
+
+
+def pay_out(obole: Obole) -> None:
+    """An operator asks for what is not asked for yet, and then it is night."""
+    ask_for_payments(obole.database, nightly.bank_of(obole.settings))
+    settle(obole)
+
+
+def ask_for_payments(database: Database, bank: nightly.Bank) -> None:
+    """Take out some of what the operator put in, and send back what nobody knows: each once, whoever asks again."""
+    with database.settle() as conn:
+        if not any(row.kind == TransactionKind.EQUITY.value for row in own_money.listing(conn, before=None, limit=9)):
+            own_money.take_out(
+                conn,
+                TransactionKind.EQUITY,
+                Money.parse("3.00", "EUR"),
+                to=own_money.Account(name="Obole", iban=OWN_IBAN),
+                why="ours",
+                bank_fees_micros=bank.fees_micros,
+                at=clock.now(),
+            )
+    while True:
+        with database.settle() as conn:
+            left = reconciliation.open_breaks(conn, before=None, limit=9)
+            unknown = [row.id for row in left if row.kind == BreakKind.UNKNOWN_ENTRY.value]
+            if not unknown:
+                return
+            breaks.send_back(conn, unknown[0], why="nobody's", at=clock.now())
 
 
 def release(obole: Obole) -> None:
@@ -94,6 +141,8 @@ SCENARIOS: dict[str, Callable[[Obole], None]] = {
     "collect": collect,
     "release": release,
     "collect and release": collect_and_release,
+    "import by hand": import_by_hand,
+    "pay out": pay_out,
     "lapse": lapse,
     "rotate": rotate,
     "bank": work_the_bank,
@@ -104,6 +153,7 @@ def small_batches() -> None:
     """Several chunks of everything in a scene of a handful."""
     payouts._BATCH = 2
     business_day._BATCH = 3
+    entries.CHUNK, entries._KEPT = 4, 7
     for verb in (payouts.candidates, vouchers.lapse):
         verb.__kwdefaults__ = {**(verb.__kwdefaults__ or {}), "limit": 2}
 

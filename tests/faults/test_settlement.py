@@ -5,18 +5,21 @@ two the bank may have worked on whatever lay in its outbox, and its answers may 
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from sandbox_bank.bank import Bank
-from settlement import bank_files, business_day, nightly, payouts
+from settlement import bank_files, business_day, nightly, own_money, payouts
 from settlement.bank.directory import Directory
 from settlement.models import bank_files as bank_files_table
 from settlement.models import bank_transactions
+from tests.faults.child import ask_for_payments
 from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, each_step, facts
 from tests.flows import story
 from tests.settlement.verifications import one, verified
@@ -67,12 +70,39 @@ def night(ground: Ground) -> Ground:
     return ground
 
 
+def afternoon(shop: Shop, folder: Path) -> None:
+    """The operator puts money in, and three payments come that nobody knows."""
+    with shop.database.write() as conn:
+        announced = own_money.announce_equity(conn, Money.parse("20.00", "EUR"), at=clock.now())
+    with closing(Bank(folder)) as bank:
+        bank.pay_in("20.00", "EUR", name="Obole", reference=str(announced.reference))
+        for amount in ("1.00", "2.00", "4.00"):
+            bank.pay_in(amount, "EUR", name="Nobody", reference="for you", iban=MERCHANT_IBAN)
+        bank.work()
+    story.collect(shop)
+
+
 @pytest.fixture
-def stale(ground: Ground) -> Ground:
-    """A night nine days ago that ended as its first file was about to leave: its files ask for a date that is over."""
+def own(ground: Ground) -> Ground:
+    """Everything is sold, and there is money of the operator's and of strangers."""
     story.open_bank(ground.settings)
     with Shop(ground.settings) as shop:
         evening(shop)
+        afternoon(shop, ground.folder / "bank")
+    return ground
+
+
+@pytest.fixture
+def stale(ground: Ground) -> Ground:
+    """A night nine days ago that ended as its first file was about to leave: its files ask for a date that is over.
+
+    The operator's payments are among them.
+    """
+    story.open_bank(ground.settings)
+    with Shop(ground.settings) as shop:
+        evening(shop)
+        afternoon(shop, ground.folder / "bank")
+        ask_for_payments(shop.database, nightly.bank_of(ground.settings))
         bank, then = nightly.bank_of(ground.settings), clock.now() - dt.timedelta(days=9)
         business_day.close(shop.database, clock.today(), at=clock.now())
         run = nightly.start(shop.database, clock.today(), profile=bank.profile, at=then)
@@ -153,6 +183,43 @@ def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: st
     assert set(verbs) == RUN
     # Chunks, files and balances come in several each, so the places between them were tried too.
     assert min(verbs.count(verb) for verb in ("payouts.cut", "directory.stage", "business_day._balance_day")) >= 2
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_taken_out_or_sent_back_leaves_once_wherever_it_is_killed(own: Ground, when: str):
+    """Asked for, cut, placed, handed over: whoever finds it half done does the rest."""
+    with own.copy() as point:
+        point.nursery.run("pay out", point)
+        submitted = facts(point.database)
+        point.settle_to_the_end()
+        undisturbed = facts(point.database)
+        with closing(Bank(point.folder / "bank")) as bank:
+            moved = Counter(detail.amount_micros for entry in bank.entries("EUR") for detail in entry.details)
+    # The operator's left; what strangers sent came and went.
+    assert {each: moved[each] for each in (3_000_000, 1_000_000, 4_000_000)} == {
+        3_000_000: 1,
+        1_000_000: 2,
+        4_000_000: 2,
+    }
+
+    def perish(point: Point, step: int) -> bool:
+        return point.nursery.run("pay out", point, step=step, when=when)
+
+    def afterwards(point: Point) -> None:
+        story.prove(point.database)
+        point.nursery.run("pay out", point)
+        assert facts(point.database) == submitted
+        story.prove_sent_once(point.folder / "bank")
+        if when == "after":
+            point.settle_to_the_end()
+            assert facts(point.database) == undisturbed
+            story.prove_reconciled(point)
+
+    verbs = each_step(own, when, perish, afterwards)
+    # The first four, and the look that finds nothing more, are the operator's.
+    assert verbs[:5] == ["elsewhere"] * 5
+    assert set(verbs) == {*RUN, "elsewhere"}
 
 
 @pytest.mark.timeout(PATIENCE_SECONDS)
