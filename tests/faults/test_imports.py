@@ -10,7 +10,7 @@ from settlement import nightly
 from settlement.models import bank_files, bank_transactions, unfinished_imports
 from tests.books import camt, entry
 from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, each_step, facts
-from tests.faults.test_settlement import evening
+from tests.faults.test_settlement import STAGES, evening
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Shop
 from wallet import clock, purses
@@ -18,8 +18,6 @@ from wallet.ledger import balance_micros
 from wallet.models import AccountKind, TopUpMethod
 from wallet.money import Money
 
-# The message is begun; its words are kept, paired, guessed at, booked and summed up, some at a time.
-STAGES = {"reconciliation._import", "entries._turn", "entries.pair", "entries.book", "entries.sum_up"}
 UNIT = 1_000_000
 
 

@@ -42,7 +42,9 @@ RUN = {
     "nightly._settle_day",
     "nightly.submit",
 }
-IMPORT = {"reconciliation._import", "directory.put_away"}
+# The message is begun; its words are kept, paired, guessed at, booked and summed up, some at a time.
+STAGES = {"reconciliation._import", "entries._turn", "entries.pair", "entries.book", "entries.sum_up"}
+IMPORT = {*STAGES, "reconciliation.mark_unknown", "directory.put_away"}
 
 
 def evening(shop: Shop) -> None:
