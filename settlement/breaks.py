@@ -320,13 +320,10 @@ def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
         _post(conn, row, Reason.TOP_UP_REVERSED, taken, at, purse_id=purse_id)
     if amount > taken:
         _post(conn, row, Reason.LOSS, amount - taken, at)
-    never = row.kind == BreakKind.NOT_CONFIRMED.value
-    _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.INFORMATION if never else EntryMatch.TOP_UP_REVERSED)
-    if never:
-        # It was no movement in the end, however often it was notified: should a statement tell it after all, it is
-        # booked then.
-        again = statement_entries.c.same_as == row.entry_id
-        conn.execute(statement_entries.update().where(again).values(match=EntryMatch.INFORMATION.value))
+    if row.kind == BreakKind.NOT_CONFIRMED.value:
+        _close_for_nothing(conn, row, Way.TAKE_BACK, why, at)
+    else:
+        _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.TOP_UP_REVERSED)
     return int(amount - taken)
 
 
@@ -366,7 +363,7 @@ def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
 def drop(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
     """What was notified late, and is on no statement of its day, was no movement. A statement may tell it yet."""
     row = _one(conn, break_id, Way.DROP)
-    _close(conn, [row], Way.DROP, why, at, match=EntryMatch.INFORMATION)
+    _close_for_nothing(conn, row, Way.DROP, why, at)
 
 
 def loss(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
@@ -603,6 +600,13 @@ def _post(
         merchant_id=merchant_id,
     )
     ledger.post(conn, posting, recorded_at=at)
+
+
+def _close_for_nothing(conn: Connection, row: Row[tuple[object, ...]], way: Way, why: str, at: dt.datetime) -> None:
+    """It was no movement, however often it was notified: should a statement tell it after all, it is booked then."""
+    _close(conn, [row], way, why, at, match=EntryMatch.INFORMATION)
+    again = statement_entries.c.same_as == row.entry_id
+    conn.execute(statement_entries.update().where(again).values(match=EntryMatch.INFORMATION.value))
 
 
 def _close(

@@ -443,6 +443,18 @@ def test_late_word_that_no_statement_tells_is_dropped(books: Books) -> None:
     books.run("purse alice -> 0.00\n breaks -> none\n audit -> sound")
 
 
+def test_late_word_told_twice_is_dropped_once_and_booked_when_its_statement_comes(books: Books) -> None:
+    books.run("shopper alice\n announce alice 5.00\n statement fee=0.38")
+    day = books.at.date() - dt.timedelta(days=2)
+    late = entry("A", 5_000_000, "EUR", rf=books.references["alice"], day=day)
+    for name in ("N", "M"):
+        books.told(camt("054", name, "EUR", {}, [late], day=day))
+    resolve(books, breaks.drop, listed(books)[0].id)
+    books.run("breaks -> none\n audit -> sound")
+    books.told(camt("053", "S", "EUR", {"OPBD": 0, "CLBD": 5_000_000}, [late], day=day))
+    books.run("purse alice -> 5.00\n audit -> sound")
+
+
 def test_early_word_told_twice_and_never_confirmed_is_taken_back_once(books: Books) -> None:
     books.run("shopper alice\n announce alice 5.00\n notify +5.00/alice\n notify +5.00/alice")
     books.at += dt.timedelta(days=9)
