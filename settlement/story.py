@@ -93,7 +93,7 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
     if not mine:
         return Again(inside=_is_a_repetition(conn, statement))
     since = _since(conn, statement, mine)
-    named_only = _named_only(statement, since)
+    named_only = _named_only(statement, since, mine)
     for other in _neighbours(statement, since):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
         named = other.id in named_only
@@ -273,31 +273,87 @@ def _by_its_id(
 
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word], since: Sequence[Row[Any]]) -> Again:
     """A statement that tells all of known ones and more: what is more may also be days between them that never came."""
-    known = list(_neighbours(statement, since))
-    named_only = _named_only(statement, since)
-    earlier = frozenset(row.id for row in _goes_on_from(statement, since))
-    found: dict[object, Word] = {}
-    covers: list[UUID] = []
-    left, balance, is_hole = _by_day(mine), statement.opening_micros, False
-    while left:
-        candidates = [
-            row
-            for row in known
-            if row.opening_micros == balance and (not is_hole or (row.closing_date or dt.date.min) <= _day(statement))
-        ]
-        step = _next_covered(conn, statement, left, candidates, named_only=earlier if is_hole else named_only)
-        if step is None:
-            # None of the known days begins with this: it is new, and one may begin after it.
-            balance += left.pop(0).amount_micros
-            is_hole = True
-            continue
-        other, again = step
-        found |= again
-        covers.append(other.id)
-        known = [row for row in known if row.id != other.id]
-        left = [word for word in left if word.id not in again]
-        balance = other.closing_micros
-    return Again(words=found, covers=tuple(covers))
+    earlier = frozenset(row.id for row in _goes_on_from(statement, since, mine))
+    walk = _Walk(conn, statement, named_only=_named_only(statement, since, mine), earlier=earlier)
+    steps = walk.through(_by_day(mine), statement.opening_micros, list(_neighbours(statement, since)), is_hole=False)
+    words = {told: word for step in steps for told, word in step.again.items()}
+    return Again(words=words, covers=tuple(step.other.id for step in steps))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A known statement that is told again, and by which words."""
+
+    other: Row[Any]
+    again: Mapping[object, Word]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Along a longer statement's running balance, day by day, from one known statement in it to the next."""
+
+    conn: Connection
+    statement: Row[Any]
+    named_only: frozenset[UUID]
+    earlier: frozenset[UUID]
+    # Where a known statement may begin or not, both ways are gone, but not for ever.
+    forks: int = 20
+
+    def through(self, left: list[Word], balance: int, known: list[Row[Any]], *, is_hole: bool) -> list[_Step]:
+        """The statements that these words tell again: by the way on which they are the most."""
+        steps: list[_Step] = []
+        while left:
+            fitting = self._fitting(left, [row for row in known if row.opening_micros == balance], is_hole=is_hole)
+            step = next((each for each in fitting if left[0].id in each.again), None)
+            if step is None and fitting:
+                # It begins here, or the balance only comes by again.
+                self.forks -= 1
+                begins = self._after(fitting[0], left, known, is_hole=is_hole)
+                return steps + (max(begins, self._past(left, balance, known), key=_told) if self.forks >= 0 else begins)
+            if step is None:
+                # None of the known days begins with this: it is new, and one may begin after it.
+                balance += left.pop(0).amount_micros
+                is_hole = True
+                continue
+            steps.append(step)
+            known = [row for row in known if row.id != step.other.id]
+            left = [word for word in left if word.id not in step.again]
+            balance = step.other.closing_micros
+        return steps
+
+    def _after(self, step: _Step, left: list[Word], known: list[Row[Any]], *, is_hole: bool) -> list[_Step]:
+        others = [row for row in known if row.id != step.other.id]
+        rest = [word for word in left if word.id not in step.again]
+        return [step, *self.through(rest, step.other.closing_micros, others, is_hole=is_hole)]
+
+    def _past(self, left: list[Word], balance: int, known: list[Row[Any]]) -> list[_Step]:
+        return self.through(left[1:], balance + left[0].amount_micros, known, is_hole=True)
+
+    def _fitting(self, left: list[Word], candidates: Sequence[Row[Any]], *, is_hole: bool) -> list[_Step]:
+        if is_hole:
+            candidates = [row for row in candidates if (row.closing_date or dt.date.min) <= _day(self.statement)]
+        named_only = self.earlier if is_hole else self.named_only
+        steps = (self._told_again(other, left, named=other.id in named_only) for other in candidates)
+        return [step for step in steps if step is not None]
+
+    def _told_again(self, other: Row[Any], left: list[Word], *, named: bool) -> _Step | None:
+        """``named``: every word must have the bank's reference, and the same."""
+        theirs = matching.words(self.conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
+        if not theirs or len(theirs) > len(left):
+            return None
+        if named and any(word.bank_reference is None for word in theirs):
+            return None
+        follows = named or other.closing_micros == self.statement.opening_micros
+        same_day = _same_day(self.statement, other)
+        backwards = pairing.contained(theirs, left, same_day=same_day, by_reference=follows)
+        if backwards is None or (named and any(word.bank_reference is None for word in backwards.values())):
+            return None
+        first = {word.id: word for word in theirs}
+        return _Step(other, {word.id: first[told] for told, word in backwards.items()})
+
+
+def _told(steps: Sequence[_Step]) -> int:
+    return sum(len(step.again) for step in steps)
 
 
 def _by_day(words: Sequence[Word]) -> list[Word]:
@@ -306,49 +362,27 @@ def _by_day(words: Sequence[Word]) -> list[Word]:
     return sorted(words, key=lambda word: word.booking_date) if dated else list(words)
 
 
-def _goes_on_from(statement: Row[Any], since: Sequence[Row[Any]]) -> list[Row[Any]]:
+def _goes_on_from(statement: Row[Any], since: Sequence[Row[Any]], mine: Sequence[Word]) -> list[Row[Any]]:
     """The statements that this one may go on from, the last first: it hardly tells them again."""
+    days = [statement.opening_date, *(word.booking_date for word in mine)]
+    begins = min((day for day in days if day is not None), default=None)
     found, balance = [], statement.opening_micros
     for row in reversed(since):
-        if row.position < statement.position and row.closing_micros == balance:
+        # One that ended on a later day than this began on is in it.
+        before = None in (begins, row.closing_date) or row.closing_date <= begins
+        if before and row.position < statement.position and row.closing_micros == balance:
             found.append(row)
             balance = row.opening_micros
     return found
 
 
-def _named_only(statement: Row[Any], since: Sequence[Row[Any]]) -> frozenset[UUID]:
+def _named_only(statement: Row[Any], since: Sequence[Row[Any]], mine: Sequence[Word]) -> frozenset[UUID]:
     """The statements before the one that this goes on from: it tells them again only if it says so.
 
     The last itself may have ended where it began, and be told again longer.
     """
-    earlier = _goes_on_from(statement, since)[1:]
+    earlier = _goes_on_from(statement, since, mine)[1:]
     return frozenset(row.id for row in earlier if row.statement_id != statement.statement_id)
-
-
-def _next_covered(
-    conn: Connection,
-    statement: Row[Any],
-    left: Sequence[Word],
-    candidates: Sequence[Row[Any]],
-    *,
-    named_only: frozenset[UUID],
-) -> tuple[Row[Any], dict[object, Word]] | None:
-    """``named_only``: of these every word must have the bank's reference, and the same."""
-    for other in candidates:
-        theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
-        if not theirs or len(theirs) > len(left):
-            continue
-        if other.id in named_only and any(word.bank_reference is None for word in theirs):
-            continue
-        follows = other.closing_micros == statement.opening_micros or other.id in named_only
-        same_day = _same_day(statement, other)
-        backwards = pairing.contained(theirs, left, same_day=same_day, by_reference=follows)
-        if backwards is not None and other.id in named_only:
-            backwards = None if any(word.bank_reference is None for word in backwards.values()) else backwards
-        if backwards is not None:
-            first = {word.id: word for word in theirs}
-            return other, {word.id: first[told] for told, word in backwards.items()}
-    return None
 
 
 def _same_day(one: Row[Any], other: Row[Any]) -> bool:

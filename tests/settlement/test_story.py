@@ -93,6 +93,22 @@ def test_a_week_tells_its_days_again_also_those_that_never_came(account: Any, kn
     end(account, "-3.00")
 
 
+@pytest.mark.parametrize("reference", [None, "F"])
+def test_a_week_tells_a_day_again_before_which_the_balance_came_by_once_more(
+    books: Books, reference: str | None
+) -> None:
+    """The first day never came; it and the second cancel each other out, so that the third begins where they began."""
+    books.run("shopper alice\n announce alice 1.00")
+    days = [MONDAY.date() + dt.timedelta(days=day) for day in range(3)]
+    paid = entry(reference and "P", 1_000_000, "EUR", rf=books.references["alice"], day=days[0])
+    taken = [fee(day=1, reference=reference and "F1"), fee(2_000_000, day=2, reference=reference and "F2")]
+    books.told(statement("B", 1, 0, taken[0], day=1))
+    books.told(statement("C", 0, -2, taken[1], day=2))
+    books.told(statement("W", 0, -2, paid, *taken, day=2))
+    end(books, "-2.00")
+    assert books.purse("alice") == "1.00"
+
+
 def test_the_next_statement_of_one_day_is_not_the_same_again(books: Books) -> None:
     """The same sum twice a day, without references: the second goes on where the first ended."""
     books.told(statement("A", 0, -1, fee()))
