@@ -364,16 +364,20 @@ def _by_day(words: Sequence[Word]) -> list[Word]:
 
 def _goes_on_from(statement: Row[Any], since: Sequence[Row[Any]], mine: Sequence[Word]) -> list[Row[Any]]:
     """The statements that this one may go on from, the last first: it hardly tells them again."""
-    days = [statement.opening_date, *(word.booking_date for word in mine)]
-    begins = min((day for day in days if day is not None), default=None)
+    dated = [word.booking_date for word in mine if word.booking_date is not None]
+    days = (min(dated), max(dated)) if dated else (statement.opening_date, statement.closing_date)
     found, balance = [], statement.opening_micros
     for row in reversed(since):
-        # One that ended on a later day than this began on is in it.
-        before = None in (begins, row.closing_date) or row.closing_date <= begins
-        if before and row.position < statement.position and row.closing_micros == balance:
+        if row.position < statement.position and row.closing_micros == balance and not _ends_within(row, days):
             found.append(row)
             balance = row.opening_micros
     return found
+
+
+def _ends_within(row: Row[Any], days: tuple[dt.date | None, dt.date | None]) -> bool:
+    """Whether a statement ended on one of these days, but the first: what tells them all does not go on from it."""
+    first, last = days
+    return None not in (first, last, row.closing_date) and bool(first < row.closing_date <= last)
 
 
 def _named_only(statement: Row[Any], since: Sequence[Row[Any]], mine: Sequence[Word]) -> frozenset[UUID]:
