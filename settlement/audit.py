@@ -455,6 +455,7 @@ _RULES = {
         WHERE (e.match = 'split') <> (parts.entry_id IS NOT NULL)
            OR parts.micros <> e.amount_micros OR parts.moved <> e.amount_micros""",
     ),
+    # What no statement tells, and moved nothing, is no difference between the bank and the books.
     "each entry that nothing explains is an open break of its amount": _Rule(
         "entry {id}",
         "{match} of {amount_micros}; open breaks about it: {number}, over {open_micros}",
@@ -462,12 +463,14 @@ _RULES = {
         SELECT e.id, e.currency, e.match, e.amount_micros, coalesce(o.number, 0) AS number,
                coalesce(o.micros, 0) AS open_micros
         FROM statement_entries e
-        LEFT JOIN (SELECT b.entry_id, count(*) AS number, sum(b.difference_micros) AS micros
+        LEFT JOIN (SELECT b.entry_id, count(*) AS number, sum(b.difference_micros) AS micros,
+                          max(CASE WHEN b.kind = 'not_confirmed' THEN 1 ELSE 0 END) AS not_confirmed
                    FROM breaks b JOIN statement_entries x ON x.id = b.entry_id
                    WHERE b.resolved_at IS NULL AND (b.kind <> 'not_confirmed' OR x.match = 'break')
                    GROUP BY b.entry_id) o ON o.entry_id = e.id
         JOIN statements s ON s.id = e.statement_id
-        WHERE (e.match = 'break' AND e.currency = s.currency AND coalesce(o.micros, 0) <> e.amount_micros)
+        WHERE (e.match = 'break' AND coalesce(o.micros, 0)
+               <> CASE WHEN o.not_confirmed = 1 OR e.currency <> s.currency THEN 0 ELSE e.amount_micros END)
            OR (e.match = 'break' AND coalesce(o.number, 0) = 0)
            OR (e.match <> 'break' AND o.number > 0)""",
     ),

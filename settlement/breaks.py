@@ -95,14 +95,14 @@ def ways(row: Row[tuple[object, ...]]) -> tuple[Way, ...]:
     kind, micros, found = BreakKind(row.kind), row.difference_micros, []
     if row.resolved_at is not None:
         return ()
+    if kind is BreakKind.NOT_CONFIRMED and row.match == EntryMatch.BREAK.value:
+        # Nothing was booked, and nothing need be: a statement would have told it.
+        return (Way.DROP, Way.ACKNOWLEDGE)
     if micros == 0:
         return (Way.NOTE,)
     found += [Way.TRY_AGAIN] if kind is BreakKind.FAILED else []
     if kind is BreakKind.NOT_CONFIRMED:
         found += [Way.TAKE_BACK] if row.match == EntryMatch.TOP_UP.value else []
-        if row.match == EntryMatch.BREAK.value:
-            # Nothing was booked, and nothing need be: a statement would have told it.
-            return (Way.DROP, Way.ACKNOWLEDGE)
     elif row.entry_id is not None and micros > 0:
         found += [Way.ASSIGN, Way.SPLIT, Way.REPAYMENT] if kind in _MAY_BE_ANYBODYS else []
         found += [Way.RETURN] if kind in _MAY_BE_A_RETURN else []
@@ -143,7 +143,7 @@ def note(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> bool
     break is open.
     """
     (row,) = _open(conn, [break_id])
-    if row.difference_micros == 0:
+    if Way.NOTE in ways(row):
         _close(conn, [row], Way.NOTE, why, at)
         return True
     conn.execute(breaks.update().where(breaks.c.id == break_id).values(resolution=why[:_LONGEST_RESOLUTION]))
@@ -361,7 +361,7 @@ def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
 
 
 def drop(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
-    """What was notified late, and is on no statement of its day, was no movement. A statement may tell it yet."""
+    """What was notified, moved nothing, and is on no statement of its day, was no movement; one may tell it yet."""
     row = _one(conn, break_id, Way.DROP)
     _close_for_nothing(conn, row, Way.DROP, why, at)
 
@@ -395,7 +395,7 @@ def offset(conn: Connection, break_ids: Collection[UUID], *, why: str, at: dt.da
     if len(rows) < 2 or sum(row.difference_micros for row in rows) != 0:
         raise BreakUnexplained("These breaks do not add up to zero.")
     if any(row.difference_micros == 0 for row in rows):
-        raise BreakUnexplained("One of these breaks is about no money: close it with a note.")
+        raise BreakUnexplained("One of these breaks is about no money: close it by itself.")
     if any(row.kind == BreakKind.NOT_CONFIRMED.value for row in rows):
         _confirm_by_hand(conn, rows, why, at)
         return

@@ -533,15 +533,18 @@ class _Work:
         unconfirmed = matching.words(
             conn,
             _e.account_iban == account,
-            _e.currency == currency,
+            statements.c.currency == currency,
             _e.booked_in.is_(None),
             _e.same_as.is_(None),
-            _e.match.in_([match.value for match in MOVED]),
+            _e.match.in_([match.value for match in (*MOVED, EntryMatch.BREAK)]),
             statements.c.kind == MessageKind.CAMT_054.value,
             or_(told < long_ago, came_long_ago.exists()),
             ~doubted.exists(),
         )
         for word in unconfirmed:
+            if word.match == EntryMatch.BREAK.value:
+                self._booking(conn).doubt(word)
+                continue
             open_break(
                 conn,
                 BreakKind.NOT_CONFIRMED,

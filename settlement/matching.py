@@ -160,7 +160,7 @@ class Booking:
         if word.currency != word.account_currency:
             # What it was in the account's currency is for the statement's sum to say.
             self._mark(word, EntryMatch.BREAK, booked_in=booked_in)
-            self._break(word, BreakKind.CURRENCY_DIFFERS, None, difference=0)
+            self._break(word, BreakKind.CURRENCY_DIFFERS, None)
             return
         outcome = self._outcome(word, word.about, word.reference, is_statement=is_statement)
         self._write(word, outcome, booked_in=booked_in)
@@ -170,6 +170,14 @@ class Booking:
         self._mark(word, EntryMatch.BREAK)
         self._break(word, BreakKind.NOT_CONFIRMED, None)
 
+    def doubt(self, fact: Word) -> None:
+        """Early word that nothing explained, and that no statement has told since, moved nothing."""
+        kind = BreakKind.NOT_CONFIRMED
+        mine = (breaks.c.entry_id == fact.id, breaks.c.resolved_at.is_(None))
+        values = {"kind": kind.value, "difference_micros": _difference(fact, kind)}
+        self.conn.execute(breaks.update().where(*mine).values(**values))
+        self.imported.breaks.append(kind)
+
     def fail(self, word: Word, why: str, *, is_statement: bool) -> None:
         """A word whose booking failed is a break of its amount."""
         self._mark(word, EntryMatch.BREAK, booked_in=word.statement_id if is_statement else None)
@@ -177,18 +185,23 @@ class Booking:
 
     def explain(self, fact: Word, *, by: Word) -> None:
         """An open break whose other telling says what it is about is booked after all."""
-        outcome = self._outcome(fact, by.about, by.reference, is_statement=fact.booked_in is not None)
+        outcome: _Outcome = BreakKind.CURRENCY_DIFFERS, None
+        if fact.currency == fact.account_currency:
+            outcome = self._outcome(fact, by.about, by.reference, is_statement=fact.booked_in is not None)
         if isinstance(outcome, EntryMatch):
             self._mark(fact, outcome, about=by.about)
             resolve(self.conn, fact.id, self.at)
             self.imported.matched += 1
             return
         kind, transaction = outcome
-        known = transaction.id if transaction is not None else None
         still_open = self.conn.execute(
             breaks.update()
             .where(breaks.c.entry_id == fact.id, breaks.c.resolved_at.is_(None))
-            .values(kind=kind.value, bank_transaction_id=known)
+            .values(
+                kind=kind.value,
+                difference_micros=_difference(fact, kind),
+                bank_transaction_id=transaction.id if transaction is not None else None,
+            )
         )
         if still_open.rowcount == 0:
             self._break(fact, kind, transaction)
@@ -208,15 +221,7 @@ class Booking:
         values = {"match": match.value, **more}
         self.conn.execute(statement_entries.update().where(statement_entries.c.id == word.id).values(**values))
 
-    def _break(
-        self,
-        word: Word,
-        kind: BreakKind,
-        transaction: Row[Any] | None,
-        *,
-        detail: str | None = None,
-        difference: int | None = None,
-    ) -> None:
+    def _break(self, word: Word, kind: BreakKind, transaction: Row[Any] | None, *, detail: str | None = None) -> None:
         said = f"{word.bank_code} {word.counterparty_name or ''} {word.text}".strip()
         open_break(
             self.conn,
@@ -225,7 +230,7 @@ class Booking:
             bank_message_id=self.bank_message_id,
             at=self.at,
             currency=word.currency,
-            difference=word.amount_micros if difference is None else difference,
+            difference=_difference(word, kind),
             entry_id=word.id,
             transaction=transaction,
             detail=detail or said,
@@ -459,6 +464,16 @@ class Booking:
             merchant_id=merchant_id,
         )
         ledger.post(self.conn, posting, recorded_at=self.at)
+
+
+def _difference(word: Word, kind: BreakKind) -> int:
+    """By how much the bank's balance and the books' differ for a word that moved nothing.
+
+    None for what no statement tells; and what another currency was in the account's is for the statement's sum to say.
+    """
+    if kind is BreakKind.NOT_CONFIRMED or word.currency != word.account_currency:
+        return 0
+    return int(word.amount_micros)
 
 
 def confirm(conn: Connection, fact_id: UUID, statement_id: UUID, at: dt.datetime) -> bool:

@@ -25,7 +25,13 @@ _DAYS = dt.timedelta(days=7)
 
 _FACTS = [match.value for match in (*MOVED, EntryMatch.BREAK, EntryMatch.CLOSED)]
 _UNEXPLAINED = [
-    kind.value for kind in (BreakKind.UNKNOWN_ENTRY, BreakKind.AMOUNT_DIFFERS, BreakKind.SEVERAL_REFERENCES)
+    kind.value
+    for kind in (
+        BreakKind.UNKNOWN_ENTRY,
+        BreakKind.AMOUNT_DIFFERS,
+        BreakKind.SEVERAL_REFERENCES,
+        BreakKind.NOT_CONFIRMED,
+    )
 ]
 _e = statement_entries.c
 

@@ -318,7 +318,8 @@ class Statement:
 class Fact:
     """What the books know that happened on the account; ``early`` until a statement tells it.
 
-    It moved them, or is a ``problem``; what was notified too late to be believed is ``late``.
+    It moved them, or is a ``problem``; what was notified and is not believed is ``late``: too late, or told by no
+    statement since.
     """
 
     about: object
@@ -1397,11 +1398,11 @@ class Wallet(RuleBasedStateMachine):
             if (
                 fact.currency == currency
                 and fact.early
-                and fact.problem is None
                 and not fact.doubted
                 and fact.date < bank_days_before(self.last_day.get(currency, dt.date.min + 10 * DAY), PATIENCE)
             ):
-                fact.doubted = True
+                # What moved the books still does; what only was a problem is as good as late.
+                fact.doubted, fact.late, fact.problem = True, fact.problem is not None, None
                 expected["not_confirmed"] += 1
         heard = reconciliation.import_message(self.database, message, account_iban=OPERATOR_IBAN, at=self.at)
         self.told.append(message)
@@ -1738,9 +1739,11 @@ class Wallet(RuleBasedStateMachine):
                 mine = select(difference).where(is_open, table.currency == currency)
                 assert conn.execute(mine.where(table.kind == "statement_gap")).scalar_one() == missing[currency]
                 facts = [fact for fact in self.facts if fact.currency == currency]
+                doubts = -sum(fact.line.micros for fact in facts if fact.early and fact.doubted and not fact.late)
+                assert conn.execute(mine.where(table.kind == "not_confirmed")).scalar_one() == doubts
                 about_money = table.kind.not_in(["statement_gap", "not_confirmed", "rejected_after_booking"])
                 assert conn.execute(mine.where(about_money)).scalar_one() == sum(
-                    fact.line.micros for fact in facts if fact.problem is not None and not fact.late
+                    fact.line.micros for fact in facts if fact.problem is not None
                 )
 
     @invariant()

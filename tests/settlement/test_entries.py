@@ -118,11 +118,30 @@ def test_a_statement_does_not_tell_without_a_name_what_is_notified_for_a_day_aft
     alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> unknown_entry 5.00\n audit -> sound")
 
 
+def test_early_word_that_nothing_explains_is_nothing_while_no_statement_tells_it(alice: Books) -> None:
+    """The bank's balance does not hold it, so the open breaks must not say that it does."""
+    gift = entry("G", 5_000_000, "EUR", text="who knows")
+    alice.told(message("054", "N", gift))
+    alice.run("breaks -> unknown_entry 5.00\n later 30\n statement fee=0.38 -> 1 matched, break not_confirmed")
+    alice.run("breaks -> not_confirmed 0.00\n audit -> sound")
+    alice.told(message("053", "S", gift))
+    alice.run("breaks -> unknown_entry 5.00, statement_gap -5.00\n audit -> sound")
+
+
+def test_a_payment_that_was_notified_out_of_an_unexplained_sum_is_counted_once(alice: Books) -> None:
+    gift = entry("G", 5_000_000, "EUR", text="who knows")
+    alice.told(message("054", "N", gift))
+    alice.told(message("053", "S", entry(None, 10_000_000, "EUR"), closing=10_000_000))
+    alice.run("breaks -> unknown_entry 5.00, unknown_entry 10.00\n later 30")
+    alice.told(camt("053", "T", "EUR", {"OPBD": 10_000_000, "CLBD": 10_000_000}, [], day=later(30)))
+    alice.run("breaks -> not_confirmed 0.00, unknown_entry 10.00\n audit -> sound")
+
+
 def test_late_word_told_once_more_is_as_late_as_it_was(alice: Books) -> None:
     alice.told(camt("053", "T", "EUR", {"OPBD": 0, "CLBD": 0}, [], day=later(3)))
     alice.told(camt("054", "N", "EUR", {}, [paid(alice)], day=MONDAY.date()))
     assert alice.told(camt("054", "M", "EUR", {}, [paid(alice)], day=MONDAY.date())) == "seen before"
-    alice.run("purse alice -> 0.00\n breaks -> not_confirmed 5.00\n audit -> sound")
+    alice.run("purse alice -> 0.00\n breaks -> not_confirmed 0.00\n audit -> sound")
 
 
 def test_late_word_that_names_nobody_is_unknown_once_its_statement_comes(alice: Books) -> None:
