@@ -49,10 +49,12 @@ def paired(
         for fact, known in by_amount.get(word.amount_micros, ())
         if _may_be(word, fact, guessing=guessing)
         and (
-            is_statement or _days_agree(word, fact) or (is_late(word, last_day) and _days_apart(word, fact) <= furthest)
+            (is_statement and not guessing)
+            or _days_agree(word, fact)
+            or (is_statement and said.is_named_as(known))
+            or (is_late(word, last_day) and _days_apart(word, fact) <= furthest)
         )
         and ((is_statement and not guessing) or not said.contradicts(known))
-        and not (is_statement and guessing and is_after(fact, word))
     ]
     possible.sort(key=lambda each: (each[0], -each[1].position, -each[2].id.int), reverse=True)
     used: set[object] = set()
@@ -83,17 +85,20 @@ def contained(
         left.setdefault(other.amount_micros, []).append(other)
     found: dict[object, Word] = {}
     for word in words:
+        signs = (1, -1) if word.is_reversal else (1,)
         alike = [
             other
-            for other in left.get(word.amount_micros, ())
-            if _told_alike(word, other)
+            for sign in signs
+            for other in left.get(sign * word.amount_micros, ())
+            if (sign > 0 or other.is_reversal)
+            and _told_alike(word, other)
             and (same_day or None not in (word.booking_date, other.booking_date))
             and not (by_reference and _differ(word.bank_reference, other.bank_reference))
         ]
         if not alike:
             return None
         best = max(alike, key=lambda other: (_preference(word, other), -other.position))
-        left[word.amount_micros].remove(best)
+        left[best.amount_micros].remove(best)
         found[word.id] = best
     return found
 
@@ -165,6 +170,7 @@ class _Said:
     end_to_end_id: str | None
     counterparty_iban: str | None
     bank_reference: str | None
+    reference: str
     name: str
     parts_of_name: frozenset[str]
     text: str
@@ -177,14 +183,22 @@ class _Said:
             None if word.end_to_end_id is None else compact(word.end_to_end_id),
             None if word.counterparty_iban is None else compact(word.counterparty_iban),
             word.bank_reference,
+            compact(word.reference or ""),
             compact(name),
             frozenset(part for part in _NOT_A_LETTER.split(name.upper()) if len(part) > 2),
             compact(word.text or ""),
         )
 
+    def is_named_as(self, other: "_Said") -> bool:
+        """Whether the bank or the payer calls both the same."""
+        names = ((self.bank_reference, other.bank_reference), (self.end_to_end_id, other.end_to_end_id))
+        return any(_agree(one, another) for one, another in names)
+
     def contradicts(self, other: "_Said") -> bool:
         """As `contradict`."""
         if _differ(self.end_to_end_id, other.end_to_end_id) or _differ(self.counterparty_iban, other.counterparty_iban):
+            return True
+        if not _overlap(self.reference, other.reference):
             return True
         if _agree(self.bank_reference, other.bank_reference):
             return False

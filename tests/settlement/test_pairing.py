@@ -18,7 +18,9 @@ def word(number: int, micros: int = 20, **facts: Any) -> Any:
         "id": UUID(int=number),
         "position": number,
         "amount_micros": micros,
+        "is_reversal": False,
         "about": None,
+        "reference": None,
         "booking_date": DAY,
         "value_date": None,
         "bank_reference": None,
@@ -66,6 +68,16 @@ def test_a_guess_needs_one_side_that_does_not_say() -> None:
     assert pairs([word(3)], [known], guessing=True) == [(3, 1)]
 
 
+def test_a_guess_is_of_the_same_day_unless_both_have_one_name() -> None:
+    """Word of another day may be another payment of equal amount, to another purse perhaps."""
+    early = word(1, about="purse a", bank_reference="A", end_to_end_id="E")
+    later = {"booking_date": NEXT}
+    assert pairs([word(2, **later, bank_reference="B")], [early], guessing=True) == []
+    assert pairs([word(2, booking_date=None)], [early], guessing=True) == [(2, 1)]
+    assert pairs([word(2, **later, bank_reference="A")], [early], guessing=True) == [(2, 1)]
+    assert pairs([word(2, **later, end_to_end_id="E")], [early], guessing=True) == [(2, 1)]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
@@ -79,6 +91,8 @@ def test_a_guess_needs_one_side_that_does_not_say() -> None:
         ({"bank_reference": "A", "text": "for bread"}, {"bank_reference": "A", "text": "for cake"}, False),
         ({"text": "for bread"}, {"text": "SVWZ+FOR BREAD 12"}, False),
         ({"text": "for bread"}, {"text": "for cake"}, True),
+        ({"reference": "RF1812"}, {"reference": "RF1813"}, True),
+        ({"reference": "RF1812"}, {}, False),
     ],
 )
 def test_what_cannot_both_be_true(one: dict[str, Any], other: dict[str, Any], expected: bool) -> None:
@@ -113,6 +127,13 @@ def test_a_statement_is_in_another_only_if_all_of_it_is() -> None:
     assert {key.int: told.id.int for key, told in found.items()} == {4: 2, 5: 1}  # type: ignore[attr-defined]
     assert pairing.contained([word(4), word(5)], longer, **how) is None
     assert pairing.contained([word(4, booking_date=NEXT)], longer, **how) is None
+
+
+def test_a_reversal_is_told_again_under_either_sign() -> None:
+    how = {"same_day": True, "by_reference": False}
+    assert pairing.contained([word(1, 20, is_reversal=True)], [word(2, -20, is_reversal=True)], **how) is not None
+    assert pairing.contained([word(1, 20, is_reversal=True)], [word(2, -20)], **how) is None
+    assert pairing.contained([word(1, 20)], [word(2, -20, is_reversal=True)], **how) is None
 
 
 def test_without_dates_the_statements_must_be_of_one_day_and_references_may_tell() -> None:
