@@ -61,7 +61,8 @@ def explained(conn: Connection, account: str, currency: str, bank_message_id: UU
         notified = (_e.booked_in.is_(None), _e.same_as.is_(None), statements.c.kind == MessageKind.CAMT_054.value)
         found += _assigned(on_statement, matching.words(conn, *mine, *notified, *_facts(on_statement), limit=_MOST))
     if early:
-        found += _assigned(early, matching.words(conn, *mine, *_facts(early), limit=_MOST))
+        # A detail on a statement may tell what a notification of another day told: it is a detail all the same.
+        found += _assigned(early, matching.words(conn, *mine, *_facts(early, or_told_again=True), limit=_MOST))
     return found
 
 
@@ -72,7 +73,7 @@ def apply(conn: Connection, found: Explained, *, at: dt.datetime) -> bool:
     moved = conn.execute(
         statement_entries.update()
         .where(_e.id == whole.id, _e.match == EntryMatch.BREAK.value)
-        .values(match=EntryMatch.SUM.value, same_as=found.details[0].id if early else None)
+        .values(match=EntryMatch.SUM.value, same_as=pairing.fact_id(found.details[0]) if early else None)
     )
     if moved.rowcount == 0:
         return False
@@ -113,16 +114,18 @@ def _may_be_a_sum(word: Word) -> bool:
     return bool(word.batch_count) or all(name is None for name in named)
 
 
-def _facts(wholes: Sequence[Word]) -> tuple[sa.ColumnElement[bool], ...]:
+def _facts(wholes: Sequence[Word], *, or_told_again: bool = False) -> tuple[sa.ColumnElement[bool], ...]:
     """Movements that may be part of one of these: smaller, and of their days."""
+    again = (_e.match == EntryMatch.PAIRED.value) & (statements.c.kind == MessageKind.CAMT_053.value)
+    told = _e.match.in_(_FACTS) | again if or_told_again else _e.match.in_(_FACTS)
     largest = max(abs(whole.amount_micros) for whole in wholes)
     within = (_e.amount_micros < largest) & (_e.amount_micros > -largest)
     dates = [whole.booking_date for whole in wholes]
     if None in dates:
-        return (_e.match.in_(_FACTS), within)
+        return (told, within)
     first, last = min(dates) - _DAYS, max(dates) + _DAYS
     near = _e.booking_date.is_(None) | _e.booking_date.between(first, last)
-    return (_e.match.in_(_FACTS), within, near)
+    return (told, within, near)
 
 
 def _assigned(wholes: Sequence[Word], pool: Sequence[Word]) -> list[Explained]:
@@ -134,9 +137,9 @@ def _assigned(wholes: Sequence[Word], pool: Sequence[Word]) -> list[Explained]:
     found = []
     for whole in wholes:
         for group in groups.get(whole.amount_micros, ()):
-            ids = {word.id for word in group}
-            if not ids & used and whole.id not in ids and _fits(whole, group):
-                used |= ids
+            facts = {pairing.fact_id(word) for word in group}
+            if not facts & used and whole.id not in facts and _fits(whole, group):
+                used |= facts
                 found.append(Explained(whole, group))
                 break
     return found
@@ -160,9 +163,10 @@ def _groups(pool: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
     def by_day(word: Word) -> Any:
         return word.booking_date or word.value_date
 
+    facts = [word for word in pool if word.match != EntryMatch.PAIRED.value]
     for key in (by_entry, by_reference, by_batch, by_message, by_day):
         gathered: defaultdict[Hashable, list[Word]] = defaultdict(list)
-        for word in pool:
+        for word in pool if key is by_entry else facts:
             if (named := key(word)) is not None:
                 gathered[named, word.amount_micros > 0].append(word)
         yield from (tuple(group) for group in gathered.values() if len(group) > 1)
