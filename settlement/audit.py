@@ -748,7 +748,10 @@ def _stories(conn: Connection) -> list[list[Row[Any]]]:
 
 
 def _in_order(story: list[Row[Any]]) -> list[Row[Any]]:
-    """By day, then by when they were written; pages of one statement by number, from when its first was written."""
+    """By day, then by when they were written; pages of one statement by number, from when its first was written.
+
+    What was written in one moment goes on from balance to balance.
+    """
     first: dict[tuple[Any, ...], dt.datetime] = {}
     places = {}
     for one in story:
@@ -757,9 +760,19 @@ def _in_order(story: list[Row[Any]]) -> list[Row[Any]]:
         whole = (day, one.id) if one.page is None else (day, one.statement_id)
         first[whole] = min(written, first.get(whole, written))
         places[one.id] = whole, int(one.page) if one.page and one.page.isdecimal() else 0
-    return sorted(
-        story, key=lambda one: (places[one.id][0][0], first[places[one.id][0]], places[one.id][1], one.position)
-    )
+    moments: defaultdict[tuple[Any, ...], list[Row[Any]]] = defaultdict(list)
+    for one in sorted(story, key=lambda one: one.position):
+        whole, page = places[one.id]
+        moments[whole[0], first[whole], page].append(one)
+    ordered: list[Row[Any]] = []
+    for _, waiting in sorted(moments.items()):
+        while waiting:
+            ends = [one.closing_micros for one in waiting]
+            goes_on = [one for one in waiting if ordered and one.opening_micros == ordered[-1].closing_micros]
+            starts = [one for one in waiting if one.opening_micros not in ends]
+            ordered.append([*goes_on, *starts, waiting[0]][0])
+            waiting.remove(ordered[-1])
+    return ordered
 
 
 def _files(conn: Connection) -> Check:

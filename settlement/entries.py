@@ -245,7 +245,7 @@ class _Work:
                 .where(statements.c.bank_message_id == self.message_id)
                 .order_by(statements.c.position)
             ).all()
-        flipped = [_is_flipped(row, statement) for row, statement in zip(rows, message, strict=True)]
+            flipped = [_is_flipped(conn, row, statement) for row, statement in zip(rows, message, strict=True)]
         while True:
             with self._turn() as conn:
                 row = self._row(conn)
@@ -626,15 +626,14 @@ def bank_days_before(date: dt.date, days: int) -> dt.date:
     return date
 
 
-def _is_flipped(statement: Row[Any], told: camt.Statement) -> bool:
-    """Whether the statement's balances have told that its reversals have the original's sign (`story.figures`)."""
-    plain = (
-        story.signed(entry, flip=False)
-        for entry in told.entries
-        if entry.status == "BOOK" and entry.currency == statement.currency
-    )
-    own = statement.standing != StatementStanding.OTHER_ACCOUNT.value
-    return own and bool(statement.entries_micros != sum(plain))
+def _is_flipped(conn: Connection, statement: Row[Any], told: camt.Statement) -> bool:
+    """Whether it was found that the statement's reversals have the original's sign (`story.figures`)."""
+    if statement.standing == StatementStanding.OTHER_ACCOUNT.value or told.kind != MessageKind.CAMT_053.value:
+        return False
+    plain, flipped = (story.moved(told, statement.currency, flip=flip) for flip in (False, True))
+    if plain == flipped:
+        return story.is_turned_by_what_it_undoes(conn, told, statement.currency)
+    return bool(statement.entries_micros == flipped)
 
 
 def _values(

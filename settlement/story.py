@@ -7,8 +7,9 @@ the account's running balance and by what it tells; only what is more is new.
 """
 
 import datetime as dt
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -68,17 +69,34 @@ def figures(conn: Connection, told: camt.Statement, currency: str, account: str)
     follows from the closing; and the reverse.
     """
     opening, closing = told.opening_balance_micros, told.closing_balance_micros
-    plain, flipped = _sum(told, currency, flip=False), _sum(told, currency, flip=True)
     if told.kind != MessageKind.CAMT_053.value:
-        return Figures(opening, closing, plain, reversals_flipped=False)
-    before = _closing_before(conn, told, currency, account) if opening is None else opening
-    turned = flipped != plain and None not in (before, closing) and before + flipped == closing  # type: ignore[operator]
-    moved = flipped if turned else plain
+        return Figures(opening, closing, moved(told, currency, flip=False), reversals_flipped=False)
+    openings = _openings(conn, told, currency, account) if opening is None else [opening]
+    turned = _is_turned(conn, told, currency, openings)
+    entries = moved(told, currency, flip=turned)
     if opening is None and closing is not None:
-        opening = closing - moved
+        opening = closing - entries
     elif opening is None:
-        opening = before or 0
-    return Figures(opening, opening + moved if closing is None else closing, moved, reversals_flipped=turned)
+        opening = openings[0] if openings else 0
+    return Figures(opening, opening + entries if closing is None else closing, entries, reversals_flipped=turned)
+
+
+def moved(told: camt.Statement, currency: str, *, flip: bool) -> int:
+    """What a statement's booked entries add up to; ``flip`` as `signed` has it."""
+    booked = (entry for entry in told.entries if entry.status == "BOOK" and entry.currency == currency)
+    return sum(signed(entry, flip=flip) for entry in booked)
+
+
+def is_turned_by_what_it_undoes(conn: Connection, told: camt.Statement, currency: str) -> bool:
+    """Whether each reversal has the sign of what it reverses, by what it is about: where no balance tells it."""
+    undone = [
+        entry for entry in told.entries if entry.reversal and entry.status == "BOOK" and entry.currency == currency
+    ]
+    abouts = matching.about(conn, undone) if undone else []
+    signs = [matching.SIGN_OF_REVERSAL.get(str(known.about).partition(" ")[0]) for known in abouts]
+    return bool(undone) and all(
+        sign is not None and sign * signed(entry, flip=True) > 0 for sign, entry in zip(signs, undone, strict=True)
+    )
 
 
 def signed(entry: camt.Entry, *, flip: bool) -> int:
@@ -97,9 +115,17 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
     for other in _neighbours(statement, since):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
         named = other.id in named_only
-        again = _within(statement, mine, other, theirs, named=named) or _by_its_id(statement, mine, other, theirs)
+        again = (
+            _within(statement, mine, other, theirs, named=named)
+            or _by_its_id(statement, mine, other, theirs)
+            or _by_its_closing(statement, mine, other, theirs)
+        )
         if again is not None:
             return Again(words=again, inside=True)
+        backwards = _by_its_closing(other, theirs, statement, mine)
+        if backwards is not None:
+            first = {word.id: word for word in theirs}
+            return Again(words={told.id: first[word] for word, told in backwards.items()}, covers=(other.id,))
     return _longer(conn, statement, mine, since)
 
 
@@ -118,20 +144,24 @@ def place(
     opener.settle(
         statement, BreakKind.STATEMENT_SUM, wrong, f"Statement {statement.statement_id}: its entries do not add up."
     )
-    before = _neighbour(conn, statement, later=False)
-    opener.gap(statement, before)
-    after = _neighbour(conn, statement, later=True)
-    # Statements from before this was kept have no place to come back to.
-    if after is not None and after.written_at is not None:
-        opener.gap(after, statement)
+    story = _around(conn, statement.account_iban, statement.currency, _day(statement))
+    for before, row in zip([None, *story], story, strict=False):
+        # Statements from before this was kept have no place to come back to.
+        if _day(statement) in (_day(row), before and _day(before)) and row.written_at is not None:
+            opener.gap(row, before)
 
 
 # --- private -----------------------------------------------------------------------------------------------
 
 
-def _sum(told: camt.Statement, currency: str, *, flip: bool) -> int:
-    booked = (entry for entry in told.entries if entry.status == "BOOK" and entry.currency == currency)
-    return sum(signed(entry, flip=flip) for entry in booked)
+def _is_turned(conn: Connection, told: camt.Statement, currency: str, openings: Sequence[int]) -> bool:
+    plain, flipped = (moved(told, currency, flip=flip) for flip in (False, True))
+    closing = told.closing_balance_micros
+    fits = [closing is not None and closing - entries in openings for entries in (plain, flipped)]
+    has_balances = None not in (told.opening_balance_micros, closing)
+    if plain != flipped and (has_balances or True in fits):
+        return fits == [False, True]
+    return is_turned_by_what_it_undoes(conn, told, currency)
 
 
 def _of_account(account: str, currency: str) -> Any:
@@ -155,10 +185,25 @@ def _story(conn: Connection, account: str, currency: str, *days: sa.ColumnElemen
     for row in rows:
         begun[_one_of_pages(row)] = min(_written(row), begun.get(_one_of_pages(row), _written(row)))
 
-    def order(row: Row[Any]) -> tuple[Any, ...]:
-        return _day(row), begun[_one_of_pages(row)], _page(row.page), row.position
+    def written(row: Row[Any]) -> tuple[Any, ...]:
+        return _day(row), begun[_one_of_pages(row)], _page(row.page)
 
-    return sorted(rows, key=order)
+    return _chained(sorted(rows, key=lambda row: (*written(row), row.position)), written)
+
+
+def _chained(rows: Sequence[Row[Any]], written: Callable[[Row[Any]], Hashable]) -> list[Row[Any]]:
+    """Of what was written in one moment, first what opens where the one before closed, or where none of them did."""
+    found: list[Row[Any]] = []
+    for _, together in groupby(rows, key=written):
+        left = list(together)
+        while left:
+            closed = {row.closing_micros for row in left}
+            follows = (row for row in left if found and row.opening_micros == found[-1].closing_micros)
+            begins = (row for row in left if row.opening_micros not in closed)
+            following = next(follows, None) or next(begins, left[0])
+            left.remove(following)
+            found.append(following)
+    return found
 
 
 def _around(conn: Connection, account: str, currency: str, day: dt.date) -> Sequence[Row[Any]]:
@@ -184,10 +229,13 @@ def _one_of_pages(row: Row[Any]) -> Hashable:
     return row.id if row.page is None else (row.statement_id, _day(row))
 
 
-def _closing_before(conn: Connection, told: camt.Statement, currency: str, account: str) -> int | None:
+def _openings(conn: Connection, told: camt.Statement, currency: str, account: str) -> list[int]:
+    """With what a statement may open, the likeliest first: as the one before closed, or as one of its day opened."""
     date = told.closing_date or told.opening_date or told.created_at.date()
-    before = [row for row in _around(conn, account, currency, date) if _is_before(row, told, date)]
-    return before[-1].closing_micros if before else None
+    around = _around(conn, account, currency, date)
+    before = [row.closing_micros for row in around if _is_before(row, told, date)]
+    of_its_day = [row.opening_micros for row in around if _day(row) == date]
+    return [micros for micros in (*before[-1:], *of_its_day) if micros is not None]
 
 
 def _is_before(row: Row[Any], told: camt.Statement, date: dt.date) -> bool:
@@ -199,14 +247,6 @@ def _is_before(row: Row[Any], told: camt.Statement, date: dt.date) -> bool:
 
 def _page(number: str | None) -> int:
     return int(number) if number and number.isdigit() else 0
-
-
-def _neighbour(conn: Connection, statement: Row[Any], *, later: bool) -> Row[Any] | None:
-    story = _around(conn, statement.account_iban, statement.currency, _day(statement))
-    place_ = next(place_ for place_, row in enumerate(story) if row.id == statement.id)
-    if later:
-        return story[place_ + 1] if place_ + 1 < len(story) else None
-    return story[place_ - 1] if place_ else None
 
 
 def _neighbours(statement: Row[Any], since: Sequence[Row[Any]]) -> Iterator[Row[Any]]:
@@ -269,6 +309,31 @@ def _by_its_id(
     if other.closing_micros == statement.opening_micros:
         return None
     return pairing.contained(mine, theirs, same_day=True, by_reference=True)
+
+
+def _by_its_closing(
+    shorter: Row[Any], its: Sequence[Word], longer: Row[Any], others: Sequence[Word]
+) -> Mapping[object, Word] | None:
+    """A day told twice by closing balances alone, whose reversals may have either sign: what is more is the difference.
+
+    Otherwise an opening that is not told follows from the closing, and running balances compare.
+    """
+    if not _same_day(shorter, longer) or None not in (shorter.opening_date, longer.opening_date):
+        return None
+    if not any(word.is_reversal for word in others) or not len(its) < len(others):
+        return None
+    found = pairing.contained(its, others, same_day=True, by_reference=True)
+    if found is None:
+        return None
+    again = {word.id for word in found.values()}
+    more, difference = [word for word in others if word.id not in again], longer.closing_micros - shorter.closing_micros
+    return found if difference in _either_way(more) and difference not in _either_way(others) else None
+
+
+def _either_way(words: Sequence[Word]) -> tuple[int, int]:
+    """What words move, as they are signed, and with every reversal signed the other way."""
+    turned = (-word.amount_micros if word.is_reversal else word.amount_micros for word in words)
+    return sum(word.amount_micros for word in words), sum(turned)
 
 
 def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word], since: Sequence[Row[Any]]) -> Again:
@@ -364,20 +429,21 @@ def _by_day(words: Sequence[Word]) -> list[Word]:
 
 def _goes_on_from(statement: Row[Any], since: Sequence[Row[Any]], mine: Sequence[Word]) -> list[Row[Any]]:
     """The statements that this one may go on from, the last first: it hardly tells them again."""
-    dated = [word.booking_date for word in mine if word.booking_date is not None]
-    days = (min(dated), max(dated)) if dated else (statement.opening_date, statement.closing_date)
     found, balance = [], statement.opening_micros
     for row in reversed(since):
-        if row.position < statement.position and row.closing_micros == balance and not _ends_within(row, days):
+        if row.position < statement.position and row.closing_micros == balance and _may_be_before(row, statement, mine):
             found.append(row)
             balance = row.opening_micros
     return found
 
 
-def _ends_within(row: Row[Any], days: tuple[dt.date | None, dt.date | None]) -> bool:
-    """Whether a statement ended on one of these days, but the first: what tells them all does not go on from it."""
-    first, last = days
-    return None not in (first, last, row.closing_date) and bool(first < row.closing_date <= last)
+def _may_be_before(row: Row[Any], statement: Row[Any], mine: Sequence[Word]) -> bool:
+    """Whether a statement ended neither on one of the days that another one tells (but its first), nor after it."""
+    dated = [word.booking_date for word in mine if word.booking_date is not None]
+    first, last = (min(dated), max(dated)) if dated else (statement.opening_date, statement.closing_date)
+    if None in (first, last, row.closing_date):
+        return True
+    return not first < row.closing_date <= last and row.closing_date <= _day(statement)
 
 
 def _named_only(statement: Row[Any], since: Sequence[Row[Any]], mine: Sequence[Word]) -> frozenset[UUID]:

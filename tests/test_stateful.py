@@ -1229,6 +1229,7 @@ class Wallet(RuleBasedStateMachine):
             sent = self.told_one_by_one()
             early = [each for each, _ in self.early_returns if each in sent]
             members = [data.draw(st.sampled_from(early or sent) | st.sampled_from(sent))]
+            self.as_whole[str(members[0].file)] = False
         currency = members[0].owner.currency
         off = wrong * MINOR[currency]
         if as_whole:
@@ -1403,6 +1404,7 @@ class Wallet(RuleBasedStateMachine):
             ):
                 # What moved the books still does; what only was a problem is as good as late.
                 fact.doubted, fact.late, fact.problem = True, fact.problem is not None, None
+                self.early_returns = [each for each in self.early_returns if each[1] is not fact]
                 expected["not_confirmed"] += 1
         heard = reconciliation.import_message(self.database, message, account_iban=OPERATOR_IBAN, at=self.at)
         self.told.append(message)

@@ -1,6 +1,7 @@
 """Statements in the order of their days: gaps and wrong sums are breaks, and what is told again is told again."""
 
 import datetime as dt
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -164,25 +165,76 @@ def test_pages_share_an_id(books: Books, order: tuple[int, ...]) -> None:
     books.run("audit -> sound")
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_parts_of_a_day_written_in_one_moment_go_on_from_balance_to_balance(
+    books: Books, order: tuple[int, ...]
+) -> None:
+    for number in order:
+        books.told(statement(f"S{number}", -number, -number - 1, fee(reference=f"F{number}")))
+    end(books, "-3.00")
+
+
 def test_a_closing_balance_alone_is_enough(books: Books) -> None:
     assert books.told(statement("A", None, -1, fee())) == "1 matched"
     assert books.told(statement("B", None, -2, fee(day=1), day=1)) == "1 matched"
     end(books, "-2.00")
 
 
-def test_reversals_with_the_originals_sign_are_read_by_the_balances(books: Books) -> None:
+@pytest.fixture
+def paid(books: Books) -> tuple[str, str]:
+    """The payment of a payout, and its reversal with the payment's sign."""
     books.run("""
         merchant bakery
         top_up   alice 20.00
         buy      alice bakery 1.00 v1
         night
     """)
-    row = books.transaction("bakery")
-    left = entry("E", -1_000_000, "EUR", e2e=row.end_to_end_id)
-    undone = entry("E", -1_000_000, "EUR", e2e=row.end_to_end_id, reversal=True, reason="AC04")
-    assert books.told(statement("A", 0, 0, left, undone)) == "2 matched"
+    end_to_end_id = books.transaction("bakery").end_to_end_id
+    left = entry("E1", -1_000_000, "EUR", e2e=end_to_end_id)
+    return left, entry("E2", -1_000_000, "EUR", e2e=end_to_end_id, reversal=True, reason="AC04")
+
+
+@pytest.mark.parametrize("opening", [0, None])
+def test_reversals_with_the_originals_sign_are_read_by_the_balances_or_by_what_they_undo(
+    books: Books, paid: tuple[str, str], opening: int | None
+) -> None:
+    assert books.told(statement("A", opening, 0, *paid)) == "2 matched"
     end(books, "0.00")
     assert books.state("bakery") == "returned AC04"
+
+
+def test_reversals_that_cancel_each_other_out_are_read_by_what_they_undo(books: Books, paid: tuple[str, str]) -> None:
+    """The balances are the same whichever sign they have."""
+    books.run("announce alice 1.00")
+    arrived, taken = (entry(f"T{n}", 1_000_000, "EUR", rf=books.references["alice"], reversal=n == 1) for n in range(2))
+    assert books.told(statement("A", 0, 0, *paid, arrived, taken)) == "3 matched, break top_up_reversed"
+    books.run("at_bank -> 1.00\n breaks -> top_up_reversed -1.00\n audit -> sound")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_day_told_longer_by_closing_balances_alone_is_one_day_whatever_sign_reversals_have(
+    books: Books, paid: tuple[str, str], order: tuple[int, int], *, named: bool
+) -> None:
+    """Nothing is known of what the reversal undoes, so that its sign, and with it the opening, is a guess."""
+    lost = entry("X" if named else None, 3_000_000, "EUR", reversal=True)
+    begun = [entry("A" if named else None, 2_000_000, "EUR"), paid[0]]
+    more = entry("Y" if named else None, 1_000_000, "EUR")
+    told = [statement("S", None, 1, *begun), statement("S", None, -1, *begun, lost, more)]
+    for number in order:
+        books.told(told[number])
+    assert books.state("bakery") == "booked"
+    books.run("audit -> sound")
+    assert books.told(told[0]) == "seen before"
+    assert books.breaks().count("unknown_entry 2.00") == 1
+
+
+def test_the_beginning_of_a_day_that_comes_after_the_next_day_is_told_again(books: Books) -> None:
+    """It begins where the next day ended, and does not go on from it."""
+    books.told(statement("S", 0, -1, fee(2_000_000), entry(None, 1_000_000, "EUR")))
+    books.told(statement("T", -1, 0, entry(None, 1_000_000, "EUR", day=MONDAY.date() + dt.timedelta(1)), day=1))
+    assert books.told(statement("S-1", 0, -2, fee(2_000_000))) == "seen before"
+    books.run("at_bank -> -2.00\n breaks -> unknown_entry 1.00, unknown_entry 1.00\n audit -> sound")
 
 
 def test_another_account_in_the_file_is_noted_and_left_alone(books: Books) -> None:
