@@ -142,17 +142,6 @@ def dialects() -> st.SearchStrategy[Dialect]:
     )
 
 
-def is_mastered(dialect: Dialect) -> bool:
-    """Whether the wallet is known to come through with every history told in it; the others are tried at night.
-
-    What is left, by what was found: a sum of a statement whose details come elsewhere in part or of another set, and
-    reversals with the original's sign where no balance stands beside them, days told again by closing balances alone.
-    """
-    balanced = dialect.opening and dialect.pages in (Pages.NO, Pages.INTERIM)
-    told_once = dialect.opening or dialect.again is Again.NO
-    return dialect.sums is Sums.NO and told_once and (balanced or not dialect.original_sign)
-
-
 def _consistent(drawn: Dialect) -> Dialect:
     """A statement is told again longer, or comes in pages, but not both."""
     if drawn.again is not Again.NO and drawn.pages is not Pages.NO:
