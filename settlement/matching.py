@@ -157,11 +157,6 @@ class Booking:
     def book(self, word: Word, *, is_statement: bool) -> None:
         """Book a new fact, or open a break of its amount."""
         booked_in = word.statement_id if is_statement else None
-        if word.currency != word.account_currency:
-            # What it was in the account's currency is for the statement's sum to say.
-            self._mark(word, EntryMatch.BREAK, booked_in=booked_in)
-            self._break(word, BreakKind.CURRENCY_DIFFERS, None)
-            return
         outcome = self._outcome(word, word.about, word.reference, is_statement=is_statement)
         self._write(word, outcome, booked_in=booked_in)
 
@@ -185,9 +180,7 @@ class Booking:
 
     def explain(self, fact: Word, *, by: Word) -> None:
         """An open break whose other telling says what it is about is booked after all."""
-        outcome: _Outcome = BreakKind.CURRENCY_DIFFERS, None
-        if fact.currency == fact.account_currency:
-            outcome = self._outcome(fact, by.about, by.reference, is_statement=fact.booked_in is not None)
+        outcome = self._outcome(fact, by.about, by.reference, is_statement=fact.booked_in is not None)
         if isinstance(outcome, EntryMatch):
             self._mark(fact, outcome, about=by.about)
             resolve(self.conn, fact.id, self.at)
@@ -237,6 +230,8 @@ class Booking:
         )
 
     def _outcome(self, word: Word, about: str | None, reference: str | None, *, is_statement: bool) -> _Outcome:
+        if word.currency != word.account_currency:
+            return BreakKind.CURRENCY_DIFFERS, None
         kind, _, key = (about or "").partition(" ")
         if kind == _PAYMENT:
             row = by_end_to_end_id(self.conn, self._end_to_end_id(UUID(key)), at=self.at)

@@ -120,5 +120,16 @@ def test_an_entry_in_another_currency_than_its_account_is_for_a_person(sent: Boo
     sent.run("breaks -> currency_differs 0.00, statement_sum 4.90\n purse alice -> 13.93\n audit -> sound")
 
 
+def test_an_entry_in_another_currency_books_nothing_though_another_telling_names_its_purse(sent: Books) -> None:
+    """A purse in that currency has nothing on an account in this one."""
+    sent.run("shopper carl USD\n announce carl 4.00\n")
+    told(sent, entry("E", 4_000_000, "USD", text="hello"), kind="054")
+    named = entry("E", 4_000_000, "USD", rf=sent.references["carl"])
+    balances = {"OPBD": 0, "CLBD": 3_500_000}
+    answer = sent.told(camt("053", "S", "EUR", balances, [named], day=sent.at.date()))
+    assert answer == "break statement_sum"
+    sent.run("breaks -> currency_differs 0.00, statement_sum 3.50\n purse carl -> 0.00\n audit -> sound")
+
+
 def test_what_an_operator_announced_is_its_own_money(sent: Books) -> None:
     sent.run("put_in 50.00\n breaks -> none\n audit -> sound")
