@@ -11,7 +11,7 @@ constraint, never in something read earlier.
 import datetime as dt
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ _SETTLEMENT = 0x0B01E002
 
 _WRITE = "obole_write"
 _RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300"})
+# No room, or a disk that fails (PostgreSQL, Appendix A: classes 53 and 58): nothing is wrong with what was asked.
+_DISK_SQLSTATES = frozenset({"53000", "53100", "53200", "58000", "58030"})
+_BUSY_SQLITE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DISK_SQLITE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
 
 
 class Database:
@@ -59,7 +63,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction that may post; commits on a clean exit. Holds the open business day shared.
 
-        Raises `Unavailable` when the database is busy past `BUSY_SECONDS` or cannot be reached.
+        Raises `Unavailable` when the database is busy past `BUSY_SECONDS`, cannot be reached, or has no room to write.
         """
         with self._transaction() as conn:
             if not self.is_sqlite:
@@ -231,16 +235,21 @@ def _translated() -> Iterator[None]:
     except sa.exc.TimeoutError as error:
         raise Unavailable("The database is busy; send the same request again.") from error
     except sa.exc.OperationalError as error:
-        if _is_passing(error):
+        if _is_one_of(error, _DISK_SQLITE, _DISK_SQLSTATES):
+            raise Unavailable("The database cannot write: its disk is full, or fails.") from error
+        if error.connection_invalidated or _is_one_of(error, _BUSY_SQLITE, {None, *_RETRYABLE_SQLSTATES}):
             raise Unavailable("The database cannot answer now; send the same request again.") from error
         raise
 
 
-def _is_passing(error: sa.exc.OperationalError) -> bool:
+def _is_one_of(
+    error: sa.exc.OperationalError, sqlite_codes: Collection[int], sqlstates: Collection[str | None]
+) -> bool:
     cause = error.orig
-    if isinstance(cause, sqlite3.OperationalError):
-        return "locked" in str(cause) or "busy" in str(cause)
-    return error.connection_invalidated or getattr(cause, "sqlstate", None) in {None, *_RETRYABLE_SQLSTATES}
+    if isinstance(cause, sqlite3.Error):
+        # The last byte; the others say more of the same.
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in sqlite_codes
+    return getattr(cause, "sqlstate", None) in sqlstates
 
 
 class UtcInstant(sa.types.TypeDecorator[Any]):

@@ -1,5 +1,7 @@
 """Receiving: whatever is in a message, it is imported or kept with the reason, and the next is read all the same."""
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from settlement import envelope, quarantine, receiving, reconciliation, schedule
 from settlement.imports import Imported
 from settlement.models import bank_messages
 from settlement.xml import MAX_BYTES
-from tests.books import Books, pain002
+from tests.books import MONDAY, Books, camt, entry, pain002
 from wallet import ledger
 from wallet.errors import BankMessageFailed, BankMessageInvalid, NotFound, Unavailable
 
@@ -41,6 +43,11 @@ def status(books: Books, merchant: str, code: str = "ACSP") -> bytes:
 def waiting(books: Books) -> list[Any]:
     with books.database.read() as conn:
         return list(quarantine.listing(conn))
+
+
+def one_of(books: Books, query: str) -> Any:
+    with books.database.read() as conn:
+        return conn.exec_driver_sql(query).scalar_one()
 
 
 def messages(books: Books) -> int:
@@ -149,6 +156,29 @@ def test_a_database_that_does_not_answer_is_no_fault_of_the_message(
     assert waiting(night) == []
     monkeypatch.undo()
     assert scheduler.collect(night.database, night.bank)["imported"] == 2
+
+
+@pytest.mark.only_on("sqlite")
+def test_a_full_disk_is_no_fault_of_the_message_wherever_it_is(night: Books, tmp_path: Path) -> None:
+    """Also where there would be room to put the message into quarantine."""
+    inbox = tmp_path / "bank" / "inbox"
+    entries = [entry(f"E-{number}", 1_000_000, "EUR", text="hello " * 30) for number in range(60)]
+    (inbox / "1.xml").write_bytes(camt("053", "S", "EUR", {"OPBD": 0, "CLBD": 60_000_000}, entries, day=MONDAY.date()))
+    pages, tries = one_of(night, "PRAGMA page_count"), 0
+
+    def without_room(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages + tries}")
+
+    sa.event.listen(night.database.engine, "checkout", without_room)
+    while list(inbox.iterdir()):
+        tries += 1
+        with contextlib.suppress(Unavailable):
+            scheduler.collect(night.database, night.bank)
+    assert tries > 10
+    assert [path.name for path in (tmp_path / "bank" / "imported").iterdir()] == ["1.xml"]
+    assert waiting(night) == []
+    assert one_of(night, "SELECT sum(difference_micros) FROM breaks WHERE resolved_at IS NULL") == 60_000_000
+    night.run("audit -> sound")
 
 
 def test_what_cannot_even_be_kept_stays_where_it_is(

@@ -118,6 +118,25 @@ def test_a_writer_that_waits_too_long_for_its_turn_is_unavailable(hasty):
     assert count(hasty) == 1
 
 
+@pytest.mark.only_on("sqlite")
+def test_a_sqlite_without_room_is_unavailable_until_there_is_some(hasty):
+    with hasty.read() as conn:
+        pages = conn.exec_driver_sql("PRAGMA page_count").scalar()
+
+    def fill():
+        with hasty.write() as conn:
+            conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            for _ in range(1_000):
+                enter(conn)
+
+    with pytest.raises(Unavailable, match="full"):
+        fill()
+    with hasty.write() as conn:
+        conn.exec_driver_sql(f"PRAGMA max_page_count = {2 * pages}")
+        enter(conn)
+    assert count(hasty) == 1
+
+
 # --- PostgreSQL --------------------------------------------------------------------------------------------
 
 
@@ -177,6 +196,19 @@ def test_a_lock_not_had_in_time_is_unavailable(hasty, db):
         conn.exec_driver_sql("LOCK TABLE shoppers")
         with pytest.raises(Unavailable):
             wait_for_it()
+    assert count(db) == 0
+
+
+@pytest.mark.only_on("postgresql")
+@pytest.mark.parametrize("sqlstate", ["53100", "58030"])
+def test_a_server_without_room_or_whose_disk_fails_is_unavailable(db, sqlstate):
+    def fail():
+        with db.write() as conn:
+            enter(conn)
+            conn.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$")
+
+    with pytest.raises(Unavailable, match="full"):
+        fail()
     assert count(db) == 0
 
 
