@@ -51,7 +51,7 @@ def build(
     jobs.add_job(lapse, often, (database,), id="lapse")
     jobs.add_job(send_alerts, often, (database,), id="alerts")
     jobs.add_job(request_top_ups, often, (database, settings), id="top-ups")
-    jobs.add_job(advance_closings, often, (database,), id="closings")
+    jobs.add_job(advance_closings, often, (database, settings), id="closings")
     jobs.add_job(expire, often, (database,), id="expire")
     soon = IntervalTrigger(seconds=1, timezone=dt.UTC)
     # A merchant's server that is slow to answer keeps one of these busy, and the others hear at once all the same.
@@ -129,9 +129,9 @@ def request_top_ups(database: Database, settings: Settings) -> int:
     return automatic_top_ups.request_due(database, settings, at=clock.now())
 
 
-def advance_closings(database: Database) -> int:
+def advance_closings(database: Database, settings: Settings) -> int:
     """Send home what came back to purses that are being closed; answers how many moved."""
-    return closing.advance_due(database, at=clock.now())
+    return closing.advance_due(database, minimum_micros=settings.withdrawal_minimum_micros, at=clock.now())
 
 
 def expire(database: Database) -> int:

@@ -2,14 +2,16 @@
 
 Invariant: a purse that is being closed is frozen for good (`wallet.purses.unfreeze` refuses), and only its own closing
 takes money out of it, whole minor units to the account that the shopper named. It is closed when nothing is held and
-less than a minor unit is left; what comes back later still (a refund) is sent after it.
+less than a minor unit is left; what comes back later still (a refund) is sent after it. Each sending costs the operator
+a fee: so what is less than a withdrawal must be waits until nothing more is held, and once the purse is closed it goes
+only once a month.
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
-from sqlalchemy import Select, exists, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import alerts, automatic_top_ups, ledger, purses
@@ -23,6 +25,8 @@ from wallet.page_models import purse_closings
 
 # ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-E001).
 _LONGEST_NAME = 70
+# So long what is small waits after the last that was sent.
+_SELDOM = dt.timedelta(days=30)
 
 
 def begin(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.datetime) -> None:
@@ -46,15 +50,16 @@ def begin(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.date
         raise PurseFrozen
     alerts.clear(conn, purse_id)
     automatic_top_ups.clear(conn, purse_id)
-    _advance(conn, purse_id, at)
+    _advance(conn, purse_id, at, minimum_micros=0)
 
 
 def redirect(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.datetime) -> None:
-    """Send what is left to another account, because the bank refused the first one.
+    """Send what is left to another account: at once if the bank refused the first one, else when it is due.
 
     Raises `NotFound` unless the purse is being closed, `IbanInvalid`, or `ValidationFailed` about ``name``.
     """
-    if find(conn, purse_id) is None:
+    before = find(conn, purse_id)
+    if before is None:
         raise NotFound("The purse is not being closed.")
     creditor_iban = valid_iban(iban, currency=purses.view(conn, purse_id).currency)
     conn.execute(
@@ -62,7 +67,8 @@ def redirect(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.d
         .where(purse_closings.c.purse_id == purse_id)
         .values(creditor_iban=creditor_iban, creditor_name=_name(name))
     )
-    _advance(conn, purse_id, at)
+    if before.refused:
+        _advance(conn, purse_id, at, minimum_micros=0)
 
 
 def find(conn: Connection, purse_id: UUID) -> Row[tuple[object, ...]] | None:
@@ -71,13 +77,17 @@ def find(conn: Connection, purse_id: UUID) -> Row[tuple[object, ...]] | None:
     return conn.execute(query).one_or_none()
 
 
-def advance_due(database: Database, *, at: dt.datetime) -> int:
-    """Send what came back to purses that are being closed, and close those that are empty; answers how many moved."""
+def advance_due(database: Database, *, minimum_micros: Callable[[str], int], at: dt.datetime) -> int:
+    """Send what came back to purses that are being closed, and close those that are empty; answers how many moved.
+
+    ``minimum_micros`` is the least that can be withdrawn in a currency: what is less is gathered.
+    """
     with database.read() as conn:
-        due = [row.purse_id for row in conn.execute(_due(ledger.currencies(conn)))]
-    for purse_id in due:
+        minimums = {currency: minimum_micros(currency) for currency in ledger.currencies(conn)}
+        due = conn.execute(_due(minimums, at)).all()
+    for row in due:
         with database.write() as conn:
-            _advance(conn, purse_id, at)
+            _advance(conn, row.purse_id, at, minimum_micros=minimums[row.currency])
     return len(due)
 
 
@@ -94,41 +104,69 @@ _REFUSED = (
     .exists()
 )
 _HOLDS = exists().where(vouchers.c.purse_id == purse_table.c.id, vouchers.c.state == VoucherState.HELD.value)
-
-
-def _due(currencies: Iterable[str]) -> Select[tuple[object, ...]]:
-    """The purses being closed with something to send and somewhere to send it, or with nothing left to wait for."""
-    has_some = or_(
-        false(),  # before there is any currency
-        *(
-            (purse_table.c.currency == currency) & (purse_table.c.balance_micros >= minor_unit_micros(currency))
-            for currency in currencies
-        ),
+_CAME_BACK = (
+    select(transfers.c.id)
+    .where(
+        transfers.c.reference == withdrawals.c.id,
+        transfers.c.reason.in_([Reason.WITHDRAWAL_REJECTED.value, Reason.WITHDRAWAL_RETURNED.value]),
     )
+    .correlate(withdrawals)
+    .exists()
+)
+
+
+def _gathers(at: dt.datetime) -> ColumnElement[bool]:
+    """Whether more may come soon, or some went not long ago: then what is small waits."""
+    lately = (
+        select(withdrawals.c.id)
+        .where(withdrawals.c.purse_id == purse_table.c.id, withdrawals.c.requested_at > at - _SELDOM, ~_CAME_BACK)
+        .correlate(purse_table)
+        .exists()
+    )
+    return or_(_HOLDS, and_(purse_closings.c.closed_at.is_not(None), lately))
+
+
+def _due(minimums: Mapping[str, int], at: dt.datetime) -> Select[tuple[object, ...]]:
+    """The purses being closed with something to send and somewhere to send it, or with nothing left to wait for."""
+    has_some = _holds_at_least({currency: minor_unit_micros(currency) for currency in minimums})
+    is_worth_it = has_some & or_(_holds_at_least(minimums), ~_gathers(at))
     is_empty = ~has_some & (purse_table.c.balance_micros >= 0) & ~_HOLDS
     return (
-        select(purse_closings.c.purse_id)
+        select(purse_closings.c.purse_id, purse_table.c.currency)
         .join(purse_table, purse_table.c.id == purse_closings.c.purse_id)
         .where(
             purse_table.c.state == PurseState.FROZEN.value,
-            or_(has_some & ~_REFUSED, is_empty & purse_closings.c.closed_at.is_(None)),
+            or_(is_worth_it & ~_REFUSED, is_empty & purse_closings.c.closed_at.is_(None)),
         )
         .order_by(purse_closings.c.purse_id)
     )
 
 
-def _advance(conn: Connection, purse_id: UUID, at: dt.datetime) -> None:
+def _holds_at_least(amounts: Mapping[str, int]) -> ColumnElement[bool]:
+    return or_(
+        false(),  # before there is any currency
+        *(
+            (purse_table.c.currency == currency) & (purse_table.c.balance_micros >= micros)
+            for currency, micros in amounts.items()
+        ),
+    )
+
+
+def _advance(conn: Connection, purse_id: UUID, at: dt.datetime, *, minimum_micros: int) -> None:
     # The purse's row is locked, so the balance is the one that is sent; frozen as it is, it only grows meanwhile.
     row = conn.execute(
-        select(purse_table.c.balance_micros, purse_table.c.currency, _HOLDS.label("holds"))
+        select(purse_table.c.balance_micros, purse_table.c.currency)
         .where(purse_table.c.id == purse_id)
-        .with_for_update(of=purse_table)
+        .with_for_update()
     ).one()
-    closing = find(conn, purse_id)
-    if closing is None:
-        return
+    closing = conn.execute(
+        select(purse_closings, _REFUSED.label("refused"), _HOLDS.label("holds"), _gathers(at).label("gathers"))
+        .join(purse_table, purse_table.c.id == purse_closings.c.purse_id)
+        .where(purse_closings.c.purse_id == purse_id)
+    ).one()
     left = row.balance_micros
-    while (whole := whole_minor(max(left, 0), row.currency)) and not closing.refused:
+    waits = closing.refused or (closing.gathers and left < minimum_micros)
+    while (whole := whole_minor(max(left, 0), row.currency)) and not waits:
         whole = min(whole, largest_transaction(row.currency))
         purses.withdraw(
             conn,
@@ -141,7 +179,7 @@ def _advance(conn: Connection, purse_id: UUID, at: dt.datetime) -> None:
             closes_purse=True,
         )
         left -= whole
-    if 0 <= left < minor_unit_micros(row.currency) and not row.holds:
+    if 0 <= left < minor_unit_micros(row.currency) and not closing.holds:
         conn.execute(
             purse_closings.update()
             .where(purse_closings.c.purse_id == purse_id, purse_closings.c.closed_at.is_(None))

@@ -142,7 +142,7 @@ def test_a_closed_purse_sends_everything_home_through_the_bank(town: Town) -> No
     page.get_by_role("button", name="Close the purse for good").click()
     page.get_by_role("heading", name="is being closed").wait_for()
     created(town.shop.post(f"/v1/vouchers/{held['id']}/release", token=merchant.token, key="k"), status=200)
-    scheduler.advance_closings(town.shop.database)
+    scheduler.advance_closings(town.shop.database, town.shop.settings)
     page.reload()
     page.get_by_role("heading", name="This purse is closed").wait_for()
     scheduler.settle(town.shop.database, nightly.bank_of(town.shop.settings), town.shop.settings)

@@ -208,7 +208,7 @@ def test_purses_are_looked_after_alerted_topped_up_and_closed(shop: Shop) -> Non
     for expected in (1, 0):
         assert scheduler.send_alerts(shop.database) == expected
         assert scheduler.request_top_ups(shop.database, shop.settings) == expected
-        assert scheduler.advance_closings(shop.database) == expected
+        assert scheduler.advance_closings(shop.database, shop.settings) == expected
     with shop.database.read() as conn:
         sent = conn.execute(sa.select(withdrawals.c.amount_micros).order_by(withdrawals.c.id)).scalars().all()
         asked = conn.execute(sa.select(top_ups.c.purse_id)).scalars().all()

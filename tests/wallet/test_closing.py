@@ -26,8 +26,8 @@ def begin(scene, purse, iban=SHOPPER_IBAN, name="Alice"):
         closing.begin(conn, purse.id, iban=iban, name=name, at=scene.at)
 
 
-def advance(scene):
-    return closing.advance_due(scene.database, at=scene.at)
+def advance(scene, minimum="0.00"):
+    return closing.advance_due(scene.database, minimum_micros=lambda _: micros(minimum), at=scene.at)
 
 
 def sent(scene):
@@ -75,6 +75,41 @@ def test_what_is_held_is_waited_for_and_sent_when_it_comes_back(scene):
     scene.refund(bakery, cake, "0.50")
     assert (advance(scene), advance(scene)) == (1, 0)
     assert [amount for amount, _ in sent(scene)] == ["7.00", "1.00", "0.50"]
+
+
+def test_small_sums_that_come_back_one_by_one_are_sent_in_few_transactions(scene):
+    """Each transaction costs the operator a fee, and anybody can let many cents come back at many times."""
+    alice, bakery = scene.purse("1.00"), scene.merchant()
+    held, eaten = ([scene.pay(alice, bakery, "0.01") for _ in range(20)] for _ in range(2))
+    scene.redeem(bakery, *eaten)
+    begin(scene, alice)
+    moved = 0
+    for voucher in held:
+        scene.release(bakery, voucher)
+        moved += advance(scene, "3.80")
+    assert (moved, is_closed(scene, alice)) == (1, True)
+    for voucher in eaten:
+        scene.refund(bakery, voucher)
+        moved += advance(scene, "3.80")
+    assert (moved, [amount for amount, _ in sent(scene)]) == (1, ["0.60", "0.20"])
+    scene.at += 30 * DAY
+    assert (advance(scene, "3.80"), advance(scene, "3.80")) == (1, 0)
+    assert [amount for amount, _ in sent(scene)] == ["0.60", "0.20", "0.20"]
+
+
+def test_what_is_worth_a_withdrawal_goes_at_once_whatever_is_held_or_was_sent(scene):
+    alice, bakery = scene.purse("10.00"), scene.merchant()
+    cake, bread = scene.pay(alice, bakery, "4.00"), scene.pay(alice, bakery, "1.00")
+    begin(scene, alice)
+    scene.release(bakery, cake)
+    assert advance(scene, "3.80") == 1
+    scene.top_up(alice, "3.79")
+    assert advance(scene, "3.80") == 0
+    scene.release(bakery, bread)
+    assert (advance(scene, "3.80"), is_closed(scene, alice)) == (1, True)
+    scene.top_up(alice, "3.80")
+    assert advance(scene, "3.80") == 1
+    assert [amount for amount, _ in sent(scene)] == ["5.00", "4.00", "4.79", "3.80"]
 
 
 def test_a_closing_purse_pays_nothing_is_not_freed_and_withdraws_nothing_else(scene):
@@ -160,4 +195,4 @@ def test_an_empty_purse_is_closed_at_once_and_one_that_owes_when_it_has_paid(sce
 
 
 def test_before_there_is_any_currency_nothing_is_due(db):
-    assert closing.advance_due(db, at=NOON) == 0
+    assert closing.advance_due(db, minimum_micros=lambda _: 0, at=NOON) == 0
