@@ -42,6 +42,15 @@ def fill(conn: Connection) -> None:
         conn.execute(metadata.tables[name.partition(":")[0]].insert().values(row))
 
 
+def fill_old(conn: Connection, *rows: tuple[str, dict[str, Any]]) -> None:
+    """Rows of tables as an older revision has them: without the columns that came later."""
+    inspector = sa.inspect(conn)
+    for name, row in rows:
+        known = {column["name"] for column in inspector.get_columns(name)}
+        told = {column: value for column, value in row.items() if column in known}
+        conn.execute(metadata.tables[name].insert().values(told))
+
+
 def contents(db: Database) -> dict[str, int]:
     with db.read() as conn:
         return {
@@ -96,11 +105,8 @@ def test_an_old_break_over_a_top_up_that_was_taken_back_still_knows_its_purse(bl
     told = {**ROWS["statement_entries"], "reference": ROWS["top_ups"]["reference"]}
     rows = {**ROWS, "statement_entries": told}
     with blank.write() as conn:
-        inspector = sa.inspect(conn)
-        for name in ("shoppers", "purses", "top_ups", "bank_messages", "statements", "statement_entries"):
-            known = {column["name"] for column in inspector.get_columns(name)}
-            row = {column: value for column, value in rows[name].items() if column in known}
-            conn.execute(metadata.tables[name].insert().values(row))
+        names = ("shoppers", "purses", "top_ups", "bank_messages", "statements", "statement_entries")
+        fill_old(conn, *((name, rows[name]) for name in names))
 
     migrate(blank)
     with blank.read() as conn:
@@ -119,11 +125,7 @@ def test_what_an_old_statement_confirmed_is_told_there_too(blank: Database) -> N
         *(("statement_entries", ROWS["statement_entries"]), ("statement_entries", early)),
     ]
     with blank.write() as conn:
-        inspector = sa.inspect(conn)
-        for name, row in rows:
-            known = {column["name"] for column in inspector.get_columns(name)}
-            told = {column: value for column, value in row.items() if column in known}
-            conn.execute(metadata.tables[name].insert().values(told))
+        fill_old(conn, *rows)
         conn.execute(both.update().where(both.c.bank_reference == "E").values(notified_in=notification["id"]))
 
     migrate(blank)
@@ -131,6 +133,33 @@ def test_what_an_old_statement_confirmed_is_told_there_too(blank: Database) -> N
     with blank.read() as conn:
         query = sa.select(e.match, e.same_as).where(e.statement_id == ROWS["statements"]["id"]).order_by(e.position)
         assert [tuple(row) for row in conn.execute(query)] == [("break", None), ("paired", early["id"])]
+
+
+def test_what_an_old_statement_told_again_is_not_taken_for_its_own(blank: Database) -> None:
+    """It had only what was more than before: else a day told a third time, after the upgrade, is booked twice."""
+    migrate(blank, "0002")
+    second = {"id": uuid4(), "message_id": "M2", "sha256": "2" * 64}
+    longer = {"id": uuid4(), "bank_message_id": second["id"], "statement_id": "S2", "position": 2}
+    more = {"id": uuid4(), "statement_id": longer["id"], "booked_in": longer["id"], "bank_reference": "E"}
+    gap = {"kind": "statement_gap", "difference_micros": 1, "entry_id": None, "bank_message_id": second["id"]}
+    with blank.write() as conn:
+        fill_old(
+            conn,
+            ("bank_messages", ROWS["bank_messages"]),
+            ("statements", {**ROWS["statements"], "opening_micros": 0, "closing_micros": -1}),
+            ("statement_entries", ROWS["statement_entries"]),
+            ("bank_messages", {**ROWS["bank_messages"], **second}),
+            ("statements", {**ROWS["statements"], **longer, "opening_micros": 0, "closing_micros": 3}),
+            ("statement_entries", {**ROWS["statement_entries"], **more, "amount_micros": 4}),
+            ("breaks", {**ROWS["breaks"], **gap}),
+        )
+
+    migrate(blank)
+    s, b = metadata.tables["statements"].c, metadata.tables["breaks"].c
+    with blank.read() as conn:
+        balances = sa.select(s.opening_micros, s.closing_micros).order_by(s.position)
+        assert [tuple(row) for row in conn.execute(balances)] == [(0, -1), (-1, 3)]
+        assert conn.execute(sa.select(b.statement_id)).scalars().all() == [longer["id"]]
 
 
 def test_each_revision_goes_up_and_down_by_itself(blank: Database) -> None:

@@ -495,6 +495,19 @@ def _entries_become_words() -> None:
               FROM statements s LEFT JOIN statement_entries w ON w.statement_id = s.id GROUP BY s.id) last
              ON last.id = e.booked_in
         WHERE e.booked_in <> e.statement_id""")
+    # A day that was told again, longer, had only what was more: so its words begin where that does.
+    op.execute("""
+        UPDATE statements SET opening_micros = closing_micros - (
+            SELECT CAST(sum(e.amount_micros) AS BIGINT) FROM statement_entries e WHERE e.statement_id = statements.id)
+        WHERE kind = 'camt.053' AND opening_micros IS NOT NULL AND closing_micros IS NOT NULL
+              AND EXISTS (SELECT 1 FROM statement_entries e WHERE e.statement_id = statements.id)""")
+    # What tells that day once more knows by its statement which gap there was, and closes it.
+    op.execute("""
+        UPDATE breaks SET statement_id = (
+            SELECT s.id FROM statements s WHERE s.bank_message_id = breaks.bank_message_id AND s.kind = 'camt.053')
+        WHERE kind = 'statement_gap'
+              AND (SELECT count(*) FROM statements s
+                   WHERE s.bank_message_id = breaks.bank_message_id AND s.kind = 'camt.053') = 1""")
     _take_back_from("statement_entries_aside")
 
 
