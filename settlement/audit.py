@@ -400,7 +400,7 @@ _RULES = {
            OR coalesce(j.amount_micros, b.amount_micros) <> b.amount_micros
            OR coalesce(r.amount_micros, b.amount_micros) <> b.amount_micros""",
     ),
-    # A gap or a wrong sum that a person explained has no entry; early word that was taken back has two transfers.
+    # A gap or a wrong sum that a person explained has no entry; early word that was taken back, or given up, has two.
     "what moved by the bank's word names the entry, or the part of one, that told it": _Rule(
         "transfer {id}",
         "{reason} of {amount_micros} names {reference}: entry {match}, part {part_match}, own payment {own_kind}",
@@ -415,7 +415,7 @@ _RULES = {
         WHERE (t.reason IN ({_BY_THE_BANK})
                AND NOT coalesce(e.match = t.reason OR (e.match = 'top_up_reversed' AND t.reason = 'loss'), 1 = 0)
                AND NOT coalesce(p.match = t.reason AND p.amount_micros = t.amount_micros, 1 = 0)
-               AND NOT coalesce(e.match = 'information' AND t.reason IN ('top_up', 'top_up_reversed', 'loss'), 1 = 0)
+               AND NOT coalesce(e.match = 'information', 1 = 0)
                AND NOT coalesce(t.reason IN ('equity_paid_in', 'bank_fee', 'loss')
                                 AND b.kind IN ('statement_gap', 'statement_sum') AND b.resolved_at IS NOT NULL
                                 AND b.resolution IS NOT NULL AND abs(b.difference_micros) = t.amount_micros, 1 = 0))
@@ -452,7 +452,8 @@ _RULES = {
         LEFT JOIN (SELECT p.entry_id, sum(p.amount_micros) AS micros, sum(coalesce(t.amount_micros, 0)) AS moved
                    FROM entry_parts p LEFT JOIN transfers t ON t.reference = p.id AND t.reason = p.match
                    GROUP BY p.entry_id) parts ON parts.entry_id = e.id
-        WHERE (e.match = 'split') <> (parts.entry_id IS NOT NULL)
+        WHERE (parts.entry_id IS NULL AND e.match = 'split')
+           OR (parts.entry_id IS NOT NULL AND e.match NOT IN ('split', 'information'))
            OR parts.micros <> e.amount_micros OR parts.moved <> e.amount_micros""",
     ),
     # What no statement tells, and moved nothing, is no difference between the bank and the books.

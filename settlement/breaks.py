@@ -85,6 +85,8 @@ _MAY_BE_ANYBODYS = frozenset(
         BreakKind.FAILED,
     }
 )
+# Money that came on early word, and that a person or its reference gave to somebody else than a shopper alone.
+_NOT_A_TOP_UP = frozenset({EntryMatch.SPLIT, EntryMatch.EQUITY_PAID_IN, EntryMatch.MERCHANT_REPAID})
 _OF_A_STATEMENT = frozenset({BreakKind.STATEMENT_GAP, BreakKind.STATEMENT_SUM})
 _MAY_BE_A_PAYMENT = frozenset({BreakKind.UNKNOWN_ENTRY, BreakKind.AMOUNT_DIFFERS})
 _MAY_BE_A_RETURN = frozenset({BreakKind.UNKNOWN_ENTRY, BreakKind.AMOUNT_DIFFERS, BreakKind.RETURNED_TWICE})
@@ -103,6 +105,8 @@ def ways(row: Row[tuple[object, ...]]) -> tuple[Way, ...]:
     found += [Way.TRY_AGAIN] if kind is BreakKind.FAILED else []
     if kind is BreakKind.NOT_CONFIRMED:
         found += [Way.TAKE_BACK] if row.match == EntryMatch.TOP_UP.value else []
+        # Whoever was given it keeps it; what never came is the operator's.
+        found += [Way.LOSS] if row.match in _NOT_A_TOP_UP else []
     elif row.entry_id is not None and micros > 0:
         found += [Way.ASSIGN, Way.SPLIT, Way.REPAYMENT] if kind in _MAY_BE_ANYBODYS else []
         found += [Way.RETURN] if kind in _MAY_BE_A_RETURN else []
@@ -320,10 +324,7 @@ def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
         _post(conn, row, Reason.TOP_UP_REVERSED, taken, at, purse_id=purse_id)
     if amount > taken:
         _post(conn, row, Reason.LOSS, amount - taken, at)
-    if row.kind == BreakKind.NOT_CONFIRMED.value:
-        _close_for_nothing(conn, row, Way.TAKE_BACK, why, at)
-    else:
-        _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.TOP_UP_REVERSED)
+    _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.TOP_UP_REVERSED)
     return int(amount - taken)
 
 
@@ -363,11 +364,11 @@ def try_again(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
 def drop(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
     """What was notified, moved nothing, and is on no statement of its day, was no movement; one may tell it yet."""
     row = _one(conn, break_id, Way.DROP)
-    _close_for_nothing(conn, row, Way.DROP, why, at)
+    _close(conn, [row], Way.DROP, why, at, match=EntryMatch.INFORMATION)
 
 
 def loss(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
-    """Money that left and is given up: a loss of the operator's, of exactly the break's amount."""
+    """Money that left, or never came, and is given up: a loss of the operator's, of exactly the break's amount."""
     row = _one(conn, break_id, Way.LOSS)
     _post(conn, row, Reason.LOSS, -row.difference_micros, at)
     _close(conn, [row], Way.LOSS, why, at, match=EntryMatch.LOSS)
@@ -502,8 +503,11 @@ def _open(
         raise NotFound("No open break has this id.")
     if len({row.currency for row in rows}) != 1:
         raise BreakUnexplained("These breaks are of several currencies.")
-    # A correction that comes with an entry may itself be of any kind, as long as it is an entry.
-    if only is not None and (not any(only in ways(row) for row in rows) or any(not row.entry_id for row in rows)):
+    # A correction that comes with an entry may itself be of any kind, as long as it is an entry that moved nothing yet.
+    if only is not None and (
+        not any(only in ways(row) for row in rows)
+        or any(not row.entry_id or row.kind == BreakKind.NOT_CONFIRMED.value for row in rows)
+    ):
         raise BreakUnexplained("These breaks cannot be such a payment.")
     return rows
 
@@ -602,13 +606,6 @@ def _post(
     ledger.post(conn, posting, recorded_at=at)
 
 
-def _close_for_nothing(conn: Connection, row: Row[tuple[object, ...]], way: Way, why: str, at: dt.datetime) -> None:
-    """It was no movement, however often it was notified: should a statement tell it after all, it is booked then."""
-    _close(conn, [row], way, why, at, match=EntryMatch.INFORMATION)
-    again = statement_entries.c.same_as == row.entry_id
-    conn.execute(statement_entries.update().where(again).values(match=EntryMatch.INFORMATION.value))
-
-
 def _close(
     conn: Connection,
     rows: Sequence[Row[tuple[object, ...]]],
@@ -621,6 +618,11 @@ def _close(
     resolution = f"{way.value}: {why}"[:_LONGEST_RESOLUTION]
     mine = breaks.c.id.in_([row.id for row in rows])
     conn.execute(breaks.update().where(mine).values(resolved_at=at, resolution=resolution))
-    if match is not None:
-        entries = statement_entries.c.id.in_([row.entry_id for row in rows])
-        conn.execute(statement_entries.update().where(entries).values(match=match.value))
+    if match is None:
+        return
+    for row in rows:
+        told, became = statement_entries.c.id == row.entry_id, match
+        if row.kind == BreakKind.NOT_CONFIRMED.value:
+            # It was no movement, however often it was notified: a statement that tells it after all books it.
+            told, became = told | (statement_entries.c.same_as == row.entry_id), EntryMatch.INFORMATION
+        conn.execute(statement_entries.update().where(told).values(match=became.value))
