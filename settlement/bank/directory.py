@@ -179,8 +179,8 @@ class Directory:
     def _quiet_seconds(self, name: str, mark: _Mark, at: dt.datetime) -> int:
         """For how long it has been as it is: by its own time, or as long as we have looked, if its clock is ahead."""
         known, since = self._since.get(name, (mark, at))
-        if known != mark:
-            since = at
+        # Our own clock may have been ahead, and been set right.
+        since = at if known != mark else min(since, at)
         self._since[name] = mark, since
         second = dt.timedelta(seconds=1)
         return max((at - _EPOCH) // second - mark[1] // 10**9, (at - since) // second)

@@ -259,6 +259,13 @@ def test_a_file_from_a_clock_that_is_ahead_waits_no_longer(folder: Path, directo
     assert seen(directory, NOW + HOUR) == ["a.txt", "b.xml"]
 
 
+def test_a_file_seen_before_our_clock_was_set_back_waits_no_longer(folder: Path, directory: Directory) -> None:
+    sent(folder, "a.txt", b":20:", at=NOW + 24 * HOUR)
+    assert seen(directory, NOW + 24 * HOUR) == []
+    assert seen(directory, NOW) == []
+    assert seen(directory, NOW + MINUTE) == ["a.txt"]
+
+
 def test_no_more_is_read_of_a_file_than_shows_that_it_is_too_large(folder: Path, directory: Directory) -> None:
     path = sent(folder, "a.xml", b"<Document>")
     with path.open("r+b") as file:
