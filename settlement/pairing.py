@@ -35,9 +35,10 @@ def paired(
     """Each word with the fact it tells again, each fact used once; equal sums of one account and currency are given.
 
     Not ``guessing``: a word and a fact that would be booked the same. ``guessing``: one of the two does not say how,
-    and nothing contradicts. A notification's word (not ``is_statement``) is early or late word of a fact of its own
-    day: unlike a statement's it may be another fact that no statement has told yet. But one of a day before the
-    ``last_day`` that statements have told can only be late, and its date be another than the statement's.
+    and nothing contradicts; then they are of one day, or a statement calls both the same. A notification's word (not
+    ``is_statement``) is early or late word of a fact of its own day: unlike a statement's it may be another fact that
+    no statement has told yet. But one of a day before the ``last_day`` that statements have told can only be late, and
+    its date be another than the statement's.
     """
     by_amount: dict[int, list[tuple[Word, _Said]]] = {}
     for fact in facts:
@@ -49,10 +50,10 @@ def paired(
         for fact, known in by_amount.get(word.amount_micros, ())
         if _may_be(word, fact, guessing=guessing)
         and (
-            (is_statement and not guessing)
-            or _days_agree(word, fact)
+            _days_agree(word, fact)
+            or (is_statement and not guessing)
+            or (is_late(word, last_day) and not guessing and _days_apart(word, fact) <= furthest)
             or (is_statement and said.is_named_as(known))
-            or (is_late(word, last_day) and _days_apart(word, fact) <= furthest)
         )
         and ((is_statement and not guessing) or not said.contradicts(known))
     ]
@@ -190,9 +191,10 @@ class _Said:
         )
 
     def is_named_as(self, other: "_Said") -> bool:
-        """Whether the bank or the payer calls both the same."""
-        names = ((self.bank_reference, other.bank_reference), (self.end_to_end_id, other.end_to_end_id))
-        return any(_agree(one, another) for one, another in names)
+        """Whether the payer or the bank calls both the same; a bank's counter may start again, with somebody else."""
+        if _agree(self.end_to_end_id, other.end_to_end_id):
+            return True
+        return bool(_agree(self.bank_reference, other.bank_reference)) and self._may_be_in_words(other)
 
     def contradicts(self, other: "_Said") -> bool:
         """As `contradict`."""
@@ -202,8 +204,11 @@ class _Said:
             return True
         if _agree(self.bank_reference, other.bank_reference):
             return False
-        # Names and texts are cut at different lengths, and the one message has more of them than the other.
-        return not self._has_name_of(other) or not _overlap(self.text, other.text)
+        return not self._may_be_in_words(other)
+
+    def _may_be_in_words(self, other: "_Said") -> bool:
+        """Names and texts are cut at different lengths, and the one message has more of them than the other."""
+        return self._has_name_of(other) and _overlap(self.text, other.text)
 
     def _has_name_of(self, other: "_Said") -> bool:
         """Whether two names can be one: banks turn them round, cut them and add titles."""

@@ -76,6 +76,12 @@ def test_a_guess_is_of_the_same_day_unless_both_have_one_name() -> None:
     assert pairs([word(2, booking_date=None)], [early], guessing=True) == [(2, 1)]
     assert pairs([word(2, **later, bank_reference="A")], [early], guessing=True) == [(2, 1)]
     assert pairs([word(2, **later, end_to_end_id="E")], [early], guessing=True) == [(2, 1)]
+    # A counter that starts again calls two the same.
+    first = word(1, about="purse a", bank_reference="1", counterparty_name="Erika Exempel")
+    other = word(2, **later, bank_reference="1", counterparty_name="Max Muster")
+    assert pairs([other], [first], guessing=True) == []
+    late = word(3, bank_reference="A", end_to_end_id="E")
+    assert pairs([late], [word(1, about="purse a", **later)], guessing=True, is_statement=False, last_day=NEXT) == []
 
 
 @pytest.mark.parametrize(
