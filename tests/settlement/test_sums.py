@@ -52,13 +52,31 @@ def test_a_sum_on_the_statement_and_its_details_elsewhere(two: Books, apart: boo
     two.run("breaks -> none\n audit -> sound")
 
 
+def notified() -> bytes:
+    """The same sum in a notification."""
+    told = whole().replace(b"camt.053", b"camt.054").replace(b"BkToCstmrStmt", b"BkToCstmrDbtCdtNtfctn")
+    told = told.replace(b"Stmt>", b"Ntfctn>")
+    start, stop = told.index(b"<Bal>"), told.rindex(b"</Bal>") + len(b"</Bal>")
+    return told[:start] + told[stop:]
+
+
+def test_a_detail_that_told_what_another_day_notified_explains_its_sum_all_the_same(two: Books) -> None:
+    """Two equal top-ups of one purse are exchanged, and it makes no difference which is which."""
+    before = MONDAY.date() - dt.timedelta(days=1)
+    alone = entry("A", 2_000_000, "EUR", rf=two.references["alice"], day=before)
+    two.told(camt("054", "N", "EUR", {}, [alone], day=before))
+    two.told(notified())
+    two.told(parts(two, apart=False, kind="053"))
+    two.run("purse alice -> 2.00\n purse bob -> 3.00\n breaks -> none\n audit -> sound")
+    two.told(camt("053", "B", "EUR", {"OPBD": -2_000_000, "CLBD": 0}, [alone], day=before))
+    two.run(
+        "purse alice -> 4.00\n purse bob -> 3.00\n at_bank -> 7.00\n breaks -> statement_gap -2.00\n audit -> sound"
+    )
+
+
 @pytest.mark.parametrize("sum_first", [False, True])
 def test_a_sum_that_was_notified_and_details_on_the_statement(two: Books, sum_first: bool) -> None:
-    notified = whole().replace(b"camt.053", b"camt.054").replace(b"BkToCstmrStmt", b"BkToCstmrDbtCdtNtfctn")
-    notified = notified.replace(b"Stmt>", b"Ntfctn>")
-    start, stop = notified.index(b"<Bal>"), notified.rindex(b"</Bal>") + len(b"</Bal>")
-    notified = notified[:start] + notified[stop:]
-    messages = [notified, parts(two, apart=False, kind="053")]
+    messages = [notified(), parts(two, apart=False, kind="053")]
     for message in messages if sum_first else reversed(messages):
         two.told(message)
     assert (two.purse("alice"), two.purse("bob"), two.at_bank()) == ("2.00", "3.00", "5.00")
