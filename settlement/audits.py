@@ -55,6 +55,12 @@ def latest(conn: Connection) -> Row[tuple[object, ...]] | None:
     return conn.execute(select(audits).order_by(audits.c.id.desc()).limit(1)).one_or_none()
 
 
+def after(conn: Connection, business_date: dt.date) -> Row[tuple[object, ...]] | None:
+    """How the last audit at the end of this day's run came out, as `latest`."""
+    mine = select(audits).where(audits.c.business_date == business_date)
+    return conn.execute(mine.order_by(audits.c.id.desc()).limit(1)).one_or_none()
+
+
 def listing(conn: Connection, *, limit: int) -> Sequence[Row[tuple[object, ...]]]:
     """The last audits that were kept, newest first."""
     return conn.execute(select(audits).order_by(audits.c.id.desc()).limit(limit)).all()

@@ -23,7 +23,6 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import (
     approvals,
-    audits,
     bank_files,
     breaks,
     business_day,
@@ -112,25 +111,12 @@ def _run(business_date: dt.datetime | None, as_json: bool) -> None:
     settings, database = current().settings, current().database
     bank = nightly.bank_of(settings)
     with _progress(quiet=as_json) as step:
-        run = nightly.run(database, bank, at=clock.now(), business_date=_date(business_date), progress=step)
+        run, failed = nightly.settle(
+            database, bank, settings, at=clock.now(), business_date=_date(business_date), progress=step
+        )
         if run is None:
             raise click.ClickException("No business day is due yet.")
-        step("audit")
-        checks = audits.prove(
-            database,
-            origin=settings.origin,
-            wallet_name=settings.operator_name,
-            at=clock.now(),
-            business_date=run.business_date,
-        )
-    failed = [check for check in checks if not check.ok]
-    said = "sound" if not failed else f"{len(failed)} checks failed"
-    _show_run(
-        run, as_json, audit={"ok": not failed, "failed": [_plain(check) for check in failed]} if as_json else said
-    )
-    if failed:
-        _show_findings(failed, on_error=True)
-        raise click.exceptions.Exit(1)
+    _show_run(run, failed, as_json)
 
 
 @settlement.command("close")
@@ -196,8 +182,10 @@ def _approve(run_id: UUID, email: str, seen: str | None, as_json: bool) -> None:
     """Let an operator approve a run whose files wait; with the last approval needed they go to the bank.
 
     Where the bank can no longer keep the date that they ask for, they are dated anew, and must be approved again.
+    Status 1 if the books do not add up.
     """
-    bank, database, at = nightly.bank_of(current().settings), current().database, clock.now()
+    settings, database, at = current().settings, current().database, clock.now()
+    bank = nightly.bank_of(settings)
     nightly.keep_dates(database, bank, run_id, at=at)
     with database.settle() as conn:
         run = nightly.find(conn, run_id)
@@ -207,8 +195,8 @@ def _approve(run_id: UUID, email: str, seen: str | None, as_json: bool) -> None:
         if approvals.approve(conn, run_id, approver.id, seen_sha256=seen, at=at):
             done = {"action": "run_approved", "subject": str(run_id), "detail": "flask settlement approve"}
             actions.record(conn, who=approver.identifier, identity_id=approver.id, **done, at=at)
-    nightly.run(database, bank, at=at, business_date=run.business_date)
-    _show_run(_found(run_id), as_json)
+    _, failed = nightly.settle(database, bank, settings, at=at, business_date=run.business_date)
+    _show_run(_found(run_id), failed, as_json)
 
 
 @settlement.command("import")
@@ -1023,7 +1011,9 @@ def _words(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _show_run(run: Row[tuple[object, ...]], as_json: bool, **more: Any) -> None:
+def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bool) -> None:
+    """What a run did, and how the audit at its end came out. Status 1 if it failed."""
+    said = "sound" if not failed else f"{len(failed)} checks failed"
     with current().database.read() as conn:
         counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
         lacking = approvals.missing(conn, run.id, current().settings.approvals)
@@ -1047,8 +1037,11 @@ def _show_run(run: Row[tuple[object, ...]], as_json: bool, **more: Any) -> None:
             for row in counted
         ],
         files=[file.message_id for file in files],
-        **more,
+        audit={"ok": not failed, "failed": [_plain(check) for check in failed]} if as_json else said,
     )
+    if failed:
+        _show_findings(failed, on_error=True)
+        raise click.exceptions.Exit(1)
 
 
 def _show_audit(checks: list[Check]) -> None:
@@ -1060,7 +1053,7 @@ def _show_audit(checks: list[Check]) -> None:
     _show_findings(checks)
 
 
-def _show_findings(checks: list[Check], *, on_error: bool = False) -> None:
+def _show_findings(checks: Sequence[Check], *, on_error: bool = False) -> None:
     for check in checks:
         if not check.ok:
             click.echo(f"WRONG  {check.name}", err=on_error)

@@ -1,7 +1,8 @@
 """The settlement run: close, balance, cut, render, submit, in that order, for one business day after the other.
 
 Invariant: every step commits on its own and can be run again, so a run that was killed anywhere goes on where it
-stopped, two at once share one set of payouts, and a finished run is left alone.
+stopped, two at once share one set of payouts, and a finished run is left alone. Whoever asks for it, the scheduler or a
+person, it ends with the audit, whose failure reaches people (`settle`).
 """
 
 import datetime as dt
@@ -14,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement import approvals, bank_files, business_day, payouts
+from settlement import approvals, audits, bank_files, business_day, payouts
+from settlement.audit import Check
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
@@ -93,6 +95,36 @@ def bank_of(settings: Settings) -> Bank:
 def profile_of(settings: Settings) -> Profile:
     """The days of the operator's bank."""
     return Profile(timezone=settings.bank_timezone, cutoff=settings.bank_cutoff)
+
+
+def settle(
+    database: Database,
+    bank: Bank,
+    settings: Settings,
+    *,
+    at: dt.datetime,
+    business_date: dt.date | None = None,
+    up_to: dt.date | None = None,
+    progress: Callable[[str], None] = lambda _step: None,
+) -> tuple[Row[tuple[object, ...]] | None, list[Check]]:
+    """`run`, and then the proof, kept and told as `audits.prove` does; answers the run and the checks that failed."""
+    this = run(database, bank, at=at, business_date=business_date, up_to=up_to, progress=progress)
+    progress("audit")
+    return this, prove(database, settings, at=at, business_date=None if this is None else this.business_date)
+
+
+def prove(
+    database: Database, settings: Settings, *, at: dt.datetime, business_date: dt.date | None = None
+) -> list[Check]:
+    """The proof that ends a run of ``business_date``, or a night without one; answers the checks that failed."""
+    checks = audits.prove(
+        database,
+        origin=settings.origin,
+        wallet_name=settings.operator_name,
+        at=at,
+        business_date=business_date,
+    )
+    return [check for check in checks if not check.ok]
 
 
 def run(

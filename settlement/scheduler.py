@@ -15,7 +15,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from settlement import audits, business_day, nightly, receiving, reconciliation
+from settlement import business_day, nightly, receiving, reconciliation
 from settlement.nightly import Bank
 from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, pruning, vouchers, webhooks
 from wallet.db import Database
@@ -67,16 +67,15 @@ def build(
 def settle(database: Database, bank: Bank, settings: Settings, *, up_to: dt.date | None = None) -> None:
     """The nightly run, of today and every day before it, or only ``up_to`` a day before today; then the proof."""
     try:
-        run = nightly.run(database, bank, at=clock.now(), up_to=up_to)
+        run, _ = nightly.settle(database, bank, settings, at=clock.now(), up_to=up_to)
     except Exception:
         # The cut-off comes once a night, and a night without a run is no night without a proof; what was missed is
         # tried every minute, and proven once it is done.
         if up_to is None:
-            _prove(database, settings, None)
+            nightly.prove(database, settings, at=clock.now())
         raise
     if run is not None:
         log.info("settled", business_date=run.business_date.isoformat(), run=str(run.id), state=run.state)
-    _prove(database, settings, None if run is None else run.business_date)
 
 
 def catch_up(database: Database, bank: Bank, settings: Settings, *, cutoff: dt.time) -> None:
@@ -154,16 +153,6 @@ def prune(database: Database) -> None:
     forgotten = pruning.prune(database, at=clock.now())
     if forgotten:
         log.info("pruned", rows=forgotten)
-
-
-def _prove(database: Database, settings: Settings, business_date: dt.date | None) -> None:
-    audits.prove(
-        database,
-        origin=settings.origin,
-        wallet_name=settings.operator_name,
-        at=clock.now(),
-        business_date=business_date,
-    )
 
 
 def _log_error(event: JobExecutionEvent) -> None:

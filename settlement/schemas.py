@@ -332,17 +332,28 @@ class RunSummary(Answer):
     execution_date = date("When the bank was to pay, as the run began; each file has the date that it asks for.")
 
 
+class KeptAudit(Answer):
+    """How an audit that was kept ended: that of the run of ``business_date``, or one asked for (null)."""
+
+    audited_at = instant()
+    business_date = date(allow_none=True)
+    checks = count()
+    failed = count()
+
+
 class RunView(RunSummary):
     """The settlement of one business day: what became of its bank transactions, and its files.
 
     ``approvals_missing`` operators must still approve it. An approval covers the files as they are, ``files_sha256``:
-    when one is made anew because its date has passed, they are to be approved again.
+    when one is made anew because its date has passed, they are to be approved again. ``audit``: how the proof at its
+    end came out, null before there was one.
     """
 
     outcome = fields.List(fields.Nested(RunTotal), required=True)
     files = fields.List(fields.Nested(BankFileView), required=True)
     files_sha256 = fields.String(required=True, metadata={"pattern": _SHA256_PATTERN})
     approvals_missing = count()
+    audit = fields.Nested(KeptAudit, required=True, allow_none=True)
 
 
 class RunList(Answer):
@@ -668,15 +679,6 @@ class CheckView(Answer):
     currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
     figures = fields.Dict(required=True, metadata={"additionalProperties": {"type": ["string", "integer"]}})
     findings = fields.List(fields.Nested(FindingView), required=True)
-
-
-class KeptAudit(Answer):
-    """How the last audit that was kept ended: the nightly run's, of ``business_date``, or one asked for (null)."""
-
-    audited_at = instant()
-    business_date = date(allow_none=True)
-    checks = count()
-    failed = count()
 
 
 class AuditView(Answer):

@@ -45,7 +45,10 @@ blueprint = Blueprint("settlement", __name__, description="The nightly run and t
     refuses=[BusinessDateInvalid, BankNotConfigured],
 )
 def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-    """Close, cut, render and submit a business day, or every day that is due; answers the (last) run.
+    """Close, cut, render and submit a business day, or every day that is due, then audit the books; answers the run.
+
+    Of several days it is the last one. How the audit came out is its ``audit``: if it failed, every operator has a
+    letter, and `GET /v1/audit` names the rows.
 
     It needs no idempotency key: a business day is settled once, and running it again changes nothing. Where the
     wallet asks for approvals, the run stays *rendered* until enough operators have approved it.
@@ -55,7 +58,7 @@ def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     with obole.database.write() as conn:
         # Noted before it begins: a run that is killed on its way was asked for all the same.
         auth.note(conn, caller, "run_asked", body["business_date"] or business_day.open_date(conn), at=at)
-    run = nightly.run(obole.database, bank, at=at, business_date=body["business_date"])
+    run, _ = nightly.settle(obole.database, bank, obole.settings, at=at, business_date=body["business_date"])
     if run is None:
         raise BusinessDateInvalid("No business day is due yet, and none was ever settled.")
     with obole.database.read() as conn:
@@ -183,6 +186,7 @@ def _run_summary(row: Row[Any]) -> dict[str, Any]:
 
 
 def _run(conn: Connection, row: Row[Any]) -> dict[str, Any]:
+    audited = audits.after(conn, row.business_date)
     return {
         **_run_summary(row),
         "outcome": [
@@ -198,6 +202,7 @@ def _run(conn: Connection, row: Row[Any]) -> dict[str, Any]:
         "files": [_file(file) for file in nightly.files(conn, row.id)],
         "files_sha256": approvals.files_sha256(conn, row.id),
         "approvals_missing": approvals.missing(conn, row.id, current().settings.approvals),
+        "audit": None if audited is None else _kept(audited),
     }
 
 

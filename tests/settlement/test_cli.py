@@ -83,6 +83,7 @@ def test_a_run_goes_to_the_bank_once_an_operator_has_approved_it(database_url: s
         assert "identity_not_found" in flask(shop, *approving, "eve@a.example", status=1)
         approved = said(shop, *approving, "Ada@a.example")
         assert (approved["state"], approved["approvals_missing"]) == ("submitted", 0)
+        assert approved["audit"] == {"ok": True, "failed": []}
         with shop.database.read() as conn:
             (line,) = actions.listing(conn, before=None, limit=9)
         assert (line.who, line.action, line.subject) == ("ada@a.example", "run_approved", run["run"])

@@ -8,7 +8,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection
 
-from settlement import approvals, bank_files, business_day, forecast, nightly
+from settlement import approvals, audits, bank_files, business_day, forecast, nightly
 from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
 from wallet import clock, safeguarding
@@ -28,14 +28,14 @@ def tonight() -> ResponseReturnValue:
 @blueprint.post("/tonight")
 @decided
 def run_now() -> ResponseReturnValue:
-    """Settle every day that is due and the open one, now."""
+    """Settle every day that is due and the open one, now, and audit the books."""
     obole, at = current(), clock.now()
     try:
         bank = nightly.bank_of(obole.settings)
         with obole.database.write() as conn:
             # Noted before it begins: a run that is killed on its way was asked for all the same.
             note(conn, "run_asked", business_day.open_date(conn), at=at)
-        run = nightly.run(obole.database, bank, at=at)
+        run, _ = nightly.settle(obole.database, bank, obole.settings, at=at)
     except OboleError as refusal:
         return _tonight(refusal=refusal)
     if run is None:
@@ -80,7 +80,7 @@ def approve(run_id: UUID) -> ResponseReturnValue:
             found = nightly.find(conn, run_id)
             if approvals.approve(conn, run_id, who().identity_id, seen_sha256=seen_sha256, at=at):
                 note(conn, "run_approved", run_id, found.business_date.isoformat(), at=at)
-        nightly.run(obole.database, bank, at=at, business_date=found.business_date)
+        nightly.settle(obole.database, bank, obole.settings, at=at, business_date=found.business_date)
     except OboleError as refusal:
         return _run(run_id, refusal=refusal)
     tell("You approved this run.")
@@ -129,7 +129,8 @@ def _tonight(*, refusal: OboleError | None = None) -> Response:
 def _run(run_id: UUID, *, refusal: OboleError | None = None) -> Response:
     with current().database.read() as conn:
         found = nightly.find(conn, run_id)
-        return show("run.html", refusal=refusal, run=found, **_facts(conn, run_id))
+        audited = audits.after(conn, found.business_date)
+        return show("run.html", refusal=refusal, run=found, audit=audited, **_facts(conn, run_id))
 
 
 def _facts(conn: Connection, run_id: UUID) -> dict[str, Any]:

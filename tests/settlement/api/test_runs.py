@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from settlement import audits, xml
 from tests.books import camt, entry, pain002
@@ -22,8 +23,9 @@ from tests.support import (
     make_settings,
     refused,
 )
-from wallet import actions, clock
+from wallet import actions, clock, identities
 from wallet.ids import new_id
+from wallet.page_models import IdentityKind, mails
 
 
 @pytest.fixture
@@ -81,7 +83,9 @@ def test_a_run_with_its_outcome_and_files(shop: Shop, run: dict[str, Any], tmp_p
 
 def test_running_it_again_changes_nothing(shop: Shop, run: dict[str, Any]) -> None:
     for body in (None, {}, {"business_date": run["business_date"]}, {"business_date": None}):
-        assert created(shop.post("/v1/settlement/runs", body, token=shop.operator), status=200) == run
+        again = created(shop.post("/v1/settlement/runs", body, token=shop.operator), status=200)
+        # It is audited again.
+        assert again == {**run, "audit": again["audit"]}
     assert [each["id"] for each in got(shop, "/v1/settlement/runs")["items"]] == [run["id"]]
 
 
@@ -143,7 +147,7 @@ def test_runs_page_by_page(shop: Shop, run: dict[str, Any]) -> None:
     rest = got(shop, "/v1/settlement/runs", limit=1, cursor=page["next_cursor"])
     assert [each["id"] for each in page["items"] + rest["items"]] == [second["id"], run["id"]]
     assert rest["next_cursor"] is None
-    more = {"outcome", "files", "files_sha256", "approvals_missing"}
+    more = {"outcome", "files", "files_sha256", "approvals_missing", "audit"}
     assert rest["items"] == [{name: value for name, value in run.items() if name not in more}]
 
 
@@ -347,6 +351,24 @@ def test_the_proof_of_others_says_what_is_wrong(shop: Shop, alice: Purse) -> Non
     kept = got(shop, "/v1/audit")["last_kept"]
     assert (kept["audited_at"], kept["business_date"]) == (clock.rfc3339(at), at.date().isoformat())
     assert (kept["failed"], kept["checks"]) == (1, len(proof["checks"]))
+
+
+def test_a_run_that_is_asked_for_ends_with_the_proof_and_says_how_it_came_out(shop: Shop, alice: Purse) -> None:
+    at = clock.now()
+    with shop.database.write() as conn:
+        ada = identities.add(conn, IdentityKind.OPERATOR, identifier="ada@a.example", name="Ada", locale="en", at=at)
+        identities.set_secret(conn, ada, "a passphrase of Ada's", at=at)
+    sound = created(shop.post("/v1/settlement/runs", {}, token=shop.operator), status=200)
+    assert (sound["audit"]["failed"], sound["audit"]["business_date"]) == (0, sound["business_date"])
+    with shop.database.write_alone() as conn:
+        conn.exec_driver_sql("UPDATE purses SET balance_micros = balance_micros + 1")
+    day = {"business_date": sound["business_date"]}
+    wrong = created(shop.post("/v1/settlement/runs", day, token=shop.operator), status=200)
+    assert (wrong["id"], wrong["audit"]["failed"]) == (sound["id"], 1)
+    assert got(shop, f"/v1/settlement/runs/{wrong['id']}")["audit"] == wrong["audit"]
+    assert "obole_audit_failed_checks 1" in shop.get("/metrics", token=shop.operator).get_data(as_text=True)
+    with shop.database.read() as conn:
+        assert conn.execute(sa.select(mails.c.recipient)).scalars().all() == ["ada@a.example"]
 
 
 # --- who may ask -------------------------------------------------------------------------------------------

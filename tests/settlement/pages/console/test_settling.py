@@ -5,14 +5,16 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from settlement import approvals, bank_files, business_day, nightly, payouts
+from settlement import approvals, audits, bank_files, business_day, nightly, payouts
 from settlement.models import RunState
 from tests.settlement.pages.console.conftest import Console, sell, text
 from tests.support import Shop, make_settings
 from wallet import clock
+from wallet.page_models import mails
 
 
 @pytest.fixture
@@ -69,6 +71,33 @@ def test_a_run_that_is_asked_for_is_done_logged_and_shown_with_its_files(console
     assert "2.00" in console.get("/runs")
     assert [line[:2] for line in console.log()] == [("olga@obole.example", "run_asked")]
     console.get("/files/NOWHERE", status=404)
+
+
+def test_a_run_that_is_asked_for_ends_with_the_audit_and_its_page_says_how_it_came_out(console: Console) -> None:
+    sell(console.shop, "2.00")
+    run = console.post("/tonight").location.removeprefix("/console")
+    assert "Audit at its end sound" in console.get(run)
+    with console.shop.database.write_alone() as conn:
+        conn.exec_driver_sql("UPDATE purses SET balance_micros = balance_micros + 1")
+    with console.shop.database.read() as conn:
+        found = nightly.find(conn, UUID(run.rpartition("/")[2]))
+    nightly.prove(console.shop.database, console.shop.settings, at=clock.now(), business_date=found.business_date)
+    for page in (console.get(run), console.get("")):
+        assert "The books do not add up: 1 check failed" in page
+    with console.shop.database.read() as conn:
+        assert [letter.recipient for letter in conn.execute(mails.select())] == [console.email]
+    with console.shop.database.write_alone() as conn:
+        conn.exec_driver_sql("UPDATE purses SET balance_micros = balance_micros - 1")
+
+
+def test_an_approval_that_sends_a_run_ends_with_the_audit(careful: Shop) -> None:
+    olga, pierre = Console(careful), Console(careful, "Pierre")
+    sell(careful)
+    olga.post("/tonight")
+    for each in (olga, pierre):
+        approve(each, only_run(careful))
+    with careful.database.read() as conn:
+        assert [row.business_date for row in audits.listing(conn, limit=9)] == [clock.today()] * 3
 
 
 def approve(console: Console, run: str, *, status: int = 303) -> str:
