@@ -97,11 +97,21 @@ _MOVES = """
     'income_taken:fee_income:in_transit', 'income_booked:in_transit:bank',
     'income_rejected:in_transit:fee_income', 'income_returned:bank:fee_income',
     'sent_back:bank:in_transit', 'sent_back_booked:in_transit:bank', 'sent_back_rejected:in_transit:bank',
-    'merchant_repaid:bank:payable', 'written_off:losses:payable', 'top_up_reversed:purse:bank', 'loss:losses:bank'
+    'merchant_repaid:bank:payable', 'written_off:losses:payable', 'top_up_reversed:purse:bank', 'loss:losses:bank',
+    'payout_booked_undone:bank:in_transit', 'payout_returned_undone:payable:bank',
+    'withdrawal_booked_undone:bank:in_transit', 'withdrawal_returned_undone:purse:bank',
+    'equity_paid_in_undone:equity:bank', 'equity_booked_undone:bank:in_transit', 'equity_returned_undone:equity:bank',
+    'income_booked_undone:bank:in_transit', 'income_returned_undone:fee_income:bank',
+    'sent_back_booked_undone:bank:in_transit', 'bank_fee_undone:bank:bank_fees',
+    'merchant_repaid_undone:payable:bank', 'top_up_reversed_undone:bank:purse', 'loss_undone:bank:losses'
 """
 
 # What the bank moved of its own accord, and what persons made of it: not the booking of our payments.
 _BY_THE_BANK = "'top_up', 'bank_fee', 'equity_paid_in', 'merchant_repaid', 'loss', 'top_up_reversed'"
+# … and what took it back again, where no statement told it.
+_UNDONE = """
+    'bank_fee_undone', 'equity_paid_in_undone', 'merchant_repaid_undone', 'loss_undone', 'top_up_reversed_undone'
+"""
 # Each transfer over the bank account, positive onto it. By the account's index: most transfers are purchases.
 _AT_THE_BANK = """
     SELECT t.id, t.reference, t.reason, t.amount_micros, t.amount_micros AS signed_micros, a.currency
@@ -310,10 +320,10 @@ _RULES = {
             SELECT p.id,
                    sum(CASE WHEN t.reason = 'redeem' THEN t.amount_micros ELSE 0 END) AS captured,
                    sum(CASE WHEN t.reason = 'refund' THEN t.amount_micros ELSE 0 END) AS refunded,
-                   sum(CASE WHEN t.reason IN ('payout_rejected', 'payout_returned')
-                            THEN t.amount_micros ELSE 0 END) AS came_back,
-                   sum(CASE WHEN t.reason IN ('merchant_repaid', 'written_off')
-                            THEN t.amount_micros ELSE 0 END) AS repaid
+                   sum(CASE WHEN t.reason IN ('payout_rejected', 'payout_returned') THEN t.amount_micros
+                            WHEN t.reason = 'payout_returned_undone' THEN -t.amount_micros ELSE 0 END) AS came_back,
+                   sum(CASE WHEN t.reason IN ('merchant_repaid', 'written_off') THEN t.amount_micros
+                            WHEN t.reason = 'merchant_repaid_undone' THEN -t.amount_micros ELSE 0 END) AS repaid
             FROM payouts p
             JOIN accounts a ON a.owner_id = p.merchant_id AND a.kind = 'payable' AND a.currency = p.currency
             LEFT JOIN transfers t ON (t.credit_account_id = a.id OR t.debit_account_id = a.id)
@@ -381,26 +391,52 @@ _RULES = {
            OR b.amount_micros <> coalesce(p.net_micros, w.amount_micros, o.amount_micros)
            OR b.currency <> coalesce(p.currency, w.currency, o.currency)""",
     ),
-    # What was sent back and returned is unexplained money again: its entry is the break, and nothing is moved.
+    # What was sent back and returned is unexplained money again: its entry is the break, and nothing is moved. What was
+    # booked on early word and taken back has moved nothing: it counts once if it was booked after all.
     "each bank transaction's state is what its transfers say": _Rule(
         "bank transaction {id}",
         "{kind} of {amount_micros} is {state}; its transfers booked {booked_micros}, rejected {rejected_micros},"
         " returned {returned_micros}",
         """
-        SELECT b.id, b.currency, b.kind, b.amount_micros, b.state, k.amount_micros AS booked_micros,
-               j.amount_micros AS rejected_micros, r.amount_micros AS returned_micros
+        SELECT b.id, b.currency, b.kind, b.amount_micros, b.state,
+               coalesce(k.amount_micros, 0) + coalesce(u.booked, 0) AS booked_micros,
+               coalesce(j.amount_micros, 0) AS rejected_micros,
+               coalesce(r.amount_micros, 0) + coalesce(u.returned, 0) AS returned_micros
         FROM bank_transactions b
         LEFT JOIN transfers k ON k.reference = b.id AND k.reason = b.kind || '_booked'
         LEFT JOIN transfers j ON j.reference = b.id AND j.reason = b.kind || '_rejected'
         LEFT JOIN transfers r ON r.reference = b.id AND r.reason = b.kind || '_returned'
-        WHERE (k.id IS NOT NULL) <> (b.state IN ('booked', 'returned'))
-           OR (j.id IS NOT NULL) <> (b.state = 'rejected')
-           OR (r.id IS NOT NULL) <> (b.state = 'returned' AND b.kind <> 'sent_back')
-           OR coalesce(k.amount_micros, b.amount_micros) <> b.amount_micros
-           OR coalesce(j.amount_micros, b.amount_micros) <> b.amount_micros
-           OR coalesce(r.amount_micros, b.amount_micros) <> b.amount_micros""",
+        LEFT JOIN (
+            SELECT u.bank_transaction_id AS id,
+                   sum(CASE WHEN u.reason NOT LIKE '%_booked' THEN 0
+                            WHEN t.reason = u.reason THEN t.amount_micros ELSE -t.amount_micros END) AS booked,
+                   sum(CASE WHEN u.reason NOT LIKE '%_returned' THEN 0
+                            WHEN t.reason = u.reason THEN t.amount_micros ELSE -t.amount_micros END) AS returned
+            FROM undone_bookings u JOIN transfers t ON t.reference = u.id
+            GROUP BY u.bank_transaction_id) u ON u.id = b.id
+        WHERE coalesce(k.amount_micros, 0) + coalesce(u.booked, 0)
+              <> CASE WHEN b.state IN ('booked', 'returned') THEN b.amount_micros ELSE 0 END
+           OR coalesce(j.amount_micros, 0) <> CASE WHEN b.state = 'rejected' THEN b.amount_micros ELSE 0 END
+           OR coalesce(r.amount_micros, 0) + coalesce(u.returned, 0)
+              <> CASE WHEN b.state = 'returned' AND b.kind <> 'sent_back' THEN b.amount_micros ELSE 0 END""",
     ),
-    # A gap or a wrong sum that a person explained has no entry; early word that was taken back, or given up, has two.
+    "what takes back a payment's booking names it, and the break over its early word": _Rule(
+        "transfer {id}",
+        "{reason} of {amount_micros} names {reference}, which takes back {undone} of payment {payment_id}",
+        f"""
+        SELECT t.id, t.currency, t.reason, t.amount_micros, t.reference, u.reason AS undone,
+               u.bank_transaction_id AS payment_id
+        FROM ({_AT_THE_BANK}) t
+        LEFT JOIN undone_bookings u ON u.id = t.reference
+        LEFT JOIN breaks b ON b.id = u.break_id
+        WHERE ((t.reason LIKE '%_booked_undone' OR t.reason LIKE '%_returned_undone') AND u.id IS NULL)
+           OR (u.id IS NOT NULL
+               AND NOT (coalesce(b.kind = 'not_confirmed' AND b.resolved_at IS NOT NULL, 1 = 0)
+                        AND (t.reason IN (u.reason, u.reason || '_undone')
+                             OR (t.reason = 'loss' AND u.reason = 'withdrawal_returned'))))""",
+    ),
+    # A gap or a wrong sum that a person explained has no entry; early word that was taken back has two transfers; the
+    # loss of what a purse no longer held of a withdrawal's return names what took that back.
     "what moved by the bank's word names the entry, or the part of one, that told it": _Rule(
         "transfer {id}",
         "{reason} of {amount_micros} names {reference}: entry {match}, part {part_match}, own payment {own_kind}",
@@ -410,12 +446,17 @@ _RULES = {
         FROM ({_AT_THE_BANK}) t
         LEFT JOIN statement_entries e ON e.id = t.reference
         LEFT JOIN entry_parts p ON p.id = t.reference
+        LEFT JOIN statement_entries w ON w.id = p.entry_id
         LEFT JOIN own_payments o ON o.id = t.reference
         LEFT JOIN breaks b ON b.id = t.reference
-        WHERE (t.reason IN ({_BY_THE_BANK})
+        LEFT JOIN undone_bookings u ON u.id = t.reference
+        WHERE (t.reason IN ({_BY_THE_BANK}, {_UNDONE})
                AND NOT coalesce(e.match = t.reason OR (e.match = 'top_up_reversed' AND t.reason = 'loss'), 1 = 0)
                AND NOT coalesce(p.match = t.reason AND p.amount_micros = t.amount_micros, 1 = 0)
                AND NOT coalesce(e.match = 'information', 1 = 0)
+               AND NOT coalesce(w.match = 'information' AND (p.match || '_undone' = t.reason
+                                OR (p.match = 'top_up' AND t.reason IN ('top_up_reversed', 'loss'))), 1 = 0)
+               AND NOT coalesce(t.reason = 'loss' AND u.reason = 'withdrawal_returned', 1 = 0)
                AND NOT coalesce(t.reason IN ('equity_paid_in', 'bank_fee', 'loss')
                                 AND b.kind IN ('statement_gap', 'statement_sum') AND b.resolved_at IS NOT NULL
                                 AND b.resolution IS NOT NULL AND abs(b.difference_micros) = t.amount_micros, 1 = 0))
@@ -432,10 +473,10 @@ _RULES = {
         LEFT JOIN (
             SELECT entry_id, sum(micros) AS micros FROM (
                 SELECT t.reference AS entry_id, t.signed_micros AS micros FROM ({_AT_THE_BANK}) t
-                WHERE t.reason IN ({_BY_THE_BANK})
+                WHERE t.reason IN ({_BY_THE_BANK}, {_UNDONE})
                 UNION ALL
                 SELECT p.entry_id, t.signed_micros FROM ({_AT_THE_BANK}) t
-                JOIN entry_parts p ON p.id = t.reference WHERE t.reason IN ({_BY_THE_BANK})
+                JOIN entry_parts p ON p.id = t.reference WHERE t.reason IN ({_BY_THE_BANK}, {_UNDONE})
                 UNION ALL
                 SELECT o.entry_id, t.signed_micros FROM ({_AT_THE_BANK}) t
                 JOIN own_payments o ON o.id = t.reference WHERE t.reason IN ('sent_back', 'sent_back_rejected')) m
@@ -452,8 +493,7 @@ _RULES = {
         LEFT JOIN (SELECT p.entry_id, sum(p.amount_micros) AS micros, sum(coalesce(t.amount_micros, 0)) AS moved
                    FROM entry_parts p LEFT JOIN transfers t ON t.reference = p.id AND t.reason = p.match
                    GROUP BY p.entry_id) parts ON parts.entry_id = e.id
-        WHERE (parts.entry_id IS NULL AND e.match = 'split')
-           OR (parts.entry_id IS NOT NULL AND e.match NOT IN ('split', 'information'))
+        WHERE (e.match = 'split') <> (parts.entry_id IS NOT NULL AND e.match <> 'information')
            OR parts.micros <> e.amount_micros OR parts.moved <> e.amount_micros""",
     ),
     # What no statement tells, and moved nothing, is no difference between the bank and the books.

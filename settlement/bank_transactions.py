@@ -1,7 +1,8 @@
 """A bank transaction's life: the states it goes through, and the money that moves with them.
 
 Invariant: a state changes only along `TRANSITIONS`, compared and set, so that of two words about one payment one
-decides; and what a state means for the books is posted by whoever brought it there, once.
+decides; and what a state means for the books is posted by whoever brought it there, once. Only a person goes back, by
+`UNDONE`, and takes along what was posted.
 """
 
 import datetime as dt
@@ -13,6 +14,7 @@ from sqlalchemy.engine import Connection, Row
 from settlement import bank_files, payouts
 from settlement.models import (
     TRANSITIONS,
+    UNDONE,
     BreakKind,
     EntryMatch,
     TransactionKind,
@@ -22,9 +24,11 @@ from settlement.models import (
     own_payments,
     statement_entries,
     statements,
+    undone_bookings,
 )
-from wallet import ledger, webhooks
+from wallet import ledger, purses, webhooks
 from wallet.db import insert_into
+from wallet.errors import BreakUnexplained
 from wallet.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import Reason
@@ -94,19 +98,27 @@ def move(
         .where(bank_transactions.c.id == row.id, bank_transactions.c.state.in_(allowed))
         .values(state=new.value, state_since=at, state_detail=detail)
     )
-    if moved.rowcount == 1 and row.kind == TransactionKind.PAYOUT.value and new in _TOLD:
-        if new is not TransactionState.BOOKED:
+    if moved.rowcount == 1:
+        if row.kind == TransactionKind.PAYOUT.value and new in _TOLD and new is not TransactionState.BOOKED:
             payouts.plan_next_try(conn, row.id, detail=detail)
-        said = {
-            "payout_id": str(row.id),
-            "amount": str(Money(row.amount_micros, row.currency)),
-            "currency": row.currency,
-            "reference": row.reference,
-            "state": new.value,
-            "state_detail": detail,
-        }
-        webhooks.emit(conn, row.merchant_id, f"payout.{new.value}", said, at=at)
+        _tell_merchant(conn, row, new, at, detail=detail)
     return moved.rowcount == 1
+
+
+def _tell_merchant(
+    conn: Connection, row: Row[tuple[object, ...]], new: TransactionState, at: dt.datetime, *, detail: str | None
+) -> None:
+    if row.kind != TransactionKind.PAYOUT.value or new not in _TOLD:
+        return
+    said = {
+        "payout_id": str(row.id),
+        "amount": str(Money(row.amount_micros, row.currency)),
+        "currency": row.currency,
+        "reference": row.reference,
+        "state": new.value,
+        "state_detail": detail,
+    }
+    webhooks.emit(conn, row.merchant_id, f"payout.{new.value}", said, at=at)
 
 
 def reject(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, *, detail: str | None) -> bool:
@@ -126,6 +138,37 @@ def reject(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, *, d
     return True
 
 
+def undo(conn: Connection, row: Row[tuple[object, ...]], *, break_id: UUID, at: dt.datetime, detail: str) -> int:
+    """Take back that a payment was booked, or came back: it is where it was before (`UNDONE`), and so is its money.
+
+    Answers what its purse no longer held of that, in micros: the operator's loss. Raises `PurseFrozen` for a purse that
+    holds some of it and is not active.
+    """
+    old = TransactionState(row.state)
+    moved = conn.execute(
+        bank_transactions.update()
+        .where(bank_transactions.c.id == row.id, bank_transactions.c.state == old.value)
+        .values(state=UNDONE[old].value, state_since=at, state_detail=detail[:_LONGEST_DETAIL], retry_from=None)
+    )
+    if moved.rowcount != 1:
+        raise BreakUnexplained("The bank has said more about a payment meanwhile.")
+    _tell_merchant(conn, row, UNDONE[old], at, detail=detail[:_LONGEST_DETAIL])
+    kind, undone_id, taken = TransactionKind(row.kind), new_id(), int(row.amount_micros)
+    reason = (BOOKED if old is TransactionState.BOOKED else RETURNED)[kind]
+    conn.execute(
+        undone_bookings.insert().values(
+            id=undone_id, bank_transaction_id=row.id, break_id=break_id, reason=reason.value
+        )
+    )
+    if reason is Reason.WITHDRAWAL_RETURNED:
+        taken = purses.reach(conn, row.purse_id, taken)
+    lost = int(row.amount_micros) - taken
+    for why, micros in ((ledger.undoing(reason), taken), (Reason.LOSS, lost)):
+        if micros:
+            _post(conn, row, why, micros, undone_id, at)
+    return lost
+
+
 def post(
     conn: Connection,
     row: Row[tuple[object, ...]],
@@ -133,11 +176,32 @@ def post(
     reference: UUID,
     at: dt.datetime,
 ) -> None:
-    """Move a bank transaction's money for one of ``reasons``, by its kind."""
+    """Move a bank transaction's money for one of ``reasons``, by its kind.
+
+    Where it was moved for that before, and that was undone, what undid it is the reference: once under each.
+    """
+    reason = reasons[TransactionKind(row.kind)]
+    undone = (
+        select(undone_bookings.c.id)
+        .where(undone_bookings.c.bank_transaction_id == reference, undone_bookings.c.reason == reason.value)
+        .order_by(undone_bookings.c.id.desc())
+        .limit(1)
+    )
+    _post(conn, row, reason, row.amount_micros, conn.execute(undone).scalar_one_or_none() or reference, at)
+
+
+def _post(
+    conn: Connection,
+    row: Row[tuple[object, ...]],
+    reason: Reason,
+    amount_micros: int,
+    reference: UUID,
+    at: dt.datetime,
+) -> None:
     posting = Posting(
-        reason=reasons[TransactionKind(row.kind)],
+        reason=reason,
         currency=row.currency,
-        amount_micros=row.amount_micros,
+        amount_micros=amount_micros,
         reference=reference,
         purse_id=row.purse_id,
         merchant_id=row.merchant_id,

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import OperationalError
 
-from settlement import matching
+from settlement import matching, undoing
 from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, move, post
 from settlement.imports import Imported
 from settlement.models import (
@@ -30,11 +30,13 @@ from settlement.models import (
     bank_transactions,
     breaks,
     entry_parts,
+    entry_payments,
     own_payments,
     statement_entries,
 )
 from wallet import ledger
 from wallet import merchants as merchant_room
+from wallet import purses as purse_room
 from wallet.errors import (
     AmountNotWholeMinor,
     BreakUnexplained,
@@ -65,6 +67,7 @@ class Way(StrEnum):
     EQUITY = "equity"
     SEND_BACK = "send_back"
     TAKE_BACK = "take_back"
+    UNDO = "undo"
     TRY_AGAIN = "try_again"
     EXPENSE = "expense"
     LOSS = "loss"
@@ -85,8 +88,6 @@ _MAY_BE_ANYBODYS = frozenset(
         BreakKind.FAILED,
     }
 )
-# Money that came on early word, and that a person or its reference gave to somebody else than a shopper alone.
-_NOT_A_TOP_UP = frozenset({EntryMatch.SPLIT, EntryMatch.EQUITY_PAID_IN, EntryMatch.MERCHANT_REPAID})
 _OF_A_STATEMENT = frozenset({BreakKind.STATEMENT_GAP, BreakKind.STATEMENT_SUM})
 _MAY_BE_A_PAYMENT = frozenset({BreakKind.UNKNOWN_ENTRY, BreakKind.AMOUNT_DIFFERS})
 _MAY_BE_A_RETURN = frozenset({BreakKind.UNKNOWN_ENTRY, BreakKind.AMOUNT_DIFFERS, BreakKind.RETURNED_TWICE})
@@ -104,9 +105,7 @@ def ways(row: Row[tuple[object, ...]]) -> tuple[Way, ...]:
         return (Way.NOTE,)
     found += [Way.TRY_AGAIN] if kind is BreakKind.FAILED else []
     if kind is BreakKind.NOT_CONFIRMED:
-        found += [Way.TAKE_BACK] if row.match == EntryMatch.TOP_UP.value else []
-        # Whoever was given it keeps it; what never came is the operator's.
-        found += [Way.LOSS] if row.match in _NOT_A_TOP_UP else []
+        found += [Way.TAKE_BACK if row.match == EntryMatch.TOP_UP.value else Way.UNDO]
     elif row.entry_id is not None and micros > 0:
         found += [Way.ASSIGN, Way.SPLIT, Way.REPAYMENT] if kind in _MAY_BE_ANYBODYS else []
         found += [Way.RETURN] if kind in _MAY_BE_A_RETURN else []
@@ -317,15 +316,51 @@ def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
     amount, purse_id = -row.difference_micros, _purse_of(conn, row)
     if purse_id is None:
         raise BreakUnexplained("It is not known whose top-up that was.")
-    # Locked: what is spent in this very moment would be missing.
-    mine = select(purses.c.balance_micros).where(purses.c.id == purse_id).with_for_update(key_share=True)
-    taken = max(0, min(amount, conn.execute(mine).scalar_one()))
+    taken = purse_room.reach(conn, purse_id, amount)
     if taken:
         _post(conn, row, Reason.TOP_UP_REVERSED, taken, at, purse_id=purse_id)
     if amount > taken:
         _post(conn, row, Reason.LOSS, amount - taken, at)
     _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.TOP_UP_REVERSED)
     return int(amount - taken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What `undo` closed, and what of it purses no longer held: the operator's loss."""
+
+    break_ids: tuple[UUID, ...]
+    amount_micros: int
+    loss_micros: int
+
+
+def undo(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> Undone:
+    """What was booked on early word, and is on no statement, is taken back as if it had not been said.
+
+    A payment's outcome is unknown again, or it has not come back; a fee, a repayment, the operator's own money and each
+    part of a split are unmade, out of a purse as far as that reaches. Entries that were booked together are undone
+    together. Raises `BreakUnexplained` where a statement tells one of those, or the bank said more about a payment
+    since, and `PurseFrozen` for a purse that is not active.
+    """
+    row = _one(conn, break_id, Way.UNDO)
+    entry_ids = undoing.together(conn, row.entry_id)
+    mine = breaks.c.entry_id.in_(entry_ids) & (breaks.c.kind == BreakKind.NOT_CONFIRMED.value)
+    rows = conn.execute(_WITH_ENTRY.where(mine, breaks.c.resolved_at.is_(None)).order_by(breaks.c.id)).all()
+    if len(rows) != len(entry_ids):
+        raise BreakUnexplained("It was booked together with an entry that nobody doubts.")
+    lost = undoing.undo(conn, rows, why=why, at=at)
+    for each in rows:
+        _close(conn, [each], Way.UNDO, why, at, match=EntryMatch.INFORMATION)
+    return Undone(
+        break_ids=tuple(each.id for each in rows),
+        amount_micros=abs(sum(each.difference_micros for each in rows)),
+        loss_micros=lost,
+    )
+
+
+def undone_payments(conn: Connection, row: Row[tuple[object, ...]]) -> Sequence[Row[tuple[object, ...]]]:
+    """The payments that undoing a break's entry would take back."""
+    return undoing.payments(conn, row.entry_id) if Way.UNDO in ways(row) else []
 
 
 def taken_from(conn: Connection, row: Row[tuple[object, ...]]) -> Row[tuple[object, ...]] | None:
@@ -368,7 +403,7 @@ def drop(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None
 
 
 def loss(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> None:
-    """Money that left, or never came, and is given up: a loss of the operator's, of exactly the break's amount."""
+    """Money that left and is given up: a loss of the operator's, of exactly the break's amount."""
     row = _one(conn, break_id, Way.LOSS)
     _post(conn, row, Reason.LOSS, -row.difference_micros, at)
     _close(conn, [row], Way.LOSS, why, at, match=EntryMatch.LOSS)
@@ -419,6 +454,7 @@ def book(
     for payment in payments:
         move(conn, payment, TransactionState.BOOKED, at, detail=payment.state_detail)
         post(conn, payment, BOOKED, payment.id, at)
+    _keep_payments(conn, rows, payments)
     _close(conn, rows, Way.BOOK, why, at, match=EntryMatch.PAYOUT_BOOKED)
 
 
@@ -435,6 +471,7 @@ def returned(conn: Connection, break_ids: Collection[UUID], *, transaction_id: U
     _must_agree(rows, payments, payments[0].amount_micros)
     move(conn, payments[0], TransactionState.RETURNED, at, detail=why[:_LONGEST_RESOLUTION])
     post(conn, payments[0], RETURNED, payments[0].id, at)
+    _keep_payments(conn, rows, payments)
     _close(conn, rows, Way.RETURN, why, at, match=EntryMatch.PAYOUT_RETURNED)
 
 
@@ -573,6 +610,14 @@ def _payments(
     if not wanted or len(rows) != len(wanted):
         raise PayoutNotFound("No payment in that state has this id.")
     return rows
+
+
+def _keep_payments(
+    conn: Connection, rows: Sequence[Row[tuple[object, ...]]], payments: Sequence[Row[tuple[object, ...]]]
+) -> None:
+    """Which payments these entries are, as a person said: the bank's words may name none of them."""
+    pairs = [{"entry_id": row.entry_id, "bank_transaction_id": payment.id} for row in rows for payment in payments]
+    conn.execute(entry_payments.insert(), pairs)
 
 
 def _must_agree(

@@ -425,6 +425,7 @@ class _Share(click.ParamType[tuple[str, int]]):
 @click.option("--name", help="With --send-back: who paid, where the bank does not say.")
 @click.option("--iban", help="With --send-back: from which account, where the bank does not say.")
 @click.option("--take-back", is_flag=True, help="A top-up leaves its purse as far as that reaches; the rest is a loss.")
+@click.option("--undo", is_flag=True, help="It was booked on early word that never came true: as if nothing was said.")
 @click.option("--again", is_flag=True, help="Try again to book what failed.")
 @click.option("--expense", is_flag=True, help="The operator bears what the bank took.")
 @click.option("--drop", is_flag=True, help="It was notified late, is on no statement of its day, and was no movement.")
@@ -464,6 +465,7 @@ _WAYS: dict[str, tuple[Way, Callable[[Any], dict[str, Any]]]] = {
     "equity": (Way.EQUITY, _nothing),
     "send_back": (Way.SEND_BACK, _nothing),
     "take_back": (Way.TAKE_BACK, _nothing),
+    "undo": (Way.UNDO, _nothing),
     "again": (Way.TRY_AGAIN, _nothing),
     "expense": (Way.EXPENSE, _nothing),
     "drop": (Way.DROP, _nothing),

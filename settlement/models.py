@@ -12,7 +12,7 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, Unique
 
 import wallet.page_models  # noqa: F401  (approvals refer to identities)
 from wallet.db import UtcInstant
-from wallet.models import Currency, Micros, metadata, one_of
+from wallet.models import Currency, Micros, Reason, metadata, one_of
 
 
 class RunState(StrEnum):
@@ -71,6 +71,11 @@ TRANSITIONS: dict[TransactionState, frozenset[TransactionState]] = {
     TransactionState.BOOKED: frozenset({TransactionState.RETURNED}),
     TransactionState.REJECTED: frozenset(),
     TransactionState.RETURNED: frozenset(),
+}
+# Where one is again when a person takes back what was booked on early word that no statement told.
+UNDONE: dict[TransactionState, TransactionState] = {
+    TransactionState.BOOKED: TransactionState.UNKNOWN,
+    TransactionState.RETURNED: TransactionState.BOOKED,
 }
 
 
@@ -293,8 +298,9 @@ payouts = Table(
     Column("carried_in_micros", Micros, nullable=False),
     Column("captured_micros", Micros, nullable=False),
     Column("refunded_micros", Micros, nullable=False),
+    # Below zero: what an earlier payout took for money that had come back had not.
     Column("came_back_micros", Micros, nullable=False),
-    # What a merchant below zero paid back, and what of its debt was written off.
+    # What a merchant below zero paid back, and what of its debt was written off; below zero as above.
     Column("repaid_micros", Micros, nullable=False, server_default="0"),
     Column("commission_micros", Micros, nullable=False),
     Column("bank_fee_micros", Micros, nullable=False),
@@ -312,8 +318,6 @@ payouts = Table(
     CheckConstraint("net_micros > 0", name="net_positive"),
     CheckConstraint("captured_micros >= 0", name="captured_not_negative"),
     CheckConstraint("refunded_micros >= 0", name="refunded_not_negative"),
-    CheckConstraint("came_back_micros >= 0", name="came_back_not_negative"),
-    CheckConstraint("repaid_micros >= 0", name="repaid_not_negative"),
     CheckConstraint("commission_micros >= 0", name="commission_not_negative"),
     CheckConstraint("bank_fee_micros >= 0", name="bank_fee_not_negative"),
     CheckConstraint("carried_out_micros >= 0", name="carried_out_not_negative"),
@@ -470,6 +474,24 @@ entry_parts = Table(
     CheckConstraint("amount_micros > 0", name="amount_positive"),
 )
 
+entry_payments = Table(
+    "entry_payments",
+    metadata,
+    # Which payments of ours a person said that entries are the booking or the return of: together they are, each.
+    Column("entry_id", ForeignKey("statement_entries.id"), primary_key=True),
+    Column("bank_transaction_id", ForeignKey("bank_transactions.id"), primary_key=True, index=True),
+)
+undone_bookings = Table(
+    "undone_bookings",
+    metadata,
+    # A payment booked, or returned, on early word that no statement told, and that a person took back. What takes it
+    # back names this row, and so does what books it after all: under each name a payment is booked once.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("bank_transaction_id", ForeignKey("bank_transactions.id"), nullable=False, index=True),
+    Column("break_id", ForeignKey("breaks.id"), nullable=False),
+    Column("reason", sa.String(30), nullable=False),
+    one_of("reason", Reason),
+)
 own_payments = Table(
     "own_payments",
     metadata,

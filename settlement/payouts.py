@@ -27,6 +27,7 @@ from settlement.models import (
     own_payments,
     payouts,
     settlement_runs,
+    undone_bookings,
 )
 from wallet import ledger
 from wallet.db import Database
@@ -58,6 +59,9 @@ _ACCOUNT_REASONS = frozenset(
 )
 # Days from a try that failed to the next one: after so many, money waits for a word.
 _NEXT_TRY_DAYS = (1, 3, 7)
+# What takes back what an earlier payout may have paid: on early word of the bank that never came true.
+_UNDONE = (Reason.PAYOUT_RETURNED_UNDONE, Reason.MERCHANT_REPAID_UNDONE)
+_TAKEN = [reason.value for reason in (Reason.REFUND, *_UNDONE)]
 _FAILED = (TransactionState.REJECTED.value, TransactionState.RETURNED.value)
 
 
@@ -350,19 +354,23 @@ def lines_query(payout: Row[tuple[object, ...]], *, after: int = 0) -> sa.Compou
     """The payout's list from above transfer ``after``: redemptions, refunds, payouts that came back, what was repaid.
 
     Each row has ``id``, ``reason``, ``reference`` (voucher, refund, payout, or what a repayment is known by),
-    ``amount_micros`` (negative for a refund), ``business_date``, ``recorded_at``.
+    ``amount_micros`` (negative for a refund, and for what had not come back or been repaid after all),
+    ``business_date``, ``recorded_at``.
     """
     account_id = payable_account(payout.merchant_id, payout.currency)
     of_range = in_range(payout.after_date, payout.business_date) & (transfers.c.id > after)
-    columns = (transfers.c.id, transfers.c.reason, transfers.c.reference)
+    # What was undone, and booked after all, is the payout's all the same.
+    payout_id = func.coalesce(undone_bookings.c.bank_transaction_id, transfers.c.reference).label("reference")
+    columns = (transfers.c.id, transfers.c.reason, payout_id)
     when = (transfers.c.business_date, transfers.c.recorded_at)
+    moved = transfers.outerjoin(undone_bookings, undone_bookings.c.id == transfers.c.reference)
     return sa.union_all(
-        select(*columns, transfers.c.amount_micros.label("amount_micros"), *when).where(
-            transfers.c.credit_account_id == account_id, of_range
-        ),
-        select(*columns, -transfers.c.amount_micros, *when).where(
-            transfers.c.debit_account_id == account_id, transfers.c.reason == Reason.REFUND.value, of_range
-        ),
+        select(*columns, transfers.c.amount_micros.label("amount_micros"), *when)
+        .select_from(moved)
+        .where(transfers.c.credit_account_id == account_id, of_range),
+        select(*columns, -transfers.c.amount_micros, *when)
+        .select_from(moved)
+        .where(transfers.c.debit_account_id == account_id, transfers.c.reason.in_(_TAKEN), of_range),
     )
 
 
@@ -425,25 +433,34 @@ def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.
         .group_by(transfers.c.credit_account_id)
     )
     debits = (
-        select(transfers.c.debit_account_id.label("account_id"), func.sum(_if(Reason.REFUND)).label("refunded"))
+        select(
+            transfers.c.debit_account_id.label("account_id"),
+            func.sum(_if(Reason.REFUND)).label("refunded"),
+            func.sum(_if(Reason.PAYOUT_RETURNED_UNDONE)).label("not_come_back"),
+            func.sum(_if(Reason.MERCHANT_REPAID_UNDONE)).label("not_repaid"),
+        )
         .join(since, since.c.account_id == transfers.c.debit_account_id)
         .where(transfers.c.business_date > since.c.after_date, transfers.c.business_date <= up_to)
         .group_by(transfers.c.debit_account_id)
     )
     gone_since = _refunded_since(conn, ids, up_to)
     credited = {row.account_id: row for row in conn.execute(credits)}
-    debited = {row.account_id: int(row.refunded) for row in conn.execute(debits)}
+    debited = {row.account_id: row for row in conn.execute(debits)}
     facts = {row.account_id: row for row in rows}
     held_back: defaultdict[UUID, list[Row[tuple[object, ...]]]] = defaultdict(list)
     for failed in conn.execute(_held_back(up_to).where(merchants.c.id.in_([row.id for row in rows]))):
         held_back[failed.merchant_id].append(failed)
+
+    def sums(rows: Mapping[int, Row[Any]], account_id: int, name: str) -> int:
+        return int(getattr(rows[account_id], name)) if account_id in rows else 0
+
     return {
         account_id: Owed(
             carried_in_micros=int(facts[account_id].carried_in_micros),
-            captured_micros=int(credited[account_id].captured) if account_id in credited else 0,
-            refunded_micros=debited.get(account_id, 0),
-            came_back_micros=int(credited[account_id].came_back) if account_id in credited else 0,
-            repaid_micros=int(credited[account_id].repaid) if account_id in credited else 0,
+            captured_micros=sums(credited, account_id, "captured"),
+            refunded_micros=sums(debited, account_id, "refunded"),
+            came_back_micros=sums(credited, account_id, "came_back") - sums(debited, account_id, "not_come_back"),
+            repaid_micros=sums(credited, account_id, "repaid") - sums(debited, account_id, "not_repaid"),
             refunded_since_micros=gone_since.get(account_id, 0),
             oldest=credited[account_id].oldest if account_id in credited else None,
             **_waits(held_back[facts[account_id].id]),
@@ -453,11 +470,11 @@ def _moved(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], up_to: dt.
 
 
 def _refunded_since(conn: Connection, account_ids: Sequence[int], up_to: dt.date) -> dict[int, int]:
-    """What was refunded after ``up_to``, less what came in after it: nothing, unless the day closed meanwhile."""
+    """What was refunded or undone after ``up_to``, less what came in after it: nothing, unless the day closed since."""
     since = transfers.c.business_date > up_to
     refunded = (
         select(transfers.c.debit_account_id, func.sum(transfers.c.amount_micros))
-        .where(transfers.c.debit_account_id.in_(account_ids), transfers.c.reason == Reason.REFUND.value, since)
+        .where(transfers.c.debit_account_id.in_(account_ids), transfers.c.reason.in_(_TAKEN), since)
         .group_by(transfers.c.debit_account_id)
     )
     gone = {account_id: int(micros) for account_id, micros in conn.execute(refunded)}

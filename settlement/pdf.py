@@ -292,6 +292,8 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.PAYOUT_RETURNED: "Payout returned",
         Reason.MERCHANT_REPAID: "Debt repaid",
         Reason.WRITTEN_OFF: "Debt written off",
+        Reason.PAYOUT_RETURNED_UNDONE: "Payout not returned after all",
+        Reason.MERCHANT_REPAID_UNDONE: "Debt not repaid after all",
     },
     "fr": {
         "title": "Relevé de versement",
@@ -333,5 +335,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         Reason.PAYOUT_RETURNED: "Versement revenu",
         Reason.MERCHANT_REPAID: "Dette remboursée",
         Reason.WRITTEN_OFF: "Dette abandonnée",
+        Reason.PAYOUT_RETURNED_UNDONE: "Versement finalement non revenu",
+        Reason.MERCHANT_REPAID_UNDONE: "Dette finalement non remboursée",
     },
 }

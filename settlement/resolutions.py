@@ -150,6 +150,17 @@ def _take_back(conn: Connection, row: Row[tuple[object, ...]], said: Resolution,
     return _done(row, said, loss_micros=lost)
 
 
+def _undo(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
+    undone = breaks.undo(conn, row.id, why=said.why, at=at)
+    return _done(
+        row,
+        said,
+        break_ids=undone.break_ids,
+        amount_micros=undone.amount_micros,
+        loss_micros=undone.loss_micros,
+    )
+
+
 def _try_again(conn: Connection, row: Row[tuple[object, ...]], said: Resolution, at: dt.datetime) -> Done:
     return _done(row, said, closed=breaks.try_again(conn, row.id, why=said.why, at=at))
 
@@ -215,6 +226,7 @@ _VERBS: Mapping[Way, _Verb] = {
     Way.EQUITY: _equity,
     Way.SEND_BACK: _send_back,
     Way.TAKE_BACK: _take_back,
+    Way.UNDO: _undo,
     Way.TRY_AGAIN: _try_again,
     Way.EXPENSE: _expense,
     Way.LOSS: _loss,

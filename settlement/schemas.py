@@ -206,8 +206,8 @@ class PayoutView(Answer):
     carried_in = decimal()
     captured = decimal()
     refunded = decimal()
-    came_back = decimal()
-    repaid = decimal()
+    came_back = signed_decimal()
+    repaid = signed_decimal()
     commission = decimal()
     bank_fee = decimal()
     net = decimal()
@@ -232,6 +232,8 @@ class PayoutList(Answer):
 
 class PayoutLine(Answer):
     """A purchase, a refund (negative), a payout that came back, or a debt repaid or written off.
+
+    Negative, too, is what an earlier line took for come back or repaid on the bank's early word, and was not.
 
     ``reference`` is its voucher, refund, payout, or the bank's entry.
     """

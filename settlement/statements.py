@@ -19,7 +19,14 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import merkle
 from settlement import payouts as payout_room
-from settlement.models import TransactionState, bank_files, bank_transactions, payouts, settlement_runs
+from settlement.models import (
+    TransactionState,
+    bank_files,
+    bank_transactions,
+    payouts,
+    settlement_runs,
+    undone_bookings,
+)
 from wallet import sheets
 from wallet.clock import rfc3339
 from wallet.errors import PayoutNotFound, VoucherNotFound
@@ -111,10 +118,14 @@ def payout_of(conn: Connection, voucher_id: UUID) -> Row[tuple[object, ...]] | N
     payout = _first_payout_of(conn, voucher_id)
     while payout is not None and came_back(payout):
         on = conn.execute(
-            select(transfers.c.business_date).where(
-                transfers.c.reference == payout.id,
+            select(transfers.c.business_date)
+            .where(
+                # What had come back by early word only, and then came back after all, names what undid the first.
+                transfers.c.reference.in_([payout.id, *_undone(conn, payout.id)]),
                 transfers.c.reason.in_([Reason.PAYOUT_REJECTED.value, Reason.PAYOUT_RETURNED.value]),
             )
+            .order_by(transfers.c.id.desc())
+            .limit(1)
         ).scalar_one()
         again = _covering(conn, payout.merchant_id, on)
         if again is None:
@@ -290,6 +301,11 @@ def _proofs(conn: Connection, payout: Row[tuple[object, ...]], voucher_id: UUID)
     leaves = [leaf(payout, number, line) for number, line in enumerate(listed, start=1)]
     about = [index for index, line in enumerate(listed) if line.voucher_id == voucher_id]
     return [Proven(leaf=leaves[index], proof=merkle.proof(leaves, index)) for index in about]
+
+
+def _undone(conn: Connection, payout_id: UUID) -> Sequence[UUID]:
+    mine = undone_bookings.c.bank_transaction_id == payout_id
+    return conn.execute(select(undone_bookings.c.id).where(mine)).scalars().all()
 
 
 def _first_payout_of(conn: Connection, voucher_id: UUID) -> Row[tuple[object, ...]] | None:

@@ -326,6 +326,11 @@ class Books:
         """A camt.054."""
         return self.told(self.camt("054", words))
 
+    def early(self, *words: str) -> str:
+        """A camt.054 of today: `notify` is of the first Monday, whatever statements came since."""
+        first, today = (str(day).encode() for day in (MONDAY.date(), self.at.date()))
+        return self.told(self.camt("054", words).replace(first, today))
+
     def camt(self, kind: str, words: tuple[str, ...]) -> bytes:
         """The bytes of what `statement` and `notify` import."""
         said = {key: word.removeprefix(key) for key in ("gap=", "currency=") for word in words if word.startswith(key)}

@@ -75,7 +75,26 @@ MOVEMENTS: dict[Reason, tuple[AccountKind, AccountKind]] = {
     Reason.WRITTEN_OFF: (AccountKind.LOSSES, AccountKind.PAYABLE),
     Reason.TOP_UP_REVERSED: (AccountKind.PURSE, AccountKind.BANK),
     Reason.LOSS: (AccountKind.LOSSES, AccountKind.BANK),
+    Reason.PAYOUT_BOOKED_UNDONE: (AccountKind.BANK, AccountKind.IN_TRANSIT),
+    Reason.PAYOUT_RETURNED_UNDONE: (AccountKind.PAYABLE, AccountKind.BANK),
+    Reason.WITHDRAWAL_BOOKED_UNDONE: (AccountKind.BANK, AccountKind.IN_TRANSIT),
+    Reason.WITHDRAWAL_RETURNED_UNDONE: (AccountKind.PURSE, AccountKind.BANK),
+    Reason.EQUITY_PAID_IN_UNDONE: (AccountKind.EQUITY, AccountKind.BANK),
+    Reason.EQUITY_BOOKED_UNDONE: (AccountKind.BANK, AccountKind.IN_TRANSIT),
+    Reason.EQUITY_RETURNED_UNDONE: (AccountKind.EQUITY, AccountKind.BANK),
+    Reason.INCOME_BOOKED_UNDONE: (AccountKind.BANK, AccountKind.IN_TRANSIT),
+    Reason.INCOME_RETURNED_UNDONE: (AccountKind.FEE_INCOME, AccountKind.BANK),
+    Reason.SENT_BACK_BOOKED_UNDONE: (AccountKind.BANK, AccountKind.IN_TRANSIT),
+    Reason.BANK_FEE_UNDONE: (AccountKind.BANK, AccountKind.BANK_FEES),
+    Reason.MERCHANT_REPAID_UNDONE: (AccountKind.PAYABLE, AccountKind.BANK),
+    Reason.TOP_UP_REVERSED_UNDONE: (AccountKind.BANK, AccountKind.PURSE),
+    Reason.LOSS_UNDONE: (AccountKind.BANK, AccountKind.LOSSES),
 }
+
+
+def undoing(reason: Reason) -> Reason:
+    """What takes back a movement that the bank's word alone made, account for account the other way."""
+    return Reason.TOP_UP_REVERSED if reason is Reason.TOP_UP else Reason(f"{reason.value}_undone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +102,8 @@ class Posting:
     """One transfer to write. ``reference`` is the thing it is about: a voucher, a refund, a payout, an entry.
 
     ``purse_id`` and ``merchant_id`` name whose purse or payable account, where the reason has one.
-    ``closes_purse`` lets a withdrawal, and nothing else, leave a purse that is frozen because it is being closed.
+    ``closes_purse`` lets a withdrawal leave a purse that is frozen because it is being closed; what the bank took back
+    may always leave such a one, and nothing else.
     """
 
     reason: Reason
@@ -99,8 +119,8 @@ def post(conn: Connection, posting: Posting, *, recorded_at: dt.datetime) -> int
     """Write one transfer on the open business day; answers the purse's balance after it, in micros, if it has one.
 
     A debit of a purse takes its row's lock and holds only while the purse is active and stays within its credit
-    limit (a withdrawal: at or above zero, since credit is lent for purchases): otherwise `PurseNotFound`,
-    `PurseFrozen` or `InsufficientFunds`, and nothing is written.
+    limit (a withdrawal, and what the bank took back: at or above zero, since credit is lent for purchases): otherwise
+    `PurseNotFound`, `PurseFrozen` or `InsufficientFunds`, and nothing is written.
     """
     debit, credit = MOVEMENTS[posting.reason]
     balance = None
@@ -219,7 +239,9 @@ def _owner(kind: AccountKind, posting: Posting) -> UUID:
 def _take_from_purse(conn: Connection, posting: Posting) -> int:
     facts = {"purse": posting.purse_id, "of_currency": posting.currency, "amount": posting.amount_micros}
     take = _TAKE
-    if posting.reason is Reason.WITHDRAWAL:
+    if posting.reason in _TAKEN_BACK:
+        take = _TAKE_BACK
+    elif posting.reason is Reason.WITHDRAWAL:
         take = _TAKE_LAST if posting.closes_purse else _TAKE_OWN
     balance: int | None = conn.execute(take, facts).scalar_one_or_none()
     if balance is not None:
@@ -245,19 +267,22 @@ _TAKE = (
     .values(balance_micros=purses.c.balance_micros - bindparam("amount"))
     .returning(purses.c.balance_micros)
 )
+# The bank took it back from us, whether or not the purse is being closed meanwhile.
+_TAKEN_BACK = frozenset({Reason.TOP_UP_REVERSED, Reason.WITHDRAWAL_RETURNED_UNDONE})
 _TAKE_OWN = _TAKE.where(purses.c.balance_micros >= bindparam("amount"))
-_TAKE_LAST = (
+_TAKE_WHAT_IS_THERE = (
     purses.update()
     .where(
         purses.c.id == bindparam("purse"),
         purses.c.currency == bindparam("of_currency"),
-        purses.c.state == PurseState.FROZEN.value,
-        select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists(),
         purses.c.balance_micros >= bindparam("amount"),
     )
     .values(balance_micros=purses.c.balance_micros - bindparam("amount"))
     .returning(purses.c.balance_micros)
 )
+_IS_BEING_CLOSED = select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists()
+_TAKE_LAST = _TAKE_WHAT_IS_THERE.where(purses.c.state == PurseState.FROZEN.value, _IS_BEING_CLOSED)
+_TAKE_BACK = _TAKE_WHAT_IS_THERE.where((purses.c.state == PurseState.ACTIVE.value) | _IS_BEING_CLOSED)
 _GIVE_MANY = (
     purses.update()
     .where(purses.c.id == bindparam("purse"))

@@ -108,6 +108,21 @@ class Reason(StrEnum):
     # The bank took a top-up back, as far as the purse reaches; money that left and is given up.
     TOP_UP_REVERSED = "top_up_reversed"
     LOSS = "loss"
+    # What was booked on early word of the bank that no statement told, taken back (a top-up: reversed).
+    PAYOUT_BOOKED_UNDONE = "payout_booked_undone"
+    PAYOUT_RETURNED_UNDONE = "payout_returned_undone"
+    WITHDRAWAL_BOOKED_UNDONE = "withdrawal_booked_undone"
+    WITHDRAWAL_RETURNED_UNDONE = "withdrawal_returned_undone"
+    EQUITY_PAID_IN_UNDONE = "equity_paid_in_undone"
+    EQUITY_BOOKED_UNDONE = "equity_booked_undone"
+    EQUITY_RETURNED_UNDONE = "equity_returned_undone"
+    INCOME_BOOKED_UNDONE = "income_booked_undone"
+    INCOME_RETURNED_UNDONE = "income_returned_undone"
+    SENT_BACK_BOOKED_UNDONE = "sent_back_booked_undone"
+    BANK_FEE_UNDONE = "bank_fee_undone"
+    MERCHANT_REPAID_UNDONE = "merchant_repaid_undone"
+    TOP_UP_REVERSED_UNDONE = "top_up_reversed_undone"
+    LOSS_UNDONE = "loss_undone"
 
 
 class DayState(StrEnum):
@@ -300,7 +315,7 @@ transfers = Table(
     Column("debit_account_id", ForeignKey("accounts.id"), nullable=False),
     Column("credit_account_id", ForeignKey("accounts.id"), nullable=False),
     Column("amount_micros", Micros, nullable=False),
-    Column("reason", sa.String(20), nullable=False),
+    Column("reason", sa.String(30), nullable=False),
     Column("reference", sa.Uuid, nullable=False),
     Column("business_date", ForeignKey("business_days.business_date"), nullable=False),
     Column("recorded_at", UtcInstant, nullable=False),

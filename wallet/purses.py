@@ -268,6 +268,13 @@ def withdraw(
     return row
 
 
+def reach(conn: Connection, purse_id: UUID, amount_micros: int) -> int:
+    """How much of an amount a purse holds. Its row is locked: what is spent in this very moment would be missing."""
+    mine = select(purses.c.balance_micros).where(purses.c.id == purse_id).with_for_update(key_share=True)
+    holds: int = conn.execute(mine).scalar_one()
+    return max(0, min(amount_micros, holds))
+
+
 def freeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
     """Stop paying from the purse, at once. Freezing a frozen purse changes nothing but who may free it."""
     frozen = (

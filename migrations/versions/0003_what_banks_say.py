@@ -28,6 +28,10 @@ _REASONS = (
     *("income_taken", "income_booked", "income_rejected", "income_returned"),
     *("sent_back", "sent_back_booked", "sent_back_rejected", "merchant_repaid", "written_off"),
     *("top_up_reversed", "loss"),
+    *("payout_booked_undone", "payout_returned_undone", "withdrawal_booked_undone", "withdrawal_returned_undone"),
+    *("equity_paid_in_undone", "equity_booked_undone", "equity_returned_undone"),
+    *("income_booked_undone", "income_returned_undone", "sent_back_booked_undone"),
+    *("bank_fee_undone", "merchant_repaid_undone", "top_up_reversed_undone", "loss_undone"),
 )
 _STATES = (*("cut", "rendered", "submitted", "to_release", "accepted", "rejected", "booked", "returned", "unknown"),)
 _BREAKS = (
@@ -93,10 +97,9 @@ _COLUMNS: tuple[tuple[str, Callable[[], sa.Column[object]]], ...] = (
     ("statements", lambda: sa.Column("standing", sa.String(length=13), server_default="new", nullable=False)),
     ("statements", lambda: sa.Column("entries_micros", sa.BigInteger(), server_default="0", nullable=False)),
 )
-_NEW_CHECKS = (
-    ("statements", "standing_known", f"standing IN ({_words(*_STANDINGS)})"),
-    ("payouts", "repaid_not_negative", "repaid_micros >= 0"),
-)
+_NEW_CHECKS = (("statements", "standing_known", f"standing IN ({_words(*_STANDINGS)})"),)
+_OLD_CHECK = ("payouts", "came_back_not_negative", "came_back_micros >= 0")
+_BEHIND_IT = "CONSTRAINT ck_payouts_captured_not_negative"
 # What a message's bytes are on SQLite, which reads through them to whatever stands behind: they go last.
 _BYTES = ", \n\tcontent BLOB NOT NULL"
 _STATEMENT_KEY = "uq_statements_account_iban_kind_currency_statement_id"
@@ -108,7 +111,7 @@ def upgrade() -> None:
         for table, column in _COLUMNS:
             op.add_column(table, column())
         _rewrite("accounts", _said("accounts"))
-        _rewrite("transfers", _said("transfers"))
+        _rewrite("transfers", (*_said("transfers"), ("reason VARCHAR(20)", "reason VARCHAR(30)")))
         op.drop_index("ix_bank_transactions_awaited", "bank_transactions")
         _rewrite("bank_transactions", (*_said("bank_transactions"), ("state VARCHAR(9)", "state VARCHAR(10)")))
         _rewrite(
@@ -125,7 +128,7 @@ def upgrade() -> None:
                 ),
             ),
         )
-        _rewrite("payouts", (*_said("payouts"), _appended(_check(*_NEW_CHECKS[1]))))
+        _rewrite("payouts", (*_said("payouts"), (f"{_check(*_OLD_CHECK)}, \n\t{_BEHIND_IT}", _BEHIND_IT)))
         _rewrite(
             "bank_messages", (("content BLOB NOT NULL, \n\t", ""), ("name VARCHAR(255)", f"name VARCHAR(255){_BYTES}"))
         )
@@ -149,11 +152,13 @@ def upgrade() -> None:
             op.add_column(table, column())
         op.drop_index("ix_bank_transactions_awaited", "bank_transactions")
         op.alter_column("bank_transactions", "state", type_=sa.String(length=10))
+        _lengthen_reasons(30)
         for table, name, _, says in _CHECKS:
             op.drop_constraint(op.f(f"ck_{table}_{name}"), table, type_="check")
             op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, says)
         for table, name, says in _NEW_CHECKS:
             op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, says)
+        op.drop_constraint(op.f(f"ck_{_OLD_CHECK[0]}_{_OLD_CHECK[1]}"), _OLD_CHECK[0], type_="check")
         op.drop_constraint("uq_breaks_entry_id", "breaks", type_="unique")
         op.create_unique_constraint("uq_breaks_entry_id_kind", "breaks", ["entry_id", "kind"])
         op.add_column("breaks", sa.Column("statement_id", sa.Uuid(), nullable=True))
@@ -186,6 +191,8 @@ def downgrade() -> None:
     )
     # Fails, and leaves all as it is, where the books have words that the older schema does not know.
     op.drop_table("own_payments")
+    op.drop_table("undone_bookings")
+    op.drop_table("entry_payments")
     op.drop_table("entry_parts")
     op.drop_table("unfinished_imports")
     _words_become_entries()
@@ -197,7 +204,7 @@ def downgrade() -> None:
     op.drop_index("ix_bank_transactions_failed", "bank_transactions")
     if _on_sqlite():
         _rewrite("accounts", _back("accounts"))
-        _rewrite("transfers", _back("transfers"))
+        _rewrite("transfers", (*_back("transfers"), ("reason VARCHAR(30)", "reason VARCHAR(20)")))
         _rewrite("bank_transactions", (*_back("bank_transactions"), ("state VARCHAR(10)", "state VARCHAR(9)")))
         _rewrite(
             "breaks",
@@ -214,7 +221,7 @@ def downgrade() -> None:
                 ),
             ),
         )
-        _rewrite("payouts", (*_back("payouts"), (f", \n\t{_check(*_NEW_CHECKS[1])}", "")))
+        _rewrite("payouts", (*_back("payouts"), (_BEHIND_IT, f"{_check(*_OLD_CHECK)}, \n\t{_BEHIND_IT}")))
         _rewrite(
             "bank_messages", ((_BYTES, ""), ("sha256 VARCHAR(64) NOT NULL", f"sha256 VARCHAR(64) NOT NULL{_BYTES}"))
         )
@@ -250,8 +257,10 @@ def downgrade() -> None:
         op.drop_constraint("uq_breaks_entry_id_kind", "breaks", type_="unique")
         op.create_unique_constraint("uq_breaks_entry_id", "breaks", ["entry_id"])
         op.alter_column("bank_transactions", "state", type_=sa.String(length=9))
+        _lengthen_reasons(20)
         for table, name, _ in _NEW_CHECKS:
             op.drop_constraint(op.f(f"ck_{table}_{name}"), table, type_="check")
+        op.create_check_constraint(op.f(f"ck_{_OLD_CHECK[0]}_{_OLD_CHECK[1]}"), _OLD_CHECK[0], _OLD_CHECK[2])
         for table, name, said, _ in _CHECKS:
             op.drop_constraint(op.f(f"ck_{table}_{name}"), table, type_="check")
             op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, said)
@@ -343,6 +352,37 @@ def _create_tables_about_entries() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_entry_parts")),
     )
     op.create_index(op.f("ix_entry_parts_entry_id"), "entry_parts", ["entry_id"])
+    op.create_table(
+        "entry_payments",
+        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("bank_transaction_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["bank_transaction_id"],
+            ["bank_transactions.id"],
+            name=op.f("fk_entry_payments_bank_transaction_id_bank_transactions"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["entry_id"], ["statement_entries.id"], name=op.f("fk_entry_payments_entry_id_statement_entries")
+        ),
+        sa.PrimaryKeyConstraint("entry_id", "bank_transaction_id", name=op.f("pk_entry_payments")),
+    )
+    op.create_index(op.f("ix_entry_payments_bank_transaction_id"), "entry_payments", ["bank_transaction_id"])
+    op.create_table(
+        "undone_bookings",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("bank_transaction_id", sa.Uuid(), nullable=False),
+        sa.Column("break_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.String(length=30), nullable=False),
+        sa.CheckConstraint(f"reason IN ({_words(*_REASONS)})", name=op.f("ck_undone_bookings_reason_known")),
+        sa.ForeignKeyConstraint(
+            ["bank_transaction_id"],
+            ["bank_transactions.id"],
+            name=op.f("fk_undone_bookings_bank_transaction_id_bank_transactions"),
+        ),
+        sa.ForeignKeyConstraint(["break_id"], ["breaks.id"], name=op.f("fk_undone_bookings_break_id_breaks")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_undone_bookings")),
+    )
+    op.create_index(op.f("ix_undone_bookings_bank_transaction_id"), "undone_bookings", ["bank_transaction_id"])
     op.create_table(
         "own_payments",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -584,6 +624,14 @@ def _take_back_from(aside: str) -> None:
         op.create_foreign_key(
             "fk_breaks_entry_id_statement_entries", "breaks", "statement_entries", ["entry_id"], ["id"]
         )
+
+
+def _lengthen_reasons(length: int) -> None:
+    # PostgreSQL would write the index's condition down in other words.
+    op.drop_index("uq_transfers_hold_ends_once", "transfers")
+    op.alter_column("transfers", "reason", type_=sa.String(length=length))
+    ends = sa.text("reason IN ('redeem', 'release', 'lapse')")
+    op.create_index("uq_transfers_hold_ends_once", "transfers", ["reference"], unique=True, postgresql_where=ends)
 
 
 def _index_awaited(states: tuple[str, ...]) -> None:

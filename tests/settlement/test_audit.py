@@ -49,6 +49,7 @@ FIRST_DAY = """
 SECOND_DAY = """
     buy       alice  bakery 1.00 v5
     withdraw  alice  2.00 w2
+    withdraw  alice  0.20 w4
     night
     rejects   AC04 w2
     withdraw  alice  1.50 w3
@@ -125,6 +126,30 @@ class Teller:
         self._moved(row, "returned", detail=reason)
         return Line(match="payout_returned", amount=row.amount_micros, about=f"payment {row.id.hex}")
 
+    def undo(self, name: str) -> None:
+        """A payment of ours that was booked on early word, and taken back: what became of it is unknown again."""
+        row, undone = self.books.transaction(name), new_id()
+        self._moved(row, "booked")
+        told = Line(match="information", amount=-row.amount_micros, about=f"payment {row.id.hex}")
+        (early,) = self.tell(told, kind="camt.054")
+        at, mine = self.books.at, models.bank_transactions.c.id == row.id
+        with self.books.database.write() as conn:
+            of = select_message(early)
+            self._break(conn, conn.execute(of).scalar_one(), "not_confirmed", row.amount_micros, entry_id=early)
+            doubt = models.breaks.c.entry_id == early
+            conn.execute(models.breaks.update().where(doubt).values(resolved_at=at, resolution="undo: asked"))
+            booked = Reason(f"{row.kind}_booked")
+            conn.execute(
+                models.undone_bookings.insert().values(
+                    id=undone,
+                    bank_transaction_id=row.id,
+                    break_id=conn.execute(sa.select(models.breaks.c.id).where(doubt)).scalar_one(),
+                    reason=booked.value,
+                )
+            )
+            ledger.post(conn, posting(ledger.undoing(booked), row.amount_micros, undone), recorded_at=at)
+            conn.execute(models.bank_transactions.update().where(mine).values(state="unknown"))
+
     def own_payment(self, kind: str, amount: int, *, entry_id: UUID | None = None) -> UUID:
         """The operator takes money out, or sends back what nobody explains; it is cut with the next run."""
         payment = new_id()
@@ -196,6 +221,13 @@ class Teller:
         conn.execute(models.breaks.insert().values(**values, bank_message_id=message, opened_at=self.books.at, **about))
 
 
+def select_message(entry_id: UUID) -> sa.Select[Any]:
+    """The message that told an entry."""
+    entries, told = models.statement_entries, models.statements
+    told_in = sa.select(told.c.bank_message_id).join(entries, entries.c.statement_id == told.c.id)
+    return told_in.where(entries.c.id == entry_id)
+
+
 def _kind(reason: Reason) -> str:
     return "merchant" if reason is Reason.MERCHANT_REPAID else "purse"
 
@@ -255,7 +287,13 @@ def teller(books: Books) -> Teller:
     teller.tell(teller.book("sent"), teller.book("taken"))
     teller.own_payment("income", 10_000)
     books.later("1")
-    teller.tell(by_the_bank(Reason.BANK_FEE, -10_000), kind="camt.054")
+    undone = ((Reason.BANK_FEE, 20_000, None), (Reason.BANK_FEE_UNDONE, 20_000, None))
+    teller.tell(
+        by_the_bank(Reason.BANK_FEE, -10_000),
+        Line(match="information", amount=-20_000, postings=undone),
+        kind="camt.054",
+    )
+    teller.undo("w4")
     return teller
 
 
@@ -390,6 +428,34 @@ TAMPERED = {
     "a transfer without its state": (
         "UPDATE bank_transactions SET state = 'accepted' WHERE state = 'rejected'",
         "each bank transaction's state is what its transfers say",
+    ),
+    "a payment whose undone booking stays": (
+        "DELETE FROM transfers WHERE reason = 'withdrawal_booked_undone'",
+        "each bank transaction's state is what its transfers say",
+    ),
+    "a payment that was undone and is booked": (
+        "UPDATE bank_transactions SET state = 'booked' WHERE state = 'unknown'",
+        "each bank transaction's state is what its transfers say",
+    ),
+    "a booking undone by nobody": (
+        "DELETE FROM undone_bookings",
+        "what takes back a payment's booking names it, and the break over its early word",
+    ),
+    "a booking undone while its break is open": (
+        "UPDATE breaks SET resolved_at = NULL WHERE kind = 'not_confirmed'",
+        "what takes back a payment's booking names it, and the break over its early word",
+    ),
+    "a booking undone as a return": (
+        "UPDATE undone_bookings SET reason = 'withdrawal_returned'",
+        "what takes back a payment's booking names it, and the break over its early word",
+    ),
+    "a fee that was undone by half": (
+        "UPDATE transfers SET amount_micros = amount_micros - 1 WHERE reason = 'bank_fee_undone'",
+        "each entry of the bank moved the books by its amount, or by nothing",
+    ),
+    "a fee that was undone twice over": (
+        "UPDATE transfers SET reason = 'loss_undone' WHERE reason = 'bank_fee_undone'",
+        "every transfer moves what its reason says, in one currency",
     ),
     "a withdrawal of more than left its purse": (
         "UPDATE withdrawals SET amount_micros = amount_micros + 1 WHERE id NOT IN (SELECT id FROM bank_transactions)",
@@ -627,7 +693,9 @@ def test_each_row_is_named_as_what_it_is(sound: Books) -> None:
     sound.sql("UPDATE bank_transactions SET state = 'booked' WHERE state = 'accepted'")
     (payment,) = check(sound, "each bank transaction's state").findings
     assert payment.subject == f"bank transaction {paid.id}"
-    assert payment.detail == ("payout of 1.50 EUR is booked; its transfers booked none, rejected none, returned none")
+    assert payment.detail == (
+        "payout of 1.50 EUR is booked; its transfers booked 0.00 EUR, rejected 0.00 EUR, returned 0.00 EUR"
+    )
     (transit,) = check(sound, "in transit equals").findings
     assert transit.subject == "accounts in EUR"
     sound.sql("UPDATE bank_files SET control_sum_micros = control_sum_micros + 10000")

@@ -433,30 +433,6 @@ def test_early_word_that_a_person_gave_to_a_purse_is_taken_back_from_it(books: B
     books.run("purse alice -> 0.00\n breaks -> none\n audit -> sound")
 
 
-@pytest.mark.parametrize(
-    "give",
-    [
-        lambda _: {"verb": breaks.equity},
-        lambda books: {"verb": breaks.repayment, "merchant_id": books.ids["bakery"]},
-        lambda books: {
-            "verb": breaks.split,
-            "parts": [Part(amount_micros=3_000_000, purse_id=books.ids["alice"]), Part(amount_micros=2_000_000)],
-        },
-    ],
-)
-def test_early_word_that_was_given_away_and_never_confirmed_is_a_loss(books: Books, give: Any) -> None:
-    books.run("shopper alice\n merchant bakery\n notify +5.00/hello\n notify +5.00/hello")
-    how = give(books)
-    resolve(books, how.pop("verb"), listed(books)[0].id, **how)
-    books.run("at_bank -> 5.00\n later 9\n statement fee=0.38 -> 1 matched, break not_confirmed")
-    (found,) = listed(books)
-    assert breaks.ways(found) == (Way.LOSS, Way.OFFSET, Way.ACKNOWLEDGE)
-    resolve(books, breaks.loss, found.id)
-    assert books.balance(AccountKind.LOSSES, "EUR") == "-5.00"
-    books.run("at_bank -> -0.38\n breaks -> none\n audit -> sound")
-    books.run("statement +5.00/hello -> break unknown_entry\n breaks -> unknown_entry 5.00\n audit -> sound")
-
-
 def test_early_word_that_moved_the_books_is_no_part_of_a_payment(books: Books) -> None:
     books.run("""
         merchant bakery

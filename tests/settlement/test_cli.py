@@ -1,5 +1,6 @@
 """The command line: the same verbs at a terminal, with an exit status that programs can trust."""
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -420,8 +421,27 @@ def test_whose_it_is_is_said_at_a_terminal(shop: Shop, stranger: str, way: str) 
     assert flask(shop, "settlement", "breaks") == ""
 
 
+def test_what_never_came_is_undone_at_a_terminal(shop: Shop, tmp_path: Path) -> None:
+    today, fee = clock.today(), entry("S1", -380_000, "EUR", code="ACMT/MDOP/CHRG", day=clock.today())
+    long_ago = today - dt.timedelta(days=15)
+    early = entry("N1", -500_000, "EUR", code="ACMT/MDOP/CHRG", day=long_ago)
+    messages = (
+        camt("054", "N1", "EUR", {}, [early], day=long_ago),
+        camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": -380_000}, [fee], day=today),
+    )
+    for number, message in enumerate(messages):
+        file = tmp_path / f"{number}.xml"
+        file.write_bytes(message)
+        flask(shop, "settlement", "import", str(file))
+    found = said(shop, "settlement", "breaks", status=1)
+    assert "undo, offset, acknowledge" in flask(shop, "settlement", "suggest", found["id"])
+    done = said(shop, "settlement", "resolve", found["id"], "--why", "the bank knows nothing of it", "--undo")
+    assert (done["way"], done["amount"], done["loss"]) == ("undo", "0.50", "0")
+    assert flask(shop, "settlement", "breaks") == ""
+
+
 def test_what_cannot_be_done_about_a_break_is_refused_at_a_terminal(shop: Shop, stranger: str) -> None:
-    for way in ("--take-back", "--again", "--loss", "--expense"):
+    for way in ("--take-back", "--undo", "--again", "--loss", "--expense"):
         refused = flask(shop, "settlement", "resolve", stranger, "--why", "no", way, status=1)
         assert "break_unexplained" in refused, way
 

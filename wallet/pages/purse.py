@@ -169,6 +169,9 @@ def reason_names() -> dict[str, str]:
         Reason.WITHDRAWAL.value: say("Withdrawal"),
         Reason.WITHDRAWAL_REJECTED.value: say("Withdrawal that the bank sent back"),
         Reason.WITHDRAWAL_RETURNED.value: say("Withdrawal that came back"),
+        Reason.WITHDRAWAL_RETURNED_UNDONE.value: say("Withdrawal that had not come back after all"),
+        Reason.TOP_UP_REVERSED.value: say("Top-up that the bank took back"),
+        Reason.TOP_UP_REVERSED_UNDONE.value: say("Top-up that the bank had not taken back after all"),
     }
 
 

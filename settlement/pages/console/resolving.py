@@ -146,6 +146,7 @@ def _break(break_id: UUID, *, refusal: OboleError | None = None) -> Response:
             in_debt=in_debt,
             payer=breaks.payer(row),
             purse=breaks.taken_from(conn, row),
+            undone=breaks.undone_payments(conn, row),
             told=tellings.of_the_same(conn, row.entry_id) if row.entry_id else [],
             parts=rows + [("", "")] * max(1, _EMPTY_PARTS - len(rows)),
             several=_several(conn, row) if isinstance(refusal, NameAmbiguous) else [],
@@ -180,6 +181,10 @@ def _tell(done: Done) -> None:
             tell("%(amount)s were taken from the purse.", amount=amount)
         case Way.TAKE_BACK:
             tell("%(taken)s were taken from the purse, %(lost)s are a loss.", taken=taken, lost=lost)
+        case Way.UNDO if not done.loss_micros:
+            tell("%(amount)s are undone, as if nothing had been said.", amount=amount)
+        case Way.UNDO:
+            tell("%(amount)s are undone; %(lost)s of it are a loss.", amount=amount, lost=lost)
         case Way.EXPENSE:
             tell("%(amount)s are booked as a bank fee.", amount=amount)
         case Way.LOSS:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.books import camt, entry
 from tests.support import SHOPPER_IBAN, Merchant, Purse, Shop, bearer, created, refused
-from wallet import actions
+from wallet import actions, clock
 from wallet.ids import new_id
 from wallet.models import shoppers
 
@@ -19,9 +19,12 @@ def got(shop: Shop, path: str, **query: Any) -> dict[str, Any]:
 
 
 def told(shop: Shop, *entries: str, closing: int = 12_000_000) -> None:
-    statement = camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": closing}, list(entries), day=DAY)
+    told_by(shop, camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": closing}, list(entries), day=DAY))
+
+
+def told_by(shop: Shop, message: bytes) -> None:
     answer = shop.client.post(
-        "/v1/settlement/statements", data=statement, content_type="application/xml", headers=bearer(shop.operator)
+        "/v1/settlement/statements", data=message, content_type="application/xml", headers=bearer(shop.operator)
     )
     created(answer, status=200)
 
@@ -96,6 +99,25 @@ def test_it_is_sent_back_with_the_next_run(shop: Shop, stranger: str) -> None:
     assert [(each["kind"], each["amount"]) for each in run["outcome"]] == [("sent_back", "12.00")]
     (payment,) = got(shop, "/v1/settlement/own-payments")["items"]
     assert (payment["id"], payment["creditor_iban"]) == (done["payment_id"], SHOPPER_IBAN)
+
+
+def test_what_never_came_is_undone(shop: Shop, alice: Purse, bakery: Merchant) -> None:
+    today = clock.today()
+    long_ago = today - dt.timedelta(days=15)
+    early = entry("N1", 3_000_000, "EUR", text="early", day=long_ago)
+    told_by(shop, camt("054", "N1", "EUR", {}, [early], day=long_ago))
+    (found,) = got(shop, "/v1/settlement/breaks")["items"]
+    parts = [{"who": str(alice.id), "amount": "2.00"}, {"amount": "1.00"}]
+    created(resolve(shop, found["id"], {"way": "split", "why": "they said so", "parts": parts}), status=200)
+    shop.redeem(bakery, shop.voucher(alice, bakery, "21.00"))
+    fee = entry("S1", -380_000, "EUR", code="ACMT/MDOP/CHRG", day=today)
+    told_by(shop, camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": -380_000}, [fee], day=today))
+    (found,) = got(shop, "/v1/settlement/breaks")["items"]
+    assert got(shop, f"/v1/settlement/breaks/{found['id']}")["ways"] == ["undo", "offset", "acknowledge"]
+    done = created(resolve(shop, found["id"], {"way": "undo", "why": "it never came"}, key="second"), status=200)
+    assert (done["break_ids"], done["amount"], done["loss"]) == ([found["id"]], "3.00", "1.00")
+    assert created(shop.get(f"/v1/purses/{alice.id}", token=alice.token), status=200)["balance"] == "0.00"
+    assert got(shop, "/v1/audit")["ok"] is True
 
 
 def test_what_does_not_explain_a_break_is_refused(shop: Shop, stranger: str, alice: Purse) -> None:

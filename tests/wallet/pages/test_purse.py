@@ -3,7 +3,10 @@
 from tests.support import Purse, Shop
 from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import clock, members, purses
+from wallet.ledger import MOVEMENTS
 from wallet.members import MemberCaps
+from wallet.models import AccountKind
+from wallet.pages.purse import reason_names
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(shop: Shop, alice: Purse) -> None:
@@ -83,3 +86,10 @@ def test_a_member_sees_what_is_left_and_what_is_theirs_and_nothing_else(shop: Sh
     leo.get("/purse")
     assert leo.send(f"/purse/{alice.id}/freeze").location.startswith("/sign-in")
     assert leo.get(f"/purse/{shop.purse('1.00').id}").status_code == 404
+
+
+def test_whatever_moves_a_purse_has_a_name_in_both_languages(shop: Shop) -> None:
+    moves_a_purse = {reason.value for reason, sides in MOVEMENTS.items() if AccountKind.PURSE in sides}
+    for language in ("en", "fr"):
+        with shop.app.test_request_context(f"/purse?lang={language}"):
+            assert set(reason_names()) == moves_a_purse

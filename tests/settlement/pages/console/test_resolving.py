@@ -13,7 +13,7 @@ from settlement.models import BreakKind, bank_transactions
 from tests.books import camt, entry, pain002
 from tests.settlement.pages.console.conftest import Console, open_breaks, sell, text, told
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, created
-from wallet import actions, ledger, merchants, purses
+from wallet import actions, clock, ledger, merchants, purses
 from wallet.ids import new_id
 from wallet.models import AccountKind, shoppers, transfers
 
@@ -250,6 +250,71 @@ def test_a_top_up_taken_back_says_what_the_purse_holds_and_what_is_lost(console:
     console.post(f"/breaks/{found}", {"way": "take_back", "why": "the bank took it"})
     assert "€3.00 were taken from the purse, €2.00 are a loss." in console.get("/breaks")
     assert balance(console, purse) == "0.00"
+
+
+def doubt(console: Console, cents: int, way: dict[str, str] | None = None, **more: Any) -> Any:
+    """Early word of so much, resolved in this way, and then doubted; answers the break."""
+    long_ago = clock.today() - dt.timedelta(days=15)
+    told(
+        console, camt("054", "N1", "EUR", {}, [entry("N1", cents * 10_000, "EUR", day=long_ago, **more)], day=long_ago)
+    )
+    if way:
+        console.post(f"/breaks/{open_breaks(console)[0]}", {"why": "asked", **way})
+    fee = entry("S1", -10_000, "EUR", code="ACMT/MDOP/CHRG", day=clock.today())
+    told(console, camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": -10_000}, [fee], day=clock.today()))
+    (found,) = open_breaks(console)
+    return found
+
+
+def test_a_payment_that_was_booked_on_early_word_is_undone(console: Console) -> None:
+    sell(console.shop, "2.00")
+    console.settle()
+    with console.shop.database.read() as conn:
+        (payment,) = conn.execute(bank_transactions.select()).all()
+    found = doubt(console, -200, e2e=payment.end_to_end_id)
+    page = console.get(f"/breaks/{found}")
+    assert "Notified, on no statement" in page
+    assert f"Payout · {payment.creditor_name} booked €2.00" in page
+    assert "What became of these payments is unknown again" in page
+    console.post(f"/breaks/{found}", {"way": "undo", "why": "the bank knows nothing of it"})
+    page = console.get("/breaks")
+    assert "€2.00 are undone, as if nothing had been said." in page
+    assert "The bank owes an answer" in page
+    assert "undone: the bank knows nothing of it" in console.get("/breaks/closed")
+    assert "never came true: undone" in console.get(f"/breaks/{found}")
+    assert console.log()[-1] == ("olga@obole.example", "break_resolved", str(found))
+
+
+@pytest.mark.parametrize(
+    ("cents", "way", "says"),
+    [
+        (-100, {"way": "loss"}, "It is no longer an expense of yours."),
+        (100, {"way": "equity"}, "It is no longer your money."),
+        (100, {"way": "repayment", "other": "bakery"}, "The merchant owes it again."),
+        (100, {"way": "split", "part_who": "alice", "part_amount": "1.00"}, "Each part goes back."),
+    ],
+    ids=lambda each: each["way"] if isinstance(each, dict) else None,
+)
+def test_what_undoing_does_is_said_before_it_is_done(
+    console: Console, cents: int, way: dict[str, str], says: str
+) -> None:
+    shop = console.shop
+    named = {"bakery": str(shop.merchant().id), "alice": str(shop.purse("0.00").id)}
+    found = doubt(console, cents, {name: named.get(value, value) for name, value in way.items()}, text="early")
+    assert says in console.get(f"/breaks/{found}")
+    console.post(f"/breaks/{found}", {"way": "undo", "why": "it never came"})
+    assert "€1.00 are undone, as if nothing had been said." in console.get("/breaks")
+    assert open_breaks(console) == []
+
+
+def test_undoing_says_what_is_lost(console: Console) -> None:
+    shop = console.shop
+    purse, merchant = shop.purse("0.00"), shop.merchant()
+    way = {"way": "split", "part_who": str(purse.id), "part_amount": "3.00"}
+    found = doubt(console, 300, way, text="early")
+    shop.redeem(merchant, shop.voucher(purse, merchant, "2.00"))
+    console.post(f"/breaks/{found}", {"way": "undo", "why": "it never came"})
+    assert "€3.00 are undone; €2.00 of it are a loss." in console.get("/breaks")
 
 
 @pytest.mark.parametrize(
