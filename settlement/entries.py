@@ -337,11 +337,17 @@ class _Work:
                     continue
                 self._tell_seen(conn, self._still_told(conn, words), again)
                 self._tell_paired(conn, pairs, is_statement=words[0].kind == MessageKind.CAMT_053.value)
+                if not guessing and words[0].kind == MessageKind.CAMT_053.value:
+                    self._correct_guesses(conn, self._still_told(conn, words))
                 self._advance(conn, row, stage, place + 1)
                 return
 
     def _tell_seen(self, conn: Connection, words: Sequence[Word], again: Mapping[object, Word]) -> None:
-        known = {word.id: pairing.fact_id(again[word.id]) for word in words if word.id in again}
+        first = {word.id: again[word.id].id for word in words if word.id in again}
+        # As it is now: which fact that told may have been corrected meanwhile.
+        query = select(_e.id, _e.same_as).where(_e.id.in_(first.values()))
+        facts = {row.id: row.same_as or row.id for row in conn.execute(query)} if first else {}
+        known = {told: facts[by] for told, by in first.items()}
         unexplained = self._breaks(conn, known.values()) if known else {}
         for word in words:
             if word.id in known:
@@ -377,6 +383,47 @@ class _Work:
             if by.about is not None or fact.id in left:
                 (now,) = matching.words(conn, _e.id == fact.id)
                 self._booking(conn).explain(now, by=by)
+
+    def _correct_guesses(self, conn: Connection, words: Sequence[Word]) -> None:
+        """Early word that a statement seemed to tell without its name, and that another tells with it, for its day.
+
+        The first was of somebody else.
+        """
+        named = [word for word in words if None not in (word.about, word.booking_date)]
+        if not named:
+            return
+        fact, guess = statement_entries.alias("fact"), statement_entries.alias("guess")
+        query = (
+            select(guess.c.id, guess.c.same_as, fact.c.about, fact.c.amount_micros, fact.c.booking_date)
+            .join(fact, (fact.c.id == guess.c.same_as) & (fact.c.booked_in == guess.c.statement_id))
+            .where(
+                fact.c.account_iban == words[0].account_iban,
+                fact.c.currency == words[0].currency,
+                fact.c.about.in_({word.about for word in named}),
+                fact.c.amount_micros.in_({word.amount_micros for word in named}),
+                fact.c.booking_date.in_({word.booking_date for word in named}),
+                guess.c.match == EntryMatch.PAIRED.value,
+                guess.c.about.is_(None),
+            )
+            .order_by(guess.c.id)
+        )
+        guesses = list(conn.execute(query))
+        for word in named:
+            mine = (word.about, word.amount_micros, word.booking_date)
+            wrong = next((row for row in guesses if (row.about, row.amount_micros, row.booking_date) == mine), None)
+            if wrong is None:
+                continue
+            guesses.remove(wrong)
+            conn.execute(statement_entries.update().where(_e.id == wrong.same_as).values(booked_in=word.statement_id))
+            self._tell_again(conn, word, EntryMatch.PAIRED, wrong.same_as)
+            again = {"match": EntryMatch.TOLD.value, "same_as": None}
+            conn.execute(statement_entries.update().where(_e.id == wrong.id).values(**again))
+            # What told it again still does.
+            seen = (_e.match == EntryMatch.SEEN_BEFORE.value) & _e.about.is_(None)
+            repeated = statement_entries.update().where(_e.same_as == wrong.same_as, seen)
+            conn.execute(repeated.values(same_as=wrong.id))
+            (other,) = matching.words(conn, _e.id == wrong.id)
+            self._booking(conn).book(other, is_statement=True)
 
     def _breaks(self, conn: Connection, ids: Iterable[UUID]) -> dict[UUID, Word]:
         found = matching.words(conn, _e.id.in_(list(ids)), _e.match == EntryMatch.BREAK.value)

@@ -35,10 +35,10 @@ def paired(
     """Each word with the fact it tells again, each fact used once; equal sums of one account and currency are given.
 
     Not ``guessing``: a word and a fact that would be booked the same. ``guessing``: one of the two does not say how,
-    and nothing contradicts; then they are of one day, or a statement calls both the same. A notification's word (not
-    ``is_statement``) is early or late word of a fact of its own day: unlike a statement's it may be another fact that
-    no statement has told yet. But one of a day before the ``last_day`` that statements have told can only be late, and
-    its date be another than the statement's.
+    and nothing contradicts; then they are of one day, or a statement calls both the same, or tells it some days later.
+    A notification's word (not ``is_statement``) is early or late word of a fact of its own day: unlike a statement's it
+    may be another fact that no statement has told yet. But one of a day before the ``last_day`` that statements have
+    told can only be late, and its date be another than the statement's.
     """
     by_amount: dict[int, list[tuple[Word, _Said]]] = {}
     for fact in facts:
@@ -53,7 +53,7 @@ def paired(
             _days_agree(word, fact)
             or (is_statement and not guessing)
             or (is_late(word, last_day) and not guessing and _days_apart(word, fact) <= furthest)
-            or (is_statement and said.is_named_as(known))
+            or (is_statement and (said.is_named_as(known) or _is_soon_after(word, fact)))
         )
         and ((is_statement and not guessing) or not said.contradicts(known))
     ]
@@ -141,6 +141,12 @@ def _days_agree(word: Word, fact: Word) -> bool:
         if one is not None and other is not None:
             return bool(one == other)
     return True
+
+
+def _is_soon_after(word: Word, fact: Word) -> bool:
+    if None in (word.booking_date, fact.booking_date):
+        return False
+    return bool(dt.timedelta() < word.booking_date - fact.booking_date <= FURTHEST)
 
 
 def _preference(word: Word, fact: Word) -> tuple[int, ...]:

@@ -137,6 +137,40 @@ def test_a_payment_that_was_notified_out_of_an_unexplained_sum_is_counted_once(a
     alice.run("breaks -> not_confirmed 0.00, unknown_entry 10.00\n audit -> sound")
 
 
+def told_on(day: int, entries: list[str], opening: int, closing: int) -> bytes:
+    balances = {"OPBD": opening * 1_000_000, "CLBD": closing * 1_000_000}
+    return camt("053", f"D{day}", "EUR", balances, entries, day=later(day))
+
+
+def test_a_statement_may_tell_without_a_name_some_days_later_what_was_notified(alice: Books) -> None:
+    alice.told(message("054", "N", paid(alice)))
+    alice.told(told_on(0, [], 0, 0))
+    alice.told(told_on(3, [entry("X", 5_000_000, "EUR", day=later(3))], 0, 5))
+    alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> none\n audit -> sound")
+
+
+@pytest.mark.parametrize("day", [0, 3])
+def test_what_another_statement_tells_by_name_for_its_day_was_not_what_one_told_without(alice: Books, day: int) -> None:
+    """The later statement came first, and tells a payment of somebody else."""
+    alice.told(message("054", "N", paid(alice)))
+    alice.told(told_on(day, [entry("X", 5_000_000, "EUR", day=later(day))], 5, 10))
+    alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> statement_gap 5.00")
+    first = camt("053", "S", "EUR", {"OPBD": 0, "CLBD": 5_000_000}, [paid(alice)], day=MONDAY.date())
+    alice.told(first.replace(b"T23:00:00Z", b"T12:00:00Z"))
+    alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> unknown_entry 5.00\n audit -> sound")
+    assert alice.told(first + b" ") == "seen before"
+    alice.run("purse alice -> 5.00\n breaks -> unknown_entry 5.00\n audit -> sound")
+
+
+def test_what_is_told_again_of_a_corrected_guess_tells_what_that_is_now(alice: Books) -> None:
+    """A day told once short, with somebody else's payment, and then whole."""
+    other = entry("X", 5_000_000, "EUR")
+    alice.told(message("054", "N", paid(alice)))
+    alice.told(message("053", "S", other))
+    alice.told(message("053", "S", other, paid(alice), closing=10_000_000))
+    alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> unknown_entry 5.00\n audit -> sound")
+
+
 def test_late_word_told_once_more_is_as_late_as_it_was(alice: Books) -> None:
     alice.told(camt("053", "T", "EUR", {"OPBD": 0, "CLBD": 0}, [], day=later(3)))
     alice.told(camt("054", "N", "EUR", {}, [paid(alice)], day=MONDAY.date()))

@@ -68,20 +68,28 @@ def test_a_guess_needs_one_side_that_does_not_say() -> None:
     assert pairs([word(3)], [known], guessing=True) == [(3, 1)]
 
 
-def test_a_guess_is_of_the_same_day_unless_both_have_one_name() -> None:
+def test_a_guess_is_of_no_day_before_unless_both_have_one_name() -> None:
     """Word of another day may be another payment of equal amount, to another purse perhaps."""
-    early = word(1, about="purse a", bank_reference="A", end_to_end_id="E")
-    later = {"booking_date": NEXT}
+    early = word(1, about="purse a", bank_reference="A", end_to_end_id="E", booking_date=NEXT)
+    later = {"booking_date": DAY}
     assert pairs([word(2, **later, bank_reference="B")], [early], guessing=True) == []
     assert pairs([word(2, booking_date=None)], [early], guessing=True) == [(2, 1)]
     assert pairs([word(2, **later, bank_reference="A")], [early], guessing=True) == [(2, 1)]
     assert pairs([word(2, **later, end_to_end_id="E")], [early], guessing=True) == [(2, 1)]
     # A counter that starts again calls two the same.
-    first = word(1, about="purse a", bank_reference="1", counterparty_name="Erika Exempel")
+    first = word(1, about="purse a", bank_reference="1", counterparty_name="Erika Exempel", booking_date=NEXT)
     other = word(2, **later, bank_reference="1", counterparty_name="Max Muster")
     assert pairs([other], [first], guessing=True) == []
     late = word(3, bank_reference="A", end_to_end_id="E")
-    assert pairs([late], [word(1, about="purse a", **later)], guessing=True, is_statement=False, last_day=NEXT) == []
+    other = word(1, about="purse a", booking_date=NEXT)
+    assert pairs([late], [other], guessing=True, is_statement=False, last_day=NEXT) == []
+
+
+def test_a_statement_may_tell_it_some_days_later() -> None:
+    early = word(1, about="purse a")
+    for late, expected in ((7, [(2, 1)]), (8, [])):
+        told = word(2, booking_date=DAY + dt.timedelta(days=late))
+        assert pairs([told], [early], guessing=True) == expected
 
 
 @pytest.mark.parametrize(
