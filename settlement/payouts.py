@@ -303,7 +303,7 @@ def cut(
         with database.settle() as conn:
             if not _is_cutting(conn, run):
                 return made
-            asked_for = _cut_withdrawals(conn, run, at) + _cut_own_payments(conn, run, at)
+            asked_for = _cut_asked_for(conn, run, at)
             made += asked_for
             if asked_for == 0:
                 return made
@@ -586,66 +586,42 @@ def _postings(payout_id: UUID, merchant: Row[tuple[object, ...]], decision: Pay)
             )
 
 
-def _cut_withdrawals(conn: Connection, run: Row[tuple[object, ...]], at: dt.datetime) -> int:
-    due = conn.execute(
-        select(withdrawals)
-        .join(
-            transfers,
-            and_(transfers.c.reference == withdrawals.c.id, transfers.c.reason == Reason.WITHDRAWAL.value),
-        )
-        .outerjoin(bank_transactions, bank_transactions.c.id == withdrawals.c.id)
-        .where(bank_transactions.c.id.is_(None), transfers.c.business_date <= run.business_date)
-        .order_by(withdrawals.c.id)
-        .limit(_BATCH)
-    ).all()
-    if due:
-        conn.execute(
-            bank_transactions.insert(),
-            [
-                _bank_row(
-                    row.id,
-                    TransactionKind.WITHDRAWAL,
-                    run,
-                    at,
-                    purse_id=row.purse_id,
-                    currency=row.currency,
-                    amount_micros=row.amount_micros,
-                    creditor_name=row.creditor_name,
-                    creditor_iban=row.creditor_iban,
-                )
-                for row in due
-            ],
-        )
-    return len(due)
-
-
-def _cut_own_payments(conn: Connection, run: Row[tuple[object, ...]], at: dt.datetime) -> int:
+def _cut_asked_for(conn: Connection, run: Row[tuple[object, ...]], at: dt.datetime) -> int:
+    """Make bank transactions of withdrawals and of the operator's own payments, some at once; answers how many."""
+    of_the_days = and_(transfers.c.reference == withdrawals.c.id, transfers.c.reason == Reason.WITHDRAWAL.value)
+    withdrawn = _uncut(withdrawals).join(transfers, of_the_days).where(transfers.c.business_date <= run.business_date)
+    due = [(TransactionKind.WITHDRAWAL, row, {"purse_id": row.purse_id}) for row in conn.execute(withdrawn)]
     # Nobody's statement depends on the day that they belong to, so whatever was asked for by now goes.
-    due = conn.execute(
-        select(own_payments)
-        .outerjoin(bank_transactions, bank_transactions.c.id == own_payments.c.id)
-        .where(bank_transactions.c.id.is_(None))
-        .order_by(own_payments.c.id)
-        .limit(_BATCH)
-    ).all()
+    due += [(TransactionKind(row.kind), row, {}) for row in conn.execute(_uncut(own_payments))]
     if due:
         conn.execute(
             bank_transactions.insert(),
             [
                 _bank_row(
                     row.id,
-                    TransactionKind(row.kind),
+                    kind,
                     run,
                     at,
                     currency=row.currency,
                     amount_micros=row.amount_micros,
                     creditor_name=row.creditor_name,
                     creditor_iban=row.creditor_iban,
+                    **whose,
                 )
-                for row in due
+                for kind, row, whose in due
             ],
         )
     return len(due)
+
+
+def _uncut(asked_for: sa.Table) -> sa.Select[Any]:
+    return (
+        select(asked_for)
+        .outerjoin(bank_transactions, bank_transactions.c.id == asked_for.c.id)
+        .where(bank_transactions.c.id.is_(None))
+        .order_by(asked_for.c.id)
+        .limit(_BATCH)
+    )
 
 
 def _bank_row(
