@@ -576,16 +576,9 @@ def _take_out(kind: str, amount: str, currency: str, why: str, as_json: bool) ->
     """Take commission (income), or what you had put in (equity), to your own account, with the next run."""
     at, settings = clock.now(), current().settings
     with current().database.write() as conn:
-        row = own_money.take_out(
-            conn,
-            TransactionKind(kind),
-            Money.parse(amount, currency),
-            to=own_money.account_of(settings),
-            why=why,
-            bank_fees_micros=settings.bank_fees,
-            at=at,
-        )
-        _note_action(conn, "own_money_taken_out", row.id, f"{kind} {amount} {currency}: {why}", at)
+        money = Money.parse(amount, currency)
+        row, detail = own_money.to_own_account(conn, settings, TransactionKind(kind), money, why=why, at=at)
+        _note_action(conn, "own_money_taken_out", row.id, detail, at)
     _say(as_json, id=str(row.id), amount=amount, currency=currency, iban=row.creditor_iban)
 
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+import sqlalchemy as sa
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement.models import TransactionKind, bank_transactions, own_payments
+from settlement.models import EntryMatch, TransactionKind, bank_transactions, own_payments, statement_entries
 from wallet import ledger, merchants, safeguarding
 from wallet.errors import (
     AmountInvalid,
@@ -25,7 +26,7 @@ from wallet.errors import (
 )
 from wallet.ids import new_id, new_reference
 from wallet.ledger import Posting
-from wallet.models import AccountKind, AnnouncementKind, Reason, accounts, announcements
+from wallet.models import AccountKind, AnnouncementKind, Reason, accounts, announcements, transfers
 from wallet.money import Money, is_whole_minor, whole_minor
 from wallet.settings import Settings
 
@@ -74,11 +75,23 @@ def announce_repayment(
 
 
 def announced(conn: Connection, *, limit: int, merchant_id: UUID | None = None) -> Sequence[Row[tuple[object, ...]]]:
-    """Announcements of the operator's own money, or of a merchant's repayments, newest first."""
+    """Announcements of the operator's own money, or of a merchant's repayments, newest first.
+
+    Each has what has come under its reference, ``arrived_micros`` (0: it is awaited), and the day of the last of it,
+    ``arrived_on``; ``only_notified`` says whether no statement tells some of that yet.
+    """
     of_whom = (
         announcements.c.merchant_id.is_(None) if merchant_id is None else announcements.c.merchant_id == merchant_id
     )
-    return conn.execute(select(announcements).where(of_whom).order_by(announcements.c.id.desc()).limit(limit)).all()
+    last = select(announcements).where(of_whom).order_by(announcements.c.id.desc()).limit(limit).subquery()
+    arrived = _arrived(select(last.c.reference))
+    columns = (
+        sa.cast(func.coalesce(arrived.c.micros, 0), sa.BigInteger).label("arrived_micros"),
+        arrived.c.day.label("arrived_on"),
+        (func.coalesce(arrived.c.early, 0) > 0).label("only_notified"),
+    )
+    query = select(last, *columns).outerjoin(arrived, arrived.c.reference == last.c.reference)
+    return conn.execute(query.order_by(last.c.id.desc())).all()
 
 
 def take_out(
@@ -126,6 +139,14 @@ def take_out(
     posting = Posting(reason=reason, currency=amount.currency, amount_micros=amount.micros, reference=row.id)
     ledger.post(conn, posting, recorded_at=at)
     return row
+
+
+def to_own_account(
+    conn: Connection, settings: Settings, kind: TransactionKind, amount: Money, *, why: str, at: dt.datetime
+) -> tuple[Row[tuple[object, ...]], str]:
+    """`take_out` as the operator's account and the bank's fees are set; answers the row, and its line for the log."""
+    row = take_out(conn, kind, amount, to=account_of(settings), why=why, bank_fees_micros=settings.bank_fees, at=at)
+    return row, f"{kind.value} {amount} {amount.currency}: {why}"
 
 
 def takeable_micros(conn: Connection, kind: TransactionKind, currency: str, bank_fees_micros: Mapping[str, int]) -> int:
@@ -187,6 +208,39 @@ def _announce(
         )
         .returning(announcements)
     ).one()
+
+
+def _arrived(references: sa.Select[tuple[str]]) -> sa.Subquery:
+    """What was booked as announced under each of these references, by its first word or by another that knew more."""
+    word, fact = statement_entries.alias("word"), statement_entries.alias("fact")
+    by = sa.and_(transfers.c.reference == fact.c.id, transfers.c.reason == fact.c.match)
+    booked = (
+        select(
+            word.c.reference,
+            fact.c.id,
+            fact.c.amount_micros,
+            fact.c.booked_in,
+            func.coalesce(fact.c.booking_date, transfers.c.business_date).label("day"),
+        )
+        .join(fact, fact.c.id == func.coalesce(word.c.same_as, word.c.id))
+        .join(transfers, by)
+        .where(
+            word.c.reference.in_(references),
+            fact.c.match.in_([EntryMatch.EQUITY_PAID_IN.value, EntryMatch.MERCHANT_REPAID.value]),
+        )
+        .distinct()
+        .subquery("booked")
+    )
+    return (
+        select(
+            booked.c.reference,
+            func.sum(booked.c.amount_micros).label("micros"),
+            func.max(booked.c.day).label("day"),
+            func.sum(sa.case((booked.c.booked_in.is_(None), 1), else_=0)).label("early"),
+        )
+        .group_by(booked.c.reference)
+        .subquery("arrived")
+    )
 
 
 def _check_whole(amount: Money) -> None:

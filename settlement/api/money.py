@@ -105,17 +105,8 @@ def take_out(caller: Caller, key: str, body: dict[str, Any]) -> Response:
     settings = current().settings
 
     def work(conn: Connection) -> dict[str, Any]:
-        amount, at = body["money"], clock.now()
-        row = own_money.take_out(
-            conn,
-            TransactionKind(body["kind"]),
-            amount,
-            to=own_money.account_of(settings),
-            why=body["why"],
-            bank_fees_micros=settings.bank_fees,
-            at=at,
-        )
-        detail = f"{body['kind']} {amount} {amount.currency}: {body['why']}"
+        at, kind = clock.now(), TransactionKind(body["kind"])
+        row, detail = own_money.to_own_account(conn, settings, kind, body["money"], why=body["why"], at=at)
         auth.note(conn, caller, "own_money_taken_out", row.id, detail, at=at)
         return {**_payment(row), "state": None}
 

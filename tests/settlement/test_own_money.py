@@ -1,10 +1,12 @@
 """The operator's own money: put in, taken out in the bank file, repaid by merchants, given up."""
 
+import datetime as dt
+
 import pytest
 
 from settlement import own_money
 from settlement.models import TransactionKind
-from tests.books import Books
+from tests.books import MONDAY, Books, camt, entry
 from tests.support import OWN_IBAN
 from wallet.errors import (
     AmountNotWholeMinor,
@@ -39,6 +41,34 @@ def test_what_is_announced_moves_nothing(books: Books) -> None:
     assert is_reference(mine.reference)
     assert ([row.id for row in announced], [row.id for row in of_bakery]) == ([mine.id], [theirs.id])
     assert (books.balance(EQUITY, "EUR"), books.at_bank(), books.audit()) == ("0.00", "0.00", "sound")
+
+
+def announced(books: Books) -> list[tuple[str, dt.date | None, bool]]:
+    """What came of each announcement of the operator's, and when; and whether a statement tells it."""
+    with books.database.read() as conn:
+        rows = own_money.announced(conn, limit=9)
+    return [(str(Money(row.arrived_micros, "EUR")), row.arrived_on, not row.only_notified) for row in rows]
+
+
+def test_what_was_announced_says_what_came_of_it_and_when(books: Books) -> None:
+    with books.database.write() as conn:
+        row = own_money.announce_equity(conn, euro("5.00"), at=books.at)
+        own_money.announce_equity(conn, euro("7.00"), at=books.at)
+    books.references["mine"] = row.reference
+    awaited, monday = ("0.00", None, True), MONDAY.date()
+    assert announced(books) == [awaited, awaited]
+    books.run("notify +2.00/mine -> 1 matched")
+    assert announced(books) == [awaited, ("2.00", monday, False)]
+    # The statement tells the first again, and the rest.
+    books.run("statement +2.00/mine +3.00/mine -> 1 matched")
+    assert announced(books) == [awaited, ("5.00", monday, True)]
+    # Of a notification without words, the statement says what it was.
+    bare = entry("E1", 1_000_000, "EUR", day=books.at.date())
+    books.told(camt("054", "N9", "EUR", {}, [bare], day=books.at.date()))
+    known = entry("E1", 1_000_000, "EUR", rf=row.reference, day=books.at.date())
+    books.told(camt("053", "S9", "EUR", {"OPBD": 5_000_000, "CLBD": 6_000_000}, [known], day=books.at.date()))
+    assert announced(books) == [awaited, ("6.00", monday, True)]
+    assert books.audit() == "sound"
 
 
 def test_money_is_put_in_in_a_currency_that_the_books_did_not_have(books: Books) -> None:

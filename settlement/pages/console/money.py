@@ -65,18 +65,9 @@ def take_out() -> ResponseReturnValue:
     settings, at = current().settings, clock.now()
     try:
         said = forms.read(TakeOut)
-        amount: Money = said["money"]
+        kind = TransactionKind(said["kind"])
         with current().database.write() as conn:
-            row = own_money.take_out(
-                conn,
-                TransactionKind(said["kind"]),
-                amount,
-                to=own_money.account_of(settings),
-                why=said["why"],
-                bank_fees_micros=settings.bank_fees,
-                at=at,
-            )
-            detail = f"{said['kind']} {amount} {amount.currency}: {said['why']}"
+            row, detail = own_money.to_own_account(conn, settings, kind, said["money"], why=said["why"], at=at)
             note(conn, "own_money_taken_out", row.id, detail, at=at)
     except OboleError as refusal:
         return _shown(refusal=refusal)

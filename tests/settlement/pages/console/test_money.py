@@ -1,5 +1,6 @@
 """The operator's own money on the console: what is missing is said, money is announced, taken out, and listed."""
 
+import datetime as dt
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from settlement import own_money
-from tests.settlement.pages.console.conftest import Console
+from tests.books import MONDAY, camt, entry
+from tests.settlement.pages.console.conftest import Console, told
 from tests.support import OWN_IBAN, Shop, make_settings
 from wallet import clock, ledger
 from wallet.ids import is_reference, new_id
@@ -43,6 +45,24 @@ def test_before_anything_happened_money_can_be_put_in(console: Console) -> None:
     assert console.log() == [("olga@obole.example", "equity_announced", str(row.id))]
     console.post("/money/put-in", {"amount": "much", "currency": "EUR"}, status=422)
     console.post("/money/put-in", {"amount": "0.001", "currency": "EUR"}, status=422)
+
+
+def test_what_was_announced_is_awaited_until_it_has_arrived(console: Console) -> None:
+    console.post("/money/put-in", {"amount": "70.00", "currency": "EUR"}, on="/money")
+    assert "awaited" in console.get("/money")
+    with console.shop.database.read() as conn:
+        (row,) = own_money.announced(conn, limit=9)
+    some, rest = (entry(f"E{cents}", cents * 10_000, "EUR", rf=row.reference) for cents in (2000, 5000))
+    told(console, camt("053", "S1", "EUR", {"OPBD": 0, "CLBD": 20_000_000}, [some], day=MONDAY.date()))
+    page = console.get("/money")
+    assert f"€20.00 arrived {page_date(MONDAY.date())}" in page
+    assert "awaited" not in page
+    told(console, camt("054", "N1", "EUR", {}, [rest], day=MONDAY.date()))
+    assert f"arrived {page_date(MONDAY.date())} notified, on no statement yet" in console.get("/money")
+
+
+def page_date(day: dt.date) -> str:
+    return f"{day.day} {day:%B %Y}"
 
 
 def test_what_is_missing_is_red_in_words_on_the_overview_until_the_operator_puts_it_in(console: Console) -> None:
