@@ -33,6 +33,7 @@ from settlement.models import (
     entry_payments,
     own_payments,
     statement_entries,
+    statements,
 )
 from wallet import ledger
 from wallet import merchants as merchant_room
@@ -125,7 +126,8 @@ def ways(row: Row[tuple[object, ...]]) -> tuple[Way, ...]:
 
 
 def find(conn: Connection, break_id: UUID) -> Row[tuple[object, ...]]:
-    """One break with its entry's ``booking_date``, ``text``, ``end_to_end_id`` and counterparty, or `NotFound`."""
+    """One break, or `NotFound`: with its entry's ``booking_date``, ``text``, ``end_to_end_id`` and counterparty,
+    the id of the statement that it is about as a whole, and what became of the payment."""
     row = conn.execute(_WITH_ENTRY.where(breaks.c.id == break_id)).one_or_none()
     if row is None:
         raise NotFound("No break has this id.")
@@ -516,17 +518,25 @@ def fitting(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 50) 
     ).all()
 
 
-_WITH_ENTRY = select(
-    breaks,
-    statement_entries.c.match,
-    statement_entries.c.about,
-    statement_entries.c.booking_date,
-    statement_entries.c.booked_in,
-    statement_entries.c.text,
-    statement_entries.c.end_to_end_id,
-    statement_entries.c.counterparty_name,
-    statement_entries.c.counterparty_iban,
-).outerjoin(statement_entries, statement_entries.c.id == breaks.c.entry_id)
+_WITH_ENTRY = (
+    select(
+        breaks,
+        statement_entries.c.match,
+        statement_entries.c.about,
+        statement_entries.c.booking_date,
+        statement_entries.c.booked_in,
+        statement_entries.c.text,
+        statement_entries.c.end_to_end_id,
+        statement_entries.c.counterparty_name,
+        statement_entries.c.counterparty_iban,
+        statements.c.statement_id.label("about_statement"),
+        bank_transactions.c.state.label("payment_state"),
+        bank_transactions.c.state_detail.label("payment_detail"),
+    )
+    .outerjoin(statement_entries, statement_entries.c.id == breaks.c.entry_id)
+    .outerjoin(statements, statements.c.id == breaks.c.statement_id)
+    .outerjoin(bank_transactions, bank_transactions.c.id == breaks.c.bank_transaction_id)
+)
 
 
 def _open(

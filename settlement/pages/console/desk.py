@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response
 from sqlalchemy.engine import Connection
 
+from settlement.pages.console.details import detail
 from wallet import actions, languages
 from wallet.errors import OboleError
 from wallet.money import Money
@@ -34,8 +35,11 @@ class Why(Strict):
 
 
 def show(template: str, *, refusal: OboleError | None = None, **values: Any) -> Response:
-    """One of the console's pages; in it ``cash(micros, currency)`` is an amount in the reader's language."""
-    return page(f"console/{template}", refusal=refusal, cash=cash, **values)
+    """One of the console's pages; in it ``cash(micros, currency)`` is an amount in the reader's language.
+
+    And ``break_detail(row)`` what a break is about.
+    """
+    return page(f"console/{template}", refusal=refusal, cash=cash, break_detail=detail, **values)
 
 
 def note(conn: Connection, action: str, subject: object, detail: str = "", *, at: dt.datetime) -> None:

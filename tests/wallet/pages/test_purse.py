@@ -91,5 +91,5 @@ def test_a_member_sees_what_is_left_and_what_is_theirs_and_nothing_else(shop: Sh
 def test_whatever_moves_a_purse_has_a_name_in_both_languages(shop: Shop) -> None:
     moves_a_purse = {reason.value for reason, sides in MOVEMENTS.items() if AccountKind.PURSE in sides}
     for language in ("en", "fr"):
-        with shop.app.test_request_context(f"/purse?lang={language}"):
+        with shop.app.test_request_context("/purse", headers={"Accept-Language": language}):
             assert set(reason_names()) == moves_a_purse

@@ -393,7 +393,7 @@ def test_a_break_without_an_entry_leads_to_the_message_that_told_it(
 def test_every_kind_of_break_and_every_way_has_words_in_both_languages(console: Console) -> None:
     source = "{% import 'console/words.html' as words with context %}"
     for language in ("en", "fr"):
-        with console.shop.app.test_request_context(f"/console/breaks?lang={language}"):
+        with console.shop.app.test_request_context("/console/breaks", headers={"Accept-Language": language}):
             for kind in BreakKind:
                 words = render_template_string(source + "{{ words.break_kind(k) }}|{{ words.break_help(k) }}", k=kind)
                 assert all(part.strip() for part in words.split("|")), kind
