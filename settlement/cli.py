@@ -373,14 +373,15 @@ def _decide(payout_id: UUID, outcome: str, why: str) -> None:
 @_JSON
 @_says_no
 def _suggest(break_id: UUID, as_json: bool) -> None:
-    """How a break can be closed, and the purses that it may be for, with what speaks for each."""
+    """How a break can be closed, and the purses and merchants that it may be for, with what speaks for each."""
     with current().database.read() as conn:
         row = breaks.find(conn, break_id)
-        found = owners.suggestions(conn, row)
+        found = [*owners.suggestions(conn, row), *owners.suggested_merchants(conn, row)]
     if not as_json:
         _say(False, ways=[way.value for way in breaks.ways(row)])
     for each in found:
-        facts = {"purse": str(each.owner.id), "name": each.owner.name, "email": each.owner.email}
+        whose = "purse" if each.owner.is_purse else "merchant"
+        facts = {whose: str(each.owner.id), "name": each.owner.name, "email": each.owner.email}
         _say(as_json, **facts, because=each.because.value, reference=each.reference)
 
 

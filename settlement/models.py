@@ -259,6 +259,7 @@ bank_transactions = Table(
     CheckConstraint("(kind = 'withdrawal') = (purse_id IS NOT NULL)", name="withdrawal_has_purse"),
     CheckConstraint("(message_id IS NULL) = (position IS NULL)", name="placed_in_file"),
     CheckConstraint("state = 'cut' OR message_id IS NOT NULL", name="rendered_in_a_file"),
+    Index("ix_bank_transactions_amount", "currency", "amount_micros"),
 )
 _AWAITED = bank_transactions.c.state.in_(
     [

@@ -4,7 +4,7 @@ Invariant: a name given is somebody's, or it is refused: what nobody is called, 
 only likely is suggested, with what speaks for it, and a person chooses.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Row
 from settlement import breaks, references
 from settlement.breaks import Way
 from settlement.models import EntryMatch, entry_parts, statement_entries
+from wallet import names
 from wallet.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
 from wallet.ids import is_reference
 from wallet.models import (
@@ -32,6 +33,8 @@ from wallet.models import (
 # Of references typed wrongly some stretch is right: enough to find them, and for a person to compare.
 _STRETCH, _MOST_PIECES = 8, 200
 _MOST_NAMED = 20
+# Of those whose names are alike but for their letters so many are compared.
+_MOST_ALIKE = 500
 # So many of the last top-ups that were announced may be what a payment is for: what is expected is not old.
 _EXPECTED = 10_000
 _NOBODY = "No purse and no merchant in this currency has this id, reference, e-mail address or name."
@@ -97,10 +100,8 @@ def by_ids(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Owner]:
         .where(purses.c.id.in_(ids))
     )
     some_merchants = select(merchants).where(merchants.c.id.in_(ids))
-    found = [Owner(id=row.id, is_purse=True, name=row.name, email=row.email) for row in conn.execute(some_purses)]
-    found += [
-        Owner(id=row.id, is_purse=False, name=row.legal_name, email=row.email) for row in conn.execute(some_merchants)
-    ]
+    found = [_purse_owner(row) for row in conn.execute(some_purses)]
+    found += [_merchant_owner(row) for row in conn.execute(some_merchants)]
     return {owner.id: owner for owner in found}
 
 
@@ -109,9 +110,9 @@ class Because(StrEnum):
 
     # A reference of its that the text names, or nearly.
     REFERENCE = "reference"
-    # It was topped up from that account before.
+    # It was topped up from that account before; a merchant is paid to it.
     ACCOUNT = "account"
-    # The payer's name is its shopper's.
+    # The payer's name is its shopper's, whatever its capitals, accents, order and titles.
     NAME = "name"
     # A top-up of exactly that amount was announced and has not come.
     AMOUNT = "amount"
@@ -141,9 +142,22 @@ def suggestions(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 
         if query is None:
             continue
         for each in conn.execute(query.order_by(purses.c.id.desc()).limit(limit)):
-            owner = Owner(id=each.id, is_purse=True, name=each.name, email=each.email)
             reference = getattr(each, "reference", None)
-            found.setdefault(each.id, Suggestion(owner=owner, because=because, reference=reference))
+            found.setdefault(each.id, Suggestion(owner=_purse_owner(each), because=because, reference=reference))
+    return list(found.values())[:limit]
+
+
+def suggested_merchants(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 20) -> list[Suggestion]:
+    """Merchants that may have paid this back: by the account that they are paid to, or by their name."""
+    if Way.REPAYMENT not in breaks.ways(row):
+        return []
+    some = select(merchants).where(merchants.c.currency == row.currency).order_by(merchants.c.id.desc()).limit(limit)
+    queries = [(Because.ACCOUNT, some.where(merchants.c.iban == row.counterparty_iban))]
+    queries += [(Because.NAME, some.where(merchants.c.name_key.in_(names.keys(row.counterparty_name or ""))))]
+    found: dict[UUID, Suggestion] = {}
+    for because, query in queries:
+        for each in conn.execute(query):
+            found.setdefault(each.id, Suggestion(owner=_merchant_owner(each), because=because))
     return list(found.values())[:limit]
 
 
@@ -152,30 +166,40 @@ def suggestions(conn: Connection, row: Row[tuple[object, ...]], *, limit: int = 
 
 def _purses(conn: Connection, text: str, currency: str) -> list[Owner]:
     wanted = _typed(text)
-    query = _whose(currency).limit(_MOST_NAMED)
+    query = _whose(currency).limit(_MOST_ALIKE)
     if (key := _id(wanted)) is not None:
         query = query.where(purses.c.id == key)
     elif is_reference(reference := references.compact(wanted)):
         announced = select(top_ups.c.purse_id).where(top_ups.c.reference == reference)
         query = query.where(purses.c.id.in_(announced))
     else:
-        query = query.where(_is_called(wanted, shoppers.c.email, shoppers.c.name))
-    rows = conn.execute(query.order_by(purses.c.id))
-    return [Owner(id=row.id, is_purse=True, name=row.name, email=row.email) for row in rows]
+        # Addresses are kept in small letters.
+        query = query.where(or_(shoppers.c.email == wanted.lower(), _has_key_of(wanted, shoppers.c.name_key)))
+        return _called_exactly(wanted, [_purse_owner(row) for row in conn.execute(query.order_by(purses.c.id))])
+    return [_purse_owner(row) for row in conn.execute(query.order_by(purses.c.id))]
 
 
 def _merchants(conn: Connection, text: str, currency: str) -> list[Owner]:
     wanted = _typed(text)
-    query = select(merchants).where(merchants.c.currency == currency).limit(_MOST_NAMED)
+    query = select(merchants).where(merchants.c.currency == currency).limit(_MOST_ALIKE)
     if (key := _id(wanted)) is not None:
         query = query.where(merchants.c.id == key)
     elif is_reference(reference := references.compact(wanted)):
         announced = select(announcements.c.merchant_id).where(announcements.c.reference == reference)
         query = query.where(merchants.c.id.in_(announced))
     else:
-        query = query.where(_is_called(wanted, merchants.c.email, merchants.c.legal_name))
-    rows = conn.execute(query.order_by(merchants.c.id))
-    return [Owner(id=row.id, is_purse=False, name=row.legal_name, email=row.email) for row in rows]
+        mail = func.lower(merchants.c.email) == wanted.lower()
+        query = query.where(or_(mail, _has_key_of(wanted, merchants.c.name_key)))
+        return _called_exactly(wanted, [_merchant_owner(row) for row in conn.execute(query.order_by(merchants.c.id))])
+    return [_merchant_owner(row) for row in conn.execute(query.order_by(merchants.c.id))]
+
+
+def _purse_owner(row: Any) -> Owner:
+    return Owner(id=row.id, is_purse=True, name=row.name, email=row.email)
+
+
+def _merchant_owner(row: Any) -> Owner:
+    return Owner(id=row.id, is_purse=False, name=row.legal_name, email=row.email)
 
 
 def _the_one(found: Sequence[Owner]) -> Owner:
@@ -195,9 +219,15 @@ def _id(text: str) -> UUID | None:
         return None
 
 
-def _is_called(text: str, *columns: Any) -> Any:
-    # SQLite's lower() knows ASCII only: what has other capitals is found as it was typed.
-    return or_(*(column == text for column in columns), *(func.lower(column) == text.lower() for column in columns))
+def _has_key_of(text: str, column: Any) -> Any:
+    key = names.key(text)
+    return (column == key) & (column != "")
+
+
+def _called_exactly(text: str, found: Iterable[Owner]) -> list[Owner]:
+    """Of those whose name is much like it: they who are called so, whatever the capitals."""
+    exactly = [each for each in found if text.casefold() in (each.name.casefold(), each.email.casefold())]
+    return exactly[:_MOST_NAMED]
 
 
 # --- who it may be for ---------------------------------------------------------------------------------------
@@ -243,8 +273,8 @@ def _topped_up_from(row: Row[tuple[object, ...]]) -> Select[Any] | None:
 
 
 def _called(row: Row[tuple[object, ...]]) -> Select[Any] | None:
-    name = (row.counterparty_name or "").strip()
-    return _whose(row.currency).where(_is_called(name, shoppers.c.name)) if name else None
+    keys = names.keys(row.counterparty_name or "")
+    return _whose(row.currency).where(shoppers.c.name_key.in_(keys)) if keys else None
 
 
 def _awaiting(row: Row[tuple[object, ...]]) -> Select[Any] | None:

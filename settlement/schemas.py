@@ -542,9 +542,13 @@ class BreakView(Answer):
 
 
 class SuggestionView(Answer):
-    """A purse that a break may be for; ``reference`` is the one that it nearly names, or that is awaited."""
+    """A purse or a merchant that a break may be for, the other id being null.
 
-    purse_id = identity()
+    ``reference`` is the one that it nearly names, or that is awaited.
+    """
+
+    purse_id = identity(allow_none=True)
+    merchant_id = identity(allow_none=True)
     name = text()
     email = text()
     because = fields.String(required=True, validate=one_of(Because))

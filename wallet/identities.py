@@ -16,7 +16,7 @@ import nacl.pwhash
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import passkeys, sessions
+from wallet import names, passkeys, sessions
 from wallet.db import Database, insert_into
 from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused, ValidationFailed
 from wallet.ids import new_id, token_sha256
@@ -51,7 +51,7 @@ def add(
     if kind is IdentityKind.SHOPPER:
         conn.execute(
             insert_into(conn, shoppers)
-            .values(id=new_id(), email=identifier, name=name, locale=locale, created_at=at)
+            .values(id=new_id(), email=identifier, name=name, name_key=names.key(name), locale=locale, created_at=at)
             .on_conflict_do_nothing(index_elements=["email"])
         )
         shopper_id = conn.execute(select(shoppers.c.id).where(shoppers.c.email == identifier)).scalar_one()
@@ -94,7 +94,8 @@ def rename(conn: Connection, identity_id: UUID, *, name: str, locale: str) -> No
     """Call somebody otherwise, and speak their language; a shopper's letters do so too."""
     conn.execute(identities.update().where(identities.c.id == identity_id).values(name=name, locale=locale))
     mine = select(identities.c.shopper_id).where(identities.c.id == identity_id).scalar_subquery()
-    conn.execute(shoppers.update().where(shoppers.c.id == mine).values(name=name, locale=locale))
+    called = {"name": name, "name_key": names.key(name)}
+    conn.execute(shoppers.update().where(shoppers.c.id == mine).values(**called, locale=locale))
 
 
 def wants_receipts(conn: Connection, identity_id: UUID) -> bool:

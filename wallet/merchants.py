@@ -14,7 +14,7 @@ from schwifty.exceptions import SchwiftyException
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import ledger
+from wallet import ledger, names
 from wallet.db import insert_into
 from wallet.errors import AlreadyExists, IbanInvalid, MerchantNotFound
 from wallet.ids import new_id
@@ -75,6 +75,7 @@ def register(
         .values(
             id=merchant_id,
             legal_name=legal_name,
+            name_key=names.key(legal_name),
             email=email,
             origin=origin,
             iban=valid_iban(iban, currency=currency),
@@ -122,7 +123,7 @@ def change_iban(conn: Connection, merchant_id: UUID, iban: str) -> None:
 
 def rename(conn: Connection, merchant_id: UUID, legal_name: str) -> None:
     """Pay the merchant under this name from the next cut on: its bank may have it under another. `MerchantNotFound`."""
-    _change(conn, merchant_id, legal_name=legal_name)
+    _change(conn, merchant_id, legal_name=legal_name, name_key=names.key(legal_name))
 
 
 def write_about_sales(conn: Connection, merchant_id: UUID, *, wanted: bool) -> None:

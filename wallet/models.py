@@ -168,6 +168,8 @@ shoppers = Table(
     Column("name", sa.String(140), nullable=False),
     Column("locale", sa.String(2), nullable=False),
     Column("created_at", UtcInstant, nullable=False),
+    # What the name is compared by with what a bank writes; it changes with the name.
+    Column("name_key", sa.String(140), nullable=False, server_default=sa.text("''"), index=True),
     # A letter for each purchase on the wallet's page; who buys songs at five cents may prefer none.
     Column("receipts_by_mail", sa.Boolean, nullable=False, server_default=sa.true()),
     CheckConstraint("locale IN ('en', 'fr')", name="locale_known"),
@@ -217,6 +219,8 @@ merchants = Table(
     Column("sales_by_mail", sa.Boolean, nullable=False, server_default=sa.true()),
     # How far below zero refunds may take what is owed to it; NULL: the wallet's own setting.
     Column("refund_limit_micros", Micros),
+    # As a shopper's.
+    Column("name_key", sa.String(140), nullable=False, server_default=sa.text("''"), index=True),
     UniqueConstraint("origin", "currency"),
     one_of("state", MerchantState),
     one_of("bank_fee", BankFeeBearer),

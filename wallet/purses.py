@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import case, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import ledger
+from wallet import ledger, names
 from wallet.db import insert_into
 from wallet.errors import (
     AlreadyExists,
@@ -93,7 +93,7 @@ def open_purse(
     purse_id = new_id()
     conn.execute(
         insert_into(conn, shoppers)
-        .values(id=new_id(), email=email.lower(), name=name, locale=locale, created_at=at)
+        .values(id=new_id(), email=email.lower(), name=name, name_key=names.key(name), locale=locale, created_at=at)
         .on_conflict_do_nothing(index_elements=["email"])
     )
     conn.execute(

@@ -1,10 +1,13 @@
 """What banks really say: each word of the bank a row of its own, the operator's own money, what failed and when again."""
 
 from collections.abc import Callable
+from uuid import UUID
 
 import iso4217
 import sqlalchemy as sa
 from alembic import op
+
+from wallet import names
 
 revision = "0003"
 down_revision = "0002"
@@ -84,6 +87,8 @@ _AWAITED_NOW = ("cut", "rendered", "submitted", "to_release", "accepted", "unkno
 # (table, column): what is new in tables that stay.
 _COLUMNS: tuple[tuple[str, Callable[[], sa.Column[object]]], ...] = (
     ("merchants", lambda: sa.Column("refund_limit_micros", sa.BigInteger(), nullable=True)),
+    ("merchants", lambda: sa.Column("name_key", sa.String(length=140), server_default=sa.text("''"), nullable=False)),
+    ("shoppers", lambda: sa.Column("name_key", sa.String(length=140), server_default=sa.text("''"), nullable=False)),
     ("vouchers", lambda: sa.Column("credit_limit_after_micros", sa.BigInteger(), nullable=True)),
     ("payouts", lambda: sa.Column("bank_fee_each_micros", sa.BigInteger(), nullable=True)),
     ("payouts", lambda: sa.Column("repaid_micros", sa.BigInteger(), server_default="0", nullable=False)),
@@ -172,6 +177,9 @@ def upgrade() -> None:
     _index_where(
         "ix_bank_transactions_failed", "bank_transactions", ["merchant_id"], "state IN ('rejected', 'returned')"
     )
+    op.create_index("ix_bank_transactions_amount", "bank_transactions", ["currency", "amount_micros"])
+    for table in ("merchants", "shoppers"):
+        op.create_index(op.f(f"ix_{table}_name_key"), table, ["name_key"])
     op.create_index(op.f("ix_breaks_statement_id"), "breaks", ["statement_id"])
     op.create_index("ix_statements_day", "statements", ["account_iban", "currency", "kind", "closing_date"])
     _index_where("ix_breaks_open", "breaks", ["id"], "resolved_at IS NULL")
@@ -200,6 +208,9 @@ def downgrade() -> None:
     op.drop_index("ix_breaks_open", "breaks")
     op.drop_index("ix_statements_day", "statements")
     op.drop_index("ix_breaks_statement_id", "breaks")
+    for table in ("merchants", "shoppers"):
+        op.drop_index(f"ix_{table}_name_key", table)
+    op.drop_index("ix_bank_transactions_amount", "bank_transactions")
     op.drop_index("ix_bank_transactions_awaited", "bank_transactions")
     op.drop_index("ix_bank_transactions_failed", "bank_transactions")
     if _on_sqlite():
@@ -412,7 +423,10 @@ _ABOUT_ACCOUNTS = ("AC01", "AC03", "AC04", "AC06", "AC13", "AG01", "BE05", "BE06
 
 
 def _fill() -> None:
-    """Open books get the new accounts, each of their currencies its minor units, and failed payouts their dates."""
+    """Open books get the new accounts, each of their currencies its minor units, failed payouts their dates, names
+    what they are compared by."""
+    for table, column in (("merchants", "legal_name"), ("shoppers", "name")):
+        _fill_keys(table, column)
     op.execute(
         "UPDATE bank_transactions SET retry_from = "
         "(SELECT business_date FROM payouts WHERE payouts.id = bank_transactions.id) "
@@ -434,6 +448,22 @@ def _fill() -> None:
             sa.text("INSERT INTO currencies (code, exponent) VALUES (:code, :exponent)"),
             {"code": code, "exponent": 2 if exponent is None else exponent},
         )
+
+
+def _fill_keys(table: str, column: str) -> None:
+    rows = sa.table(table, sa.column("id", sa.Uuid()), sa.column(column), sa.column("name_key"))
+    after: object = UUID(int=0)
+    while True:
+        some = (
+            sa.select(rows.c.id, rows.c[column].label("name")).where(rows.c.id > after).order_by(rows.c.id).limit(1_000)
+        )
+        found = op.get_bind().execute(some).all()
+        if not found:
+            return
+        keyed = [{"row": row.id, "key": names.key(row.name)} for row in found]
+        mine = rows.c.id == sa.bindparam("row", type_=sa.Uuid())
+        op.get_bind().execute(rows.update().where(mine).values(name_key=sa.bindparam("key")), keyed)
+        after = found[-1].id
 
 
 _KEPT = (

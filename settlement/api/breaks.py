@@ -72,10 +72,11 @@ def list_breaks(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     refuses=[NotFound],
 )
 def get_break(caller: Caller, break_id: UUID) -> dict[str, Any]:
-    """One break, the ways in which it can be closed, the likeliest first, and the purses that it may be for."""
+    """One break, the ways in which it can be closed, the likeliest first, and the purses and merchants that it may be
+    for."""
     with current().database.read() as conn:
         row = breaks.find(conn, break_id)
-        suggested = owners.suggestions(conn, row)
+        suggested = [*owners.suggestions(conn, row), *owners.suggested_merchants(conn, row)]
     payer = breaks.payer(row)
     return {
         **_break(row),
@@ -87,7 +88,8 @@ def get_break(caller: Caller, break_id: UUID) -> dict[str, Any]:
         "ways": [way.value for way in breaks.ways(row)],
         "suggestions": [
             {
-                "purse_id": str(each.owner.id),
+                "purse_id": str(each.owner.id) if each.owner.is_purse else None,
+                "merchant_id": None if each.owner.is_purse else str(each.owner.id),
                 "name": each.owner.name,
                 "email": each.owner.email,
                 "because": each.because.value,

@@ -3,14 +3,19 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from settlement import breaks, own_money, owners
 from settlement.breaks import Part
 from settlement.owners import Because
-from tests.books import Books
+from tests.books import Books, camt, entry
+from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
+from wallet import identities, merchants, purses
 from wallet.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
 from wallet.ids import new_id, new_reference
 from wallet.money import Money
+from wallet.page_models import IdentityKind
+from wallet.purses import Limits
 
 
 @pytest.fixture
@@ -115,6 +120,66 @@ def test_a_shopper_of_the_payers_name_is_suggested_once_for_the_best_reason(town
     assert suggested(town) == [("bob", Because.NAME)]
 
 
+@pytest.mark.parametrize(
+    ("shopper", "payer"),
+    [
+        ("Erika Müller", "MUELLER, ERIKA"),
+        ("Erika Müller", "Frau Dr. Erika Muller"),
+        ("Jean-François Noël", "M NOEL JEAN FRANCOIS"),
+        ("Erika Müller", "ERIKA MARIA MUELLER"),
+        ("Erika Müller", "PAUL UND ERIKA MÜLLER"),
+        ("Łukasz Groß", "Gross Lukasz"),
+        ("Søren Æbelø", "SOEREN AEBELOE"),
+    ],
+)
+def test_a_shopper_is_suggested_however_the_bank_writes_the_payers_name(town: Books, shopper: str, payer: str) -> None:
+    with town.database.write() as conn:
+        for name in (shopper, "Erika", "Paul Müllermeister"):
+            email = f"{name.encode().hex()}@a.example"
+            purses.open_purse(conn, currency="EUR", email=email, name=name, locale="en", limits=Limits(), at=town.at)
+    paid = entry("P", 7_000_000, "EUR", text="no word", payer=(payer, SHOPPER_IBAN))
+    town.told(camt("053", "P", "EUR", {"OPBD": 0, "CLBD": 7_000_000}, [paid], day=town.at.date()))
+    assert suggested(town) == [(shopper, Because.NAME)]
+
+
+def test_a_name_that_changes_is_compared_anew(town: Books) -> None:
+    with town.database.write() as conn:
+        at = town.at
+        who = identities.add(conn, IdentityKind.SHOPPER, identifier="eve@a.example", name="Eve", locale="en", at=at)
+        purses.open_purse(conn, currency="EUR", email="eve@a.example", name="", locale="en", limits=Limits(), at=at)
+        identities.rename(conn, who, name="Eve Adams", locale="en")
+        merchants.rename(conn, town.ids["bakery"], "Wheat and Rye Ltd")
+    town.statement("+7.00/no_word%ADAMS-EVE")
+    assert suggested(town) == [("Eve Adams", Because.NAME)]
+    town.statement("+8.00/no_word%RYE-WHEAT")
+    with town.database.read() as conn:
+        (found,) = owners.suggested_merchants(conn, newest(town))
+    assert (found.owner.id, found.because) == (town.ids["bakery"], Because.NAME)
+
+
+def test_a_merchant_is_suggested_by_the_account_that_it_is_paid_to(town: Books) -> None:
+    paid = entry("P", 7_000_000, "EUR", text="no word", payer=("Somebody", MERCHANT_IBAN))
+    town.told(camt("053", "P", "EUR", {"OPBD": 0, "CLBD": 7_000_000}, [paid], day=town.at.date()))
+    with town.database.read() as conn:
+        found = owners.suggested_merchants(conn, newest(town))
+        assert [(each.owner.name, each.because) for each in found] == [("Bakery", Because.ACCOUNT)]
+    town.statement("=7.00/a_charge")
+    with town.database.read() as conn:
+        assert owners.suggested_merchants(conn, newest(town)) == []
+
+
+def test_a_name_that_is_only_much_like_it_decides_nothing(town: Books) -> None:
+    with town.database.write() as conn:
+        for name in ("Erika Müller", "Zoé"):
+            email = f"{name.encode().hex()}@a.example"
+            purses.open_purse(conn, currency="EUR", email=email, name=name, locale="en", limits=Limits(), at=town.at)
+    for text in ("Erika Muller", "Müller Erika", "Erika", "zoe"):
+        with pytest.raises(PurseNotFound):
+            called(town, text)
+    assert called(town, "ERIKA MÜLLER")
+    assert called(town, "ZOÉ")
+
+
 def test_a_top_up_of_that_amount_is_suggested_until_it_has_come(town: Books) -> None:
     town.statement("+20.00/no_word")
     assert suggested(town) == [("alice", Because.AMOUNT)]
@@ -125,3 +190,29 @@ def test_a_top_up_of_that_amount_is_suggested_until_it_has_come(town: Books) -> 
 def test_nothing_is_suggested_for_what_is_nobodys_top_up(town: Books) -> None:
     town.statement("=20.00/a_charge%alice")
     assert suggested(town) == []
+
+
+@pytest.mark.only_on("sqlite")
+def test_no_table_that_grows_is_read_whole_to_find_out_whose_it_may_be(town: Books) -> None:
+    town.statement("+20.00/no_word%ALICE")
+    plans: list[str] = []
+
+    def explained(conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            rows = conn.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            plans.extend(row[3] for row in rows)
+
+    with town.database.read() as conn:
+        row = newest(town)
+        sa.event.listen(town.database.engine, "before_cursor_execute", explained)
+        try:
+            owners.suggestions(conn, row)
+            owners.suggested_merchants(conn, row)
+            owners.named(conn, "alice", "EUR")
+            breaks.fitting(conn, row)
+        finally:
+            sa.event.remove(town.database.engine, "before_cursor_execute", explained)
+    assert plans
+    grow = ("shoppers", "purses", "bank_transactions", "statement_entries", "come", "earlier", "transfers", "breaks")
+    # The last top-ups that were announced are read backwards, by their key, up to so many.
+    assert [plan for plan in plans if plan.split()[:2] in [["SCAN", table] for table in grow]] == []

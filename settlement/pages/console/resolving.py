@@ -143,6 +143,7 @@ def _break(break_id: UUID, *, refusal: OboleError | None = None) -> Response:
             payment=breaks.payment_of(conn, row),
             fitting=breaks.fitting(conn, row),
             suggestions=owners.suggestions(conn, row),
+            payers=owners.suggested_merchants(conn, row),
             in_debt=in_debt,
             payer=breaks.payer(row),
             purse=breaks.taken_from(conn, row),

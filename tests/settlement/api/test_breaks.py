@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.books import camt, entry
-from tests.support import SHOPPER_IBAN, Merchant, Purse, Shop, bearer, created, refused
+from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Merchant, Purse, Shop, bearer, created, refused
 from wallet import actions, clock
 from wallet.ids import new_id
 from wallet.models import shoppers
@@ -53,6 +53,14 @@ def test_a_break_says_how_it_can_be_closed_and_whom_it_may_be_for(shop: Shop, st
     assert suggested["reference"] == announced["reference"]
     refused(shop.get(f"/v1/settlement/breaks/{new_id()}", token=shop.operator), 404, "not_found")
     refused(shop.get(f"/v1/settlement/breaks/{stranger}", token=alice.token), 403, "key_scope")
+
+
+def test_a_merchant_that_may_have_paid_it_back_is_suggested(shop: Shop, bakery: Merchant) -> None:
+    told(shop, entry("A1", 12_000_000, "EUR", text="hello", payer=("Somebody", MERCHANT_IBAN)))
+    (found,) = got(shop, "/v1/settlement/breaks")["items"]
+    (suggested,) = got(shop, f"/v1/settlement/breaks/{found['id']}")["suggestions"]
+    assert (suggested["purse_id"], suggested["merchant_id"]) == (None, str(bakery.id))
+    assert suggested["because"] == "account"
 
 
 def test_a_break_is_closed_once_under_its_key(shop: Shop, stranger: str, alice: Purse) -> None:
@@ -147,7 +155,7 @@ def test_an_account_that_the_bank_would_not_pay_to_is_refused(shop: Shop) -> Non
 def test_a_name_that_several_have_is_refused(shop: Shop, stranger: str, alice: Purse, bakery: Merchant) -> None:
     shop.purse("0.00")
     with shop.database.write() as conn:
-        conn.execute(shoppers.update().values(name="Ada"))
+        conn.execute(shoppers.update().values(name="Ada", name_key="ada"))
     refused(resolve(shop, stranger, {"way": "assign", "why": "x", "who": "ada"}), 409, "name_ambiguous")
 
 

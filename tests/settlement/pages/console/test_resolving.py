@@ -134,7 +134,7 @@ def test_a_name_that_several_have_is_refused_with_each_of_them(console: Console,
     first = console.shop.purse("0.00")
     second = console.shop.purse("0.00")
     with console.shop.database.write() as conn:
-        conn.execute(shoppers.update().values(name="Ada"))
+        conn.execute(shoppers.update().values(name="Ada", name_key="ada"))
     found = bank.says((500, {"text": "hello"}))
     form = {"way": "assign", "other": "Ada", "why": "said Ada"}
     answer = console.post(f"/breaks/{found}", form, status=409)
