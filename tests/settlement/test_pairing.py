@@ -71,7 +71,7 @@ def test_a_guess_needs_one_side_that_does_not_say() -> None:
 def test_a_guess_is_of_no_day_before_unless_both_have_one_name() -> None:
     """Word of another day may be another payment of equal amount, to another purse perhaps."""
     early = word(1, about="purse a", bank_reference="A", end_to_end_id="E", booking_date=NEXT)
-    later = {"booking_date": DAY}
+    later: dict[str, Any] = {"booking_date": DAY}
     assert pairs([word(2, **later, bank_reference="B")], [early], guessing=True) == []
     assert pairs([word(2, booking_date=None)], [early], guessing=True) == [(2, 1)]
     assert pairs([word(2, **later, bank_reference="A")], [early], guessing=True) == [(2, 1)]
