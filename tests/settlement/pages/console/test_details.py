@@ -46,8 +46,8 @@ def test_each_sentence_of_ours_is_the_readers(books: Books, in_french: Callable[
     books.told(books.camt("053", ("+1.00/x",)).replace(b'<Amt Ccy="EUR">1.00', b'<Amt Ccy="EUR">2.00', 1))
     books.run("statement +2.00/stranger%Eve")
     found = {kind: in_french(row) for kind, row in listed(books).items()}
-    assert found["statement_gap"].startswith("Le relevé S")
-    assert found["not_confirmed"] == "Notifié et comptabilisé, et sur aucun relevé depuis."
+    assert found["statement_gap"].startswith("Le solde d’ouverture du relevé S")
+    assert found["not_confirmed"] == "Avisé et comptabilisé, et sur aucun relevé depuis."
     assert found["rejected_after_booking"] == "Rejeté : AC04."
     assert found["unknown_entry"] == ""
     assert not [said for said in found.values() if any(word in said for word in ENGLISH)]
@@ -56,7 +56,7 @@ def test_each_sentence_of_ours_is_the_readers(books: Books, in_french: Callable[
 @pytest.mark.parametrize(
     ("kind", "kept", "said"),
     [
-        ("statement_sum", {"about_statement": "S1"}, "Relevé S1 : ses écritures ne tombent pas juste."),
+        ("statement_sum", {"about_statement": "S1"}, "Relevé S1 : ses écritures ne donnent pas son solde de clôture."),
         ("unknown_transaction", "Status for file OBOLE-1.", "Un statut pour le fichier OBOLE-1."),
         ("unknown_transaction", "Status RJCT for E2E in OBOLE-1.", "Statut RJCT pour E2E dans le fichier OBOLE-1."),
         ("unknown_transaction", f"Status RJCT for {SHOPPER_IBAN} Eve.", f"Statut RJCT pour {SHOPPER_IBAN} Eve."),
@@ -69,7 +69,7 @@ def test_each_sentence_of_ours_is_the_readers(books: Books, in_french: Callable[
         (
             "failed",
             "Message M1 was not imported to its end: KeyError while it was imported.",
-            "Son message n’a pas été importé jusqu’au bout (KeyError).",
+            "Le message n’a pas été importé jusqu’au bout (KeyError).",
         ),
         ("failed", "something else", "something else"),
         ("statement_gap", "kept before statements had a place", "kept before statements had a place"),
