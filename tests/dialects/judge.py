@@ -15,14 +15,15 @@ could not do better either.
 
 import hashlib
 from collections.abc import Sequence
+from itertools import combinations
 
 from sqlalchemy import text
 
 from settlement.audit import audit
 from tests.dialects.dialect import Dialect, Pages, Sums
-from tests.dialects.facts import History, Kind, Truth
+from tests.dialects.facts import Fact, History, Kind, Truth
 from tests.dialects.scene import Break, Standing
-from tests.dialects.telling import File, lines, notified
+from tests.dialects.telling import File, lines, notified, payer
 from wallet.db import Database
 
 # An entry that moved nothing may say less, but never that nobody has looked at it.
@@ -41,6 +42,8 @@ def poverty(history: History, dialect: Dialect) -> str | None:
     told = {notified(history, dialect)[fact.number] > 0 for fact in summed}
     if dialect.sums is Sums.DETAILS_IN_NOTIFICATION and False in told:
         return "it says in notifications what its sums are, and does not send them all"
+    if dialect.sums is Sums.DETAILS_IN_NOTIFICATION and not dialect.by_day and _look_like_one(summed):
+        return "two of its notifications may be one told twice, and no statement tells their payments one by one"
     if dialect.sums is Sums.DETAILS_IN_STATEMENT and dialect.by_day and told == {True, False}:
         return "what its notifications sum up is another sum than its statement's"
     if undone and dialect.original_sign and not (dialect.opening and dialect.pages is not Pages.BARE):
@@ -49,6 +52,16 @@ def poverty(history: History, dialect: Dialect) -> str | None:
     if in_pages and dialect.pages is Pages.BARE and not dialect.opening:
         return "it sends pages without any balance, which nothing puts in their place"
     return None
+
+
+def _look_like_one(facts: Sequence[Fact]) -> bool:
+    """Whether two are alike in all that is said of them, but for the bank's own reference, which is no evidence."""
+
+    def alike(one: Fact, other: Fact) -> bool:
+        same = (one.day, one.cents, payer(one)) == (other.day, other.cents, payer(other))
+        return same and (one.announced == other.announced or not (one.announced and other.announced))
+
+    return any(alike(one, other) for one, other in combinations(facts, 2))
 
 
 def judge(truth: Truth, gained: Standing, breaks: Sequence[Break], *, enough: bool) -> list[str]:

@@ -95,6 +95,11 @@ def lines(history: History, dialect: Dialect, day: int) -> list[tuple[tuple[Fact
     return [(line.facts, line.is_sum) for line in _lines(history, dialect, day)]
 
 
+def payer(fact: Fact) -> str:
+    """Who paid."""
+    return _PAYERS[fact.number % len(_PAYERS)]
+
+
 # --- private -------------------------------------------------------------------------------------------------
 
 
@@ -275,11 +280,11 @@ class _Teller:
                 named = self.worded(detail, fact) if self.dialect.references is References.SHARED else detail
                 return replace(named, lines=("Entgelt", *named.lines))
             case Kind.STRANGER if fact.number % 2:
-                return replace(detail, party=_payer(fact), structured=(_NOBODYS,))
+                return replace(detail, party=payer(fact), structured=(_NOBODYS,))
             case Kind.STRANGER:
-                return replace(detail, party=_payer(fact), lines=("Danke",))
+                return replace(detail, party=payer(fact), lines=("Danke",))
         changed = '<Amt Ccy="USD">23.10</Amt>' if fact.changed else None
-        return self.worded(replace(detail, party=_payer(fact), instructed=changed), fact)
+        return self.worded(replace(detail, party=payer(fact), instructed=changed), fact)
 
     def paid(self, detail: Detail, payment: int) -> Detail:
         """As a detail about a payment of ours."""
@@ -335,7 +340,3 @@ class _Teller:
 
 def _at(day: int, hour: int) -> dt.datetime:
     return dt.datetime.combine(DATES[day], dt.time(hour), _CET)
-
-
-def _payer(fact: Fact) -> str:
-    return _PAYERS[fact.number % len(_PAYERS)]
