@@ -404,6 +404,8 @@ class _Work:
                 fact.c.booking_date.in_({word.booking_date for word in named}),
                 guess.c.match == EntryMatch.PAIRED.value,
                 guess.c.about.is_(None),
+                # What a person said of it stands.
+                ~select(breaks.c.id).where(breaks.c.entry_id == guess.c.id).exists(),
             )
             .order_by(guess.c.id)
         )

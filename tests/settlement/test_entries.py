@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import entries, matching, pairing, reconciliation, story
+from settlement import breaks, entries, matching, pairing, reconciliation, story
 from settlement.models import bank_messages, statement_entries, unfinished_imports
 from tests.books import MONDAY, Books, camt, entry
 from tests.support import OPERATOR_IBAN
@@ -169,6 +169,18 @@ def test_what_is_told_again_of_a_corrected_guess_tells_what_that_is_now(alice: B
     alice.told(message("053", "S", other))
     alice.told(message("053", "S", other, paid(alice), closing=10_000_000))
     alice.run("purse alice -> 5.00\n at_bank -> 5.00\n breaks -> unknown_entry 5.00\n audit -> sound")
+
+
+def test_what_a_person_said_that_a_statement_tells_stands_when_another_tells_it_by_name(alice: Books) -> None:
+    alice.told(message("054", "N", paid(alice)))
+    alice.run("later 30")
+    alice.told(told_on(30, [entry("X", 5_000_000, "EUR", day=later(30))], 5, 10))
+    alice.run("breaks -> unknown_entry 5.00, statement_gap 5.00, not_confirmed -5.00")
+    with alice.database.settle() as conn:
+        doubted, _, unknown = (row.id for row in reconciliation.open_breaks(conn, before=None, limit=3))
+        breaks.offset(conn, (doubted, unknown), why="asked", at=alice.at)
+    alice.told(camt("053", "S", "EUR", {"OPBD": 0, "CLBD": 5_000_000}, [paid(alice)], day=MONDAY.date()))
+    alice.run("purse alice -> 10.00\n at_bank -> 10.00\n breaks -> none\n audit -> sound")
 
 
 def test_late_word_told_once_more_is_as_late_as_it_was(alice: Books) -> None:
