@@ -103,7 +103,7 @@ def test_a_run_killed_before_a_step_goes_on_there(books: Books, tmp_path: Path, 
 # Each of these is called inside a step; the kill comes right before or right after it has done its work.
 INSIDE: list[tuple[Any, str]] = [
     (payouts, "_cut_merchants"),
-    (payouts, "_cut_withdrawals"),
+    (payouts, "_cut_asked_for"),
     (payouts, "_place_file"),
     (payouts, "advance"),
     (bank_files, "_content"),
