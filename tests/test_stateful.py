@@ -1432,10 +1432,12 @@ class Wallet(RuleBasedStateMachine):
         """
 
         def may_be(entry: Entry, fact: Fact, date: dt.date, reference: str) -> bool:
+            # What nobody knows may be somebody else's on another day.
+            known, soon = fact.about is not None, dt.timedelta() <= entry.date - date <= OFF * DAY
             if late_before is not None:
-                return entry.date == date or (entry.date < late_before and abs(entry.date - date) <= OFF * DAY)
-            # What nobody knows and was said of a later day is on a later statement.
-            return fact.about is not None or date <= entry.date or reference == entry.reference
+                late = entry.date < late_before and abs(entry.date - date) <= OFF * DAY
+                return entry.date == date or (known and late)
+            return known or soon or reference == entry.reference
 
         possible = [
             ((entry.reference != reference, abs(entry.date - date)), place, number)
