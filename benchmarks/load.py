@@ -88,6 +88,7 @@ class _Client:
     def __init__(self, path: Path, job: Job) -> None:
         path.write_bytes(pickle.dumps(dataclasses.asdict(job)))
         self._errors = path.with_suffix(".errors").open("w+")
+        self._report = path.with_suffix(".report")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.client", str(path)],
             stdin=subprocess.PIPE,
@@ -119,10 +120,10 @@ class _Client:
         self._process.terminate()
 
     def report(self, seconds: float) -> dict[str, Any]:
-        said, _ = self._process.communicate(timeout=seconds)
-        if self._process.returncode != 0:
+        # Not by the pipe: what came with the last line that was heard is read already.
+        if self._process.wait(timeout=seconds) != 0:
             self._fail()
-        report: dict[str, Any] = json.loads(said)
+        report: dict[str, Any] = json.loads(self._report.read_text())
         return report
 
     def _fail(self) -> None:
