@@ -153,20 +153,13 @@ def undo(conn: Connection, row: Row[tuple[object, ...]], *, break_id: UUID, at: 
     if moved.rowcount != 1:
         raise BreakUnexplained("The bank has said more about a payment meanwhile.")
     _tell_merchant(conn, row, UNDONE[old], at, detail=detail[:_LONGEST_DETAIL])
-    kind, undone_id, taken = TransactionKind(row.kind), new_id(), int(row.amount_micros)
-    reason = (BOOKED if old is TransactionState.BOOKED else RETURNED)[kind]
+    undone_id, reason = new_id(), (BOOKED if old is TransactionState.BOOKED else RETURNED)[TransactionKind(row.kind)]
     conn.execute(
         undone_bookings.insert().values(
             id=undone_id, bank_transaction_id=row.id, break_id=break_id, reason=reason.value
         )
     )
-    if reason is Reason.WITHDRAWAL_RETURNED:
-        taken = purses.reach(conn, row.purse_id, taken)
-    lost = int(row.amount_micros) - taken
-    for why, micros in ((ledger.undoing(reason), taken), (Reason.LOSS, lost)):
-        if micros:
-            _post(conn, row, why, micros, undone_id, at)
-    return lost
+    return purses.take_back(conn, _posting(row, ledger.undoing(reason), undone_id), at=at)
 
 
 def post(
@@ -187,26 +180,19 @@ def post(
         .order_by(undone_bookings.c.id.desc())
         .limit(1)
     )
-    _post(conn, row, reason, row.amount_micros, conn.execute(undone).scalar_one_or_none() or reference, at)
+    posting = _posting(row, reason, conn.execute(undone).scalar_one_or_none() or reference)
+    ledger.post(conn, posting, recorded_at=at)
 
 
-def _post(
-    conn: Connection,
-    row: Row[tuple[object, ...]],
-    reason: Reason,
-    amount_micros: int,
-    reference: UUID,
-    at: dt.datetime,
-) -> None:
-    posting = Posting(
+def _posting(row: Row[tuple[object, ...]], reason: Reason, reference: UUID) -> Posting:
+    return Posting(
         reason=reason,
         currency=row.currency,
-        amount_micros=amount_micros,
+        amount_micros=row.amount_micros,
         reference=reference,
         purse_id=row.purse_id,
         merchant_id=row.merchant_id,
     )
-    ledger.post(conn, posting, recorded_at=at)
 
 
 def _not_sent_back(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, detail: str | None) -> None:

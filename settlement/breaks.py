@@ -315,16 +315,13 @@ def take_back(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) ->
     Answers the loss, in micros. Raises `PurseFrozen` for a purse that is not active.
     """
     row = _one(conn, break_id, Way.TAKE_BACK)
-    amount, purse_id = -row.difference_micros, _purse_of(conn, row)
+    purse_id = _purse_of(conn, row)
     if purse_id is None:
         raise BreakUnexplained("It is not known whose top-up that was.")
-    taken = purse_room.reach(conn, purse_id, amount)
-    if taken:
-        _post(conn, row, Reason.TOP_UP_REVERSED, taken, at, purse_id=purse_id)
-    if amount > taken:
-        _post(conn, row, Reason.LOSS, amount - taken, at)
+    posting = _posting(row, Reason.TOP_UP_REVERSED, -row.difference_micros, purse_id=purse_id)
+    lost = purse_room.take_back(conn, posting, at=at)
     _close(conn, [row], Way.TAKE_BACK, why, at, match=EntryMatch.TOP_UP_REVERSED)
-    return int(amount - taken)
+    return lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,8 +348,7 @@ def undo(conn: Connection, break_id: UUID, *, why: str, at: dt.datetime) -> Undo
     if len(rows) != len(entry_ids):
         raise BreakUnexplained("It was booked together with an entry that nobody doubts.")
     lost = undoing.undo(conn, rows, why=why, at=at)
-    for each in rows:
-        _close(conn, [each], Way.UNDO, why, at, match=EntryMatch.INFORMATION)
+    _close(conn, rows, Way.UNDO, why, at, match=EntryMatch.INFORMATION)
     return Undone(
         break_ids=tuple(each.id for each in rows),
         amount_micros=abs(sum(each.difference_micros for each in rows)),
@@ -649,8 +645,20 @@ def _post(
     purse_id: UUID | None = None,
     merchant_id: UUID | None = None,
 ) -> None:
+    posting = _posting(row, reason, amount_micros, purse_id=purse_id, merchant_id=merchant_id)
+    ledger.post(conn, posting, recorded_at=at)
+
+
+def _posting(
+    row: Row[tuple[object, ...]],
+    reason: Reason,
+    amount_micros: int,
+    *,
+    purse_id: UUID | None = None,
+    merchant_id: UUID | None = None,
+) -> Posting:
     # What is about a statement as a whole has no entry: then the break itself is what the posting is about.
-    posting = Posting(
+    return Posting(
         reason=reason,
         currency=row.currency,
         amount_micros=amount_micros,
@@ -658,7 +666,6 @@ def _post(
         purse_id=purse_id,
         merchant_id=merchant_id,
     )
-    ledger.post(conn, posting, recorded_at=at)
 
 
 def _close(

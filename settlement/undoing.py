@@ -124,30 +124,13 @@ def _reverse(conn: Connection, entry_id: UUID, at: dt.datetime) -> int:
     for transfer in moved:
         reason = Reason(transfer.reason)
         owners = dict(zip(MOVEMENTS[reason], (transfer.debited_id, transfer.credited_id), strict=True))
-        lost += _back(conn, transfer, ledger.undoing(reason), owners, at)
-    return lost
-
-
-def _back(
-    conn: Connection,
-    transfer: Row[tuple[object, ...]],
-    reason: Reason,
-    owners: dict[AccountKind, UUID],
-    at: dt.datetime,
-) -> int:
-    purse_id, taken = owners.get(AccountKind.PURSE), transfer.amount_micros
-    if MOVEMENTS[reason][0] is AccountKind.PURSE and purse_id is not None:
-        taken = purses.reach(conn, purse_id, taken)
-    lost: int = transfer.amount_micros - taken
-    for why, micros in ((reason, taken), (Reason.LOSS, lost)):
-        if micros:
-            posting = Posting(
-                reason=why,
-                currency=transfer.currency,
-                amount_micros=micros,
-                reference=transfer.reference,
-                purse_id=purse_id,
-                merchant_id=owners.get(AccountKind.PAYABLE),
-            )
-            ledger.post(conn, posting, recorded_at=at)
+        posting = Posting(
+            reason=ledger.undoing(reason),
+            currency=transfer.currency,
+            amount_micros=transfer.amount_micros,
+            reference=transfer.reference,
+            purse_id=owners.get(AccountKind.PURSE),
+            merchant_id=owners.get(AccountKind.PAYABLE),
+        )
+        lost += purses.take_back(conn, posting, at=at)
     return lost

@@ -6,7 +6,7 @@ tops it up, and what leaves it for the bank is a whole number of minor units.
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -268,11 +268,22 @@ def withdraw(
     return row
 
 
-def reach(conn: Connection, purse_id: UUID, amount_micros: int) -> int:
-    """How much of an amount a purse holds. Its row is locked: what is spent in this very moment would be missing."""
-    mine = select(purses.c.balance_micros).where(purses.c.id == purse_id).with_for_update(key_share=True)
-    holds: int = conn.execute(mine).scalar_one()
-    return max(0, min(amount_micros, holds))
+def take_back(conn: Connection, posting: Posting, *, at: dt.datetime) -> int:
+    """Post what the bank took back: out of a purse as far as that reaches, the rest as the operator's loss.
+
+    Answers that loss, in micros; where the posting takes from no purse there is none. Raises `PurseFrozen` for a purse
+    that holds some of it and is not active.
+    """
+    taken = posting.amount_micros
+    if ledger.MOVEMENTS[posting.reason][0] is AccountKind.PURSE:
+        # Locked: what is spent in this very moment would be missing.
+        mine = select(purses.c.balance_micros).where(purses.c.id == posting.purse_id).with_for_update(key_share=True)
+        taken = max(0, min(taken, conn.execute(mine).scalar_one()))
+    lost = posting.amount_micros - taken
+    for reason, micros in ((posting.reason, taken), (Reason.LOSS, lost)):
+        if micros:
+            ledger.post(conn, replace(posting, reason=reason, amount_micros=micros), recorded_at=at)
+    return lost
 
 
 def freeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
