@@ -592,7 +592,7 @@ def _confirm_by_hand(conn: Connection, rows: Sequence[Row[tuple[object, ...]]], 
     if len(early) != 1 or len(others) != 1 or others[0].booked_in is None or early[0].match not in moved:
         raise BreakUnexplained("One notified entry and one entry of a statement explain each other.")
     (first,), (second,) = early, others
-    matching.confirm(conn, first.entry_id, second.booked_in, at)
+    matching.confirm(conn, [first.entry_id], second.booked_in, at)
     conn.execute(
         statement_entries.update()
         .where(statement_entries.c.id == second.entry_id)

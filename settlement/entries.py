@@ -373,7 +373,7 @@ class _Work:
         left = self._left(conn, [fact.id for _, fact in pairs]) if pairs else set()
         # A notification may be of the day that the statement's word for a fact has, and early word had not.
         if is_statement and pairs:
-            matching.confirm_all(conn, [fact.id for _, fact in pairs], pairs[0][0].statement_id, self.at)
+            matching.confirm(conn, [fact.id for _, fact in pairs], pairs[0][0].statement_id, self.at)
         for word, fact in pairs:
             self._tell_again(conn, word, EntryMatch.PAIRED, pairing.fact_id(fact))
             if fact.match != EntryMatch.BREAK.value or (fact.id in left and not is_statement):

@@ -167,11 +167,8 @@ class Booking:
 
     def doubt(self, fact: Word) -> None:
         """Early word that nothing explained, and that no statement has told since, moved nothing."""
-        kind = BreakKind.NOT_CONFIRMED
-        mine = (breaks.c.entry_id == fact.id, breaks.c.resolved_at.is_(None))
-        values = {"kind": kind.value, "difference_micros": _difference(fact, kind)}
-        self.conn.execute(breaks.update().where(*mine).values(**values))
-        self.imported.breaks.append(kind)
+        self._rename(fact, BreakKind.NOT_CONFIRMED)
+        self.imported.breaks.append(BreakKind.NOT_CONFIRMED)
 
     def fail(self, word: Word, why: str, *, is_statement: bool) -> None:
         """A word whose booking failed is a break of its amount."""
@@ -187,16 +184,8 @@ class Booking:
             self.imported.matched += 1
             return
         kind, transaction = outcome
-        still_open = self.conn.execute(
-            breaks.update()
-            .where(breaks.c.entry_id == fact.id, breaks.c.resolved_at.is_(None))
-            .values(
-                kind=kind.value,
-                difference_micros=_difference(fact, kind),
-                bank_transaction_id=transaction.id if transaction is not None else None,
-            )
-        )
-        if still_open.rowcount == 0:
+        known = transaction.id if transaction is not None else None
+        if not self._rename(fact, kind, bank_transaction_id=known):
             self._break(fact, kind, transaction)
         self._mark(fact, EntryMatch.BREAK, about=by.about)
 
@@ -213,6 +202,12 @@ class Booking:
     def _mark(self, word: Word, match: EntryMatch, **more: object) -> None:
         values = {"match": match.value, **more}
         self.conn.execute(statement_entries.update().where(statement_entries.c.id == word.id).values(**values))
+
+    def _rename(self, fact: Word, kind: BreakKind, **more: object) -> bool:
+        """Let the open break about a fact be of another kind; answers whether there is one."""
+        mine = breaks.update().where(breaks.c.entry_id == fact.id, breaks.c.resolved_at.is_(None))
+        values = {"kind": kind.value, "difference_micros": _difference(fact, kind), **more}
+        return self.conn.execute(mine.values(**values)).rowcount > 0
 
     def _break(self, word: Word, kind: BreakKind, transaction: Row[Any] | None, *, detail: str | None = None) -> None:
         said = f"{word.bank_code} {word.counterparty_name or ''} {word.text}".strip()
@@ -293,7 +288,7 @@ class Booking:
             return False
         self._mark(word, EntryMatch.PAIRED, same_as=whole.id)
         if is_statement:
-            confirm(self.conn, whole.id, word.statement_id, self.at)
+            confirm(self.conn, [whole.id], word.statement_id, self.at)
         return True
 
     def _came_back(self, word: Word, row: Row[Any]) -> _Outcome:
@@ -367,7 +362,7 @@ class Booking:
         elif not told or early + waiting != -word.amount_micros:
             return (BreakKind.AMOUNT_DIFFERS if rows else BreakKind.BOOKED_TWICE), None
         if is_statement:
-            confirm_all(self.conn, [each.id for each in told], word.statement_id, self.at)
+            confirm(self.conn, [each.id for each in told], word.statement_id, self.at)
         self._book_the_rest(word, rows, is_statement=is_statement)
         return EntryMatch.SUM
 
@@ -471,22 +466,14 @@ def _difference(word: Word, kind: BreakKind) -> int:
     return int(word.amount_micros)
 
 
-def confirm(conn: Connection, fact_id: UUID, statement_id: UUID, at: dt.datetime) -> bool:
-    """A statement tells what was early word; answers whether it was. A doubt about it is over."""
-    return confirm_all(conn, [fact_id], statement_id, at) == 1
-
-
-def confirm_all(conn: Connection, fact_ids: Sequence[UUID], statement_id: UUID, at: dt.datetime) -> int:
-    """As `confirm`, for many at once; answers how many of them were early word."""
-    confirmed = 0
+def confirm(conn: Connection, fact_ids: Sequence[UUID], statement_id: UUID, at: dt.datetime) -> None:
+    """A statement tells these, as far as they were early word: a doubt about that is over."""
     for start in range(0, len(fact_ids), _AT_ONCE):
         early = statement_entries.c.id.in_(fact_ids[start : start + _AT_ONCE]) & statement_entries.c.booked_in.is_(None)
         update = statement_entries.update().where(early).values(booked_in=statement_id)
         ids = conn.execute(update.returning(statement_entries.c.id)).scalars().all()
         doubts = breaks.c.entry_id.in_(ids) & (breaks.c.kind == BreakKind.NOT_CONFIRMED.value)
         conn.execute(breaks.update().where(doubts, breaks.c.resolved_at.is_(None)).values(resolved_at=at))
-        confirmed += len(ids)
-    return confirmed
 
 
 def resolve(conn: Connection, entry_id: UUID, at: dt.datetime) -> None:

@@ -79,7 +79,7 @@ def apply(conn: Connection, found: Explained, *, at: dt.datetime) -> bool:
         return False
     matching.resolve(conn, whole.id, at)
     if not early:
-        matching.confirm_all(conn, [detail.id for detail in found.details], whole.booked_in, at)
+        matching.confirm(conn, [detail.id for detail in found.details], whole.booked_in, at)
     return True
 
 
