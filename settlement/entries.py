@@ -95,7 +95,7 @@ def begin(
             ledger.open_currency(conn, currency)
             figures = story.figures(conn, told, currency, account_iban)
         else:
-            figures = story.Figures(told.opening_balance_micros, told.closing_balance_micros, 0, False)
+            figures = story.Figures(told.opening_balance_micros, told.closing_balance_micros, 0)
         conn.execute(
             statements.insert().values(
                 id=new_id(),

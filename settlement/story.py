@@ -46,8 +46,6 @@ class Figures:
     opening: int | None
     closing: int | None
     entries: int
-    # Reversals have the sign of what they reverse: the balances tell.
-    reversals_flipped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +61,21 @@ class Again:
 
 
 def figures(conn: Connection, told: camt.Statement, currency: str, account: str) -> Figures:
-    """The balances of a new statement, and whether its reversals are written with the original's sign.
+    """The balances of a new statement, and what its entries move: its reversals may have the original's sign.
 
     A bank writes all its reversals one way; the balances tell which. A missing opening is the statement's before, or
     follows from the closing; and the reverse.
     """
     opening, closing = told.opening_balance_micros, told.closing_balance_micros
     if told.kind != MessageKind.CAMT_053.value:
-        return Figures(opening, closing, moved(told, currency, flip=False), reversals_flipped=False)
+        return Figures(opening, closing, moved(told, currency, flip=False))
     openings = _openings(conn, told, currency, account) if opening is None else [opening]
-    turned = _is_turned(conn, told, currency, openings)
-    entries = moved(told, currency, flip=turned)
+    entries = moved(told, currency, flip=_is_turned(conn, told, currency, openings))
     if opening is None and closing is not None:
         opening = closing - entries
     elif opening is None:
         opening = openings[0] if openings else 0
-    return Figures(opening, opening + entries if closing is None else closing, entries, reversals_flipped=turned)
+    return Figures(opening, opening + entries if closing is None else closing, entries)
 
 
 def moved(told: camt.Statement, currency: str, *, flip: bool) -> int:
@@ -111,9 +108,12 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
     if not mine:
         return Again(inside=_is_a_repetition(conn, statement))
     since = _since(conn, statement, mine)
-    named_only = _named_only(statement, since, mine)
+    before = _goes_on_from(statement, since, mine)
+    named_only = _named_only(statement, before)
+    known: list[_Known] = []
     for other in _neighbours(statement, since):
         theirs = matching.words(conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
+        known.append(_Known(other, theirs))
         named = other.id in named_only
         again = (
             _within(statement, mine, other, theirs, named=named)
@@ -124,9 +124,12 @@ def told_again(conn: Connection, statement: Row[Any]) -> Again:
             return Again(words=again, inside=True)
         backwards = _by_its_closing(other, theirs, statement, mine)
         if backwards is not None:
-            first = {word.id: word for word in theirs}
-            return Again(words={told.id: first[word] for word, told in backwards.items()}, covers=(other.id,))
-    return _longer(conn, statement, mine, since)
+            return Again(words=_turned_round(backwards, theirs), covers=(other.id,))
+    # It tells all of known ones and more: what is more may also be days between them that never came.
+    walk = _Walk(statement, named_only=named_only, earlier=frozenset(row.id for row in before))
+    steps = walk.through(_by_day(mine), statement.opening_micros, known, is_hole=False)
+    words = {told: word for step in steps for told, word in step.again.items()}
+    return Again(words=words, covers=tuple(step.known.statement.id for step in steps))
 
 
 def place(
@@ -336,20 +339,25 @@ def _either_way(words: Sequence[Word]) -> tuple[int, int]:
     return sum(word.amount_micros for word in words), sum(turned)
 
 
-def _longer(conn: Connection, statement: Row[Any], mine: Sequence[Word], since: Sequence[Row[Any]]) -> Again:
-    """A statement that tells all of known ones and more: what is more may also be days between them that never came."""
-    earlier = frozenset(row.id for row in _goes_on_from(statement, since, mine))
-    walk = _Walk(conn, statement, named_only=_named_only(statement, since, mine), earlier=earlier)
-    steps = walk.through(_by_day(mine), statement.opening_micros, list(_neighbours(statement, since)), is_hole=False)
-    words = {told: word for step in steps for told, word in step.again.items()}
-    return Again(words=words, covers=tuple(step.other.id for step in steps))
+def _turned_round(found: Mapping[object, Word], words: Sequence[Word]) -> dict[object, Word]:
+    """By the word that tells it again, which of ``words`` that is."""
+    first = {word.id: word for word in words}
+    return {told.id: first[word] for word, told in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A statement that was told before, and its words."""
+
+    statement: Row[Any]
+    words: Sequence[Word]
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
     """A known statement that is told again, and by which words."""
 
-    other: Row[Any]
+    known: _Known
     again: Mapping[object, Word]
 
 
@@ -357,18 +365,18 @@ class _Step:
 class _Walk:
     """Along a longer statement's running balance, day by day, from one known statement in it to the next."""
 
-    conn: Connection
     statement: Row[Any]
     named_only: frozenset[UUID]
     earlier: frozenset[UUID]
     # Where a known statement may begin or not, both ways are gone, but not for ever.
     forks: int = 20
 
-    def through(self, left: list[Word], balance: int, known: list[Row[Any]], *, is_hole: bool) -> list[_Step]:
+    def through(self, left: list[Word], balance: int, known: list[_Known], *, is_hole: bool) -> list[_Step]:
         """The statements that these words tell again: by the way on which they are the most."""
         steps: list[_Step] = []
         while left:
-            fitting = self._fitting(left, [row for row in known if row.opening_micros == balance], is_hole=is_hole)
+            here = [each for each in known if each.statement.opening_micros == balance]
+            fitting = self._fitting(left, here, is_hole=is_hole)
             step = next((each for each in fitting if left[0].id in each.again), None)
             if step is None and fitting:
                 # It begins here, or the balance only comes by again.
@@ -381,29 +389,30 @@ class _Walk:
                 is_hole = True
                 continue
             steps.append(step)
-            known = [row for row in known if row.id != step.other.id]
-            left = [word for word in left if word.id not in step.again]
-            balance = step.other.closing_micros
+            left, balance, known = self._beyond(step, left, known)
         return steps
 
-    def _after(self, step: _Step, left: list[Word], known: list[Row[Any]], *, is_hole: bool) -> list[_Step]:
-        others = [row for row in known if row.id != step.other.id]
-        rest = [word for word in left if word.id not in step.again]
-        return [step, *self.through(rest, step.other.closing_micros, others, is_hole=is_hole)]
+    def _after(self, step: _Step, left: list[Word], known: list[_Known], *, is_hole: bool) -> list[_Step]:
+        return [step, *self.through(*self._beyond(step, left, known), is_hole=is_hole)]
 
-    def _past(self, left: list[Word], balance: int, known: list[Row[Any]]) -> list[_Step]:
+    def _past(self, left: list[Word], balance: int, known: list[_Known]) -> list[_Step]:
         return self.through(left[1:], balance + left[0].amount_micros, known, is_hole=True)
 
-    def _fitting(self, left: list[Word], candidates: Sequence[Row[Any]], *, is_hole: bool) -> list[_Step]:
+    def _beyond(self, step: _Step, left: list[Word], known: list[_Known]) -> tuple[list[Word], int, list[_Known]]:
+        rest = [word for word in left if word.id not in step.again]
+        return rest, step.known.statement.closing_micros, [each for each in known if each is not step.known]
+
+    def _fitting(self, left: list[Word], candidates: Sequence[_Known], *, is_hole: bool) -> list[_Step]:
         if is_hole:
-            candidates = [row for row in candidates if (row.closing_date or dt.date.min) <= _day(self.statement)]
+            day = _day(self.statement)
+            candidates = [each for each in candidates if (each.statement.closing_date or dt.date.min) <= day]
         named_only = self.earlier if is_hole else self.named_only
-        steps = (self._told_again(other, left, named=other.id in named_only) for other in candidates)
+        steps = (self._told_again(each, left, named=each.statement.id in named_only) for each in candidates)
         return [step for step in steps if step is not None]
 
-    def _told_again(self, other: Row[Any], left: list[Word], *, named: bool) -> _Step | None:
+    def _told_again(self, known: _Known, left: list[Word], *, named: bool) -> _Step | None:
         """``named``: every word must have the bank's reference, and the same."""
-        theirs = matching.words(self.conn, statement_entries.c.statement_id == other.id, _MOVEMENTS)
+        other, theirs = known.statement, known.words
         if not theirs or len(theirs) > len(left):
             return None
         if named and any(word.bank_reference is None for word in theirs):
@@ -413,8 +422,7 @@ class _Walk:
         backwards = pairing.contained(theirs, left, same_day=same_day, by_reference=follows)
         if backwards is None or (named and any(word.bank_reference is None for word in backwards.values())):
             return None
-        first = {word.id: word for word in theirs}
-        return _Step(other, {word.id: first[told] for told, word in backwards.items()})
+        return _Step(known, _turned_round(backwards, theirs))
 
 
 def _told(steps: Sequence[_Step]) -> int:
@@ -446,13 +454,12 @@ def _may_be_before(row: Row[Any], statement: Row[Any], mine: Sequence[Word]) -> 
     return not first < row.closing_date <= last and row.closing_date <= _day(statement)
 
 
-def _named_only(statement: Row[Any], since: Sequence[Row[Any]], mine: Sequence[Word]) -> frozenset[UUID]:
-    """The statements before the one that this goes on from: it tells them again only if it says so.
+def _named_only(statement: Row[Any], before: Sequence[Row[Any]]) -> frozenset[UUID]:
+    """Of what it may go on from, the statements before the last: it tells them again only if it says so.
 
     The last itself may have ended where it began, and be told again longer.
     """
-    earlier = _goes_on_from(statement, since, mine)[1:]
-    return frozenset(row.id for row in earlier if row.statement_id != statement.statement_id)
+    return frozenset(row.id for row in before[1:] if row.statement_id != statement.statement_id)
 
 
 def _same_day(one: Row[Any], other: Row[Any]) -> bool:
