@@ -27,8 +27,8 @@ def detail(row: Row[Any]) -> str:
             return say("Statement %(id)s does not open where the one before closed.", id=row.about_statement)
         case BreakKind.STATEMENT_SUM if row.about_statement:
             return say("Statement %(id)s: its entries do not add up.", id=row.about_statement)
-        case BreakKind.NOT_CONFIRMED if _was_late(row):
-            return say("Notified late, and on no statement of its day: nothing was booked.")
+        case BreakKind.NOT_CONFIRMED if _moved_nothing(row):
+            return say("Notified, and on no statement of its day: nothing was booked.")
         case BreakKind.NOT_CONFIRMED:
             return say("Notified and booked, and on no statement since.")
         case BreakKind.NOT_SENT_BACK if row.payment_state == TransactionState.REJECTED.value:
@@ -45,7 +45,7 @@ def detail(row: Row[Any]) -> str:
             return "" if row.entry_id else str(row.detail)
 
 
-def _was_late(row: Row[Any]) -> bool:
+def _moved_nothing(row: Row[Any]) -> bool:
     return row.match == EntryMatch.BREAK.value or (row.resolution or "").startswith(f"{Way.DROP.value}: ")
 
 

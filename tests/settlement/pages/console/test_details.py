@@ -53,6 +53,14 @@ def test_each_sentence_of_ours_is_the_readers(books: Books, in_french: Callable[
     assert not [said for said in found.values() if any(word in said for word in ENGLISH)]
 
 
+def test_what_nothing_explained_and_no_statement_tells_is_not_said_to_be_booked(
+    books: Books, in_french: Callable[[Any], str]
+) -> None:
+    books.run("notify +1.00/stranger%Eve\n later 9\n statement fee=0.38 -> 1 matched, break not_confirmed")
+    said = in_french(listed(books)["not_confirmed"])
+    assert said == "Avisé, et absent du relevé de ce jour : rien n’a été comptabilisé."
+
+
 @pytest.mark.parametrize(
     ("kind", "kept", "said"),
     [
