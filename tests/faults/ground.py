@@ -260,6 +260,11 @@ def each_step(
     raise AssertionError(f"still at work after {MOST_STEPS} steps")
 
 
+def dying_in(scenario: str, when: str) -> Callable[[Point, int], bool]:
+    """For `each_step`: one of the child's scenarios, killed at a step; answers whether it was."""
+    return lambda point, step: point.nursery.run(scenario, point, step=step, when=when)
+
+
 def facts(database: Database) -> dict[str, Counter[tuple[Any, ...]]]:
     """What a death must not change: everything in the books but the names and instants that each run makes up."""
     with database.read() as conn:

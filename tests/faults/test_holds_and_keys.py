@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.faults.ground import Ground, Point, each_step, facts
+from tests.faults.ground import Ground, Point, dying_in, each_step, facts
 from tests.flows import story
 from tests.support import PASSPHRASE, Shop, created
 from wallet import clock
@@ -42,24 +42,18 @@ def test_a_lapse_killed_at_any_step_gives_each_hold_back_once(held: Ground, when
         assert not point.nursery.run("lapse", point)
         undisturbed = facts(point.database)
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("lapse", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         point.nursery.run("lapse", point)
         assert facts(point.database) == undisturbed
         story.prove(point.database)
 
-    assert each_step(held, when, perish, afterwards).count("scheduler.lapse") >= 3
+    assert each_step(held, when, dying_in("lapse", when), afterwards).count("scheduler.lapse") >= 3
 
 
 @pytest.mark.only_on("sqlite")
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_rotation_killed_at_any_step_loses_no_key(held: Ground, when: str):
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("rotate", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         (before,) = (kid for kid, *_ in Keyring.open(held.settings.key_file, PASSPHRASE).listing())
         kids = [kid for kid, *_ in Keyring.open(point.settings.key_file, PASSPHRASE).listing()]
@@ -71,7 +65,7 @@ def test_a_rotation_killed_at_any_step_loses_no_key(held: Ground, when: str):
         assert keyring.active_kid not in kids
         assert keyring.sign_as(before, "voucher+jwt", {"jti": "1"})
 
-    assert set(each_step(held, when, perish, afterwards)) == {"keys._write"}
+    assert set(each_step(held, when, dying_in("rotate", when), afterwards)) == {"keys._write"}
 
 
 @pytest.mark.only_on("sqlite")

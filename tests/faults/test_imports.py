@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from settlement import nightly
 from settlement.models import bank_files, bank_transactions, unfinished_imports
 from tests.books import camt, entry
-from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, each_step, facts
+from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts
 from tests.faults.test_settlement import STAGES, evening
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Shop
@@ -88,9 +88,6 @@ def test_a_long_statement_killed_at_any_step_moves_the_books_once(told: Ground, 
     topped_up = sum(micros * count for (kind, micros), count in became.items() if kind == "top_up")
     assert topped_up == (60 + 21 + 396 + 60) * UNIT
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("collect", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         point.nursery.run("collect", point)
@@ -98,7 +95,7 @@ def test_a_long_statement_killed_at_any_step_moves_the_books_once(told: Ground, 
         story.prove(point.database)
         assert list((point.folder / "bank" / "inbox").iterdir()) == []
 
-    verbs = each_step(told, when, perish, afterwards)
+    verbs = each_step(told, when, dying_in("collect", when), afterwards)
     assert set(verbs) >= STAGES
     assert verbs.count("entries._turn") >= 15
 
@@ -113,9 +110,6 @@ def test_what_a_killed_server_left_half_imported_is_ended_by_the_next_collect(to
         point.nursery.run("import by hand", point)
         undisturbed = facts(point.database)
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("import by hand", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         was_begun = when == "after" or len(point.verbs()) > 1
@@ -127,4 +121,4 @@ def test_what_a_killed_server_left_half_imported_is_ended_by_the_next_collect(to
         assert facts(point.database) == undisturbed
         story.prove(point.database)
 
-    assert set(each_step(told, when, perish, afterwards)) == STAGES
+    assert set(each_step(told, when, dying_in("import by hand", when), afterwards)) == STAGES

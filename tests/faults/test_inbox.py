@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from settlement import nightly
 from settlement.models import bank_messages, bank_transactions, refused_messages
 from tests.books import pain002
-from tests.faults.ground import Ground, Point, each_step, facts
+from tests.faults.ground import Ground, Point, dying_in, each_step, facts
 from tests.flows import story
 from tests.support import Shop
 from wallet import clock
@@ -58,9 +58,6 @@ def test_each_file_is_imported_or_kept_once_and_put_away_beside_its_namesake(ans
     assert {row[3] for row in undisturbed["bank transactions"]} == {"accepted", "rejected"}
     assert sum(kept.values()) == 4
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("collect", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         assert files(point) == before
         story.prove(point.database)
@@ -70,7 +67,7 @@ def test_each_file_is_imported_or_kept_once_and_put_away_beside_its_namesake(ans
         assert (facts(point.database), messages(point)) == (undisturbed, kept)
         story.prove(point.database)
 
-    verbs = each_step(answered, when, perish, afterwards)
+    verbs = each_step(answered, when, dying_in("collect", when), afterwards)
     assert set(verbs) >= STEPS
     assert verbs.count("directory.put_away") == 4 or when == "before"
 

@@ -20,7 +20,7 @@ from settlement.bank.directory import Directory
 from settlement.models import bank_files as bank_files_table
 from settlement.models import bank_transactions
 from tests.faults.child import ask_for_payments
-from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, each_step, facts
+from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts
 from tests.flows import story
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
@@ -161,9 +161,6 @@ def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: st
         point.settle_to_the_end()
         undisturbed = facts(point.database)
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("settle", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         if when == "before":
@@ -181,7 +178,7 @@ def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: st
         assert set(story.states(point.database).values()) == {"booked"}
         story.prove_reconciled(point)
 
-    verbs = each_step(night, when, perish, afterwards)
+    verbs = each_step(night, when, dying_in("settle", when), afterwards)
     assert set(verbs) == RUN
     # Chunks, files and balances come in several each, so the places between them were tried too.
     assert min(verbs.count(verb) for verb in ("payouts.cut", "directory.stage", "business_day._balance_day")) >= 2
@@ -205,9 +202,6 @@ def test_what_is_taken_out_or_sent_back_leaves_once_wherever_it_is_killed(own: G
         4_000_000: 2,
     }
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("pay out", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         point.nursery.run("pay out", point)
@@ -218,7 +212,7 @@ def test_what_is_taken_out_or_sent_back_leaves_once_wherever_it_is_killed(own: G
             assert facts(point.database) == undisturbed
             story.prove_reconciled(point)
 
-    verbs = each_step(own, when, perish, afterwards)
+    verbs = each_step(own, when, dying_in("pay out", when), afterwards)
     # The first four, and the look that finds nothing more, are the operator's.
     assert verbs[:5] == ["elsewhere"] * 5
     assert set(verbs) == {*RUN, "elsewhere"}
@@ -232,9 +226,6 @@ def test_a_file_killed_while_it_is_dated_anew_leaves_once_and_for_a_day_to_come(
         point.nursery.run("settle", point)
         undisturbed = facts(point.database)
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("settle", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         point.nursery.run("settle", point)
@@ -245,7 +236,7 @@ def test_a_file_killed_while_it_is_dated_anew_leaves_once_and_for_a_day_to_come(
         assert all(file.execution_date >= clock.today() for file in files(point))
         assert list((point.folder / "bank" / "staged").iterdir()) == []
 
-    verbs = each_step(stale, when, perish, afterwards)
+    verbs = each_step(stale, when, dying_in("settle", when), afterwards)
     assert {"bank_files.date_anew", "directory.take_back", "directory.stage", "bank_files.submit"} <= set(verbs)
 
 
@@ -265,9 +256,6 @@ def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, whe
         row[0] for row in undisturbed["entries"]
     }
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("collect", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         point.nursery.run("collect", point)
@@ -276,7 +264,7 @@ def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, whe
         assert not list((point.folder / "bank" / "inbox").glob("*.xml"))
         story.prove_sent_once(point.folder / "bank")
 
-    assert set(each_step(morning, when, perish, afterwards)) >= IMPORT
+    assert set(each_step(morning, when, dying_in("collect", when), afterwards)) >= IMPORT
 
 
 @pytest.fixture
@@ -314,9 +302,6 @@ def test_words_on_names_killed_at_any_step_are_told_once_and_answered_once(doubt
     assert states == ["accepted", "rejected", "rejected", "rejected", "submitted"]
     assert not undisturbed["breaks"]
 
-    def perish(point: Point, step: int) -> bool:
-        return point.nursery.run("collect and release", point, step=step, when=when)
-
     def afterwards(point: Point) -> None:
         story.prove(point.database)
         decided(point)
@@ -324,7 +309,7 @@ def test_words_on_names_killed_at_any_step_are_told_once_and_answered_once(doubt
         story.prove(point.database)
         story.prove_sent_once(point.folder / "bank")
 
-    verbs = each_step(doubtful, when, perish, afterwards)
+    verbs = each_step(doubtful, when, dying_in("collect and release", when), afterwards)
     # The last three are a person's.
     assert set(verbs) >= {"directory.put_away"}
     assert verbs[-3:] == ["elsewhere"] * 3
