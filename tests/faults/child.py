@@ -103,6 +103,17 @@ def ask_for_payments(database: Database, bank: nightly.Bank) -> None:
             breaks.send_back(conn, unknown[0], why="nobody's", at=clock.now())
 
 
+def undo(obole: Obole) -> None:
+    """A person takes back what was booked on early word that no statement told: each once, whoever asks again."""
+    while True:
+        with obole.database.settle() as conn:
+            left = reconciliation.open_breaks(conn, before=None, limit=9)
+            doubted = [row.id for row in left if row.kind == BreakKind.NOT_CONFIRMED.value]
+            if not doubted:
+                return
+            breaks.undo(conn, doubted[0], why="it never came", at=clock.now())
+
+
 def release(obole: Obole) -> None:
     """A person gives the bank a word on each name in doubt: the nearest is released, the others never are."""
     while True:
@@ -143,6 +154,7 @@ SCENARIOS: dict[str, Callable[[Obole], None]] = {
     "collect and release": collect_and_release,
     "import by hand": import_by_hand,
     "pay out": pay_out,
+    "undo": undo,
     "lapse": lapse,
     "rotate": rotate,
     "bank": work_the_bank,

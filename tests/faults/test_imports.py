@@ -1,12 +1,13 @@
 """Killed at any commit while a long statement is imported: each fact moves the books once, whoever ends it."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from settlement import nightly
+from settlement import nightly, receiving
 from settlement.models import bank_files, bank_transactions, unfinished_imports
 from tests.books import camt, entry
 from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts
@@ -45,6 +46,28 @@ def told(ground: Ground) -> Ground:
     statement = camt("053", "S", "EUR", balances, [word for _, word in late], day=clock.today())
     for folder in (inbox, by_hand):
         (folder / "statement.xml").write_bytes(statement)
+    return ground
+
+
+@pytest.fixture
+def doubted(ground: Ground) -> Ground:
+    """Payments and a fee that were notified, and that a statement of a month later does not know of."""
+    story.open_bank(ground.settings)
+    with Shop(ground.settings) as shop:
+        evening(shop)
+        nightly.run(shop.database, nightly.bank_of(ground.settings), at=clock.now())
+        with shop.database.read() as conn:
+            sent = conn.execute(select(bank_transactions).order_by(bank_transactions.c.id)).all()
+        month = dt.timedelta(days=30)
+        early = [
+            entry(f"N-{number}", -row.amount_micros, "EUR", e2e=row.end_to_end_id, day=clock.today())
+            for number, row in enumerate(sent)
+        ]
+        early.append(entry("N-fee", -380_000, "EUR", code="ACMT/MDOP/CHRG", day=clock.today()))
+        notification = camt("054", "N", "EUR", {}, early, day=clock.today())
+        later = camt("053", "S", "EUR", {"OPBD": 60 * UNIT, "CLBD": 60 * UNIT}, [], day=clock.today() + month)
+        for name, content, at in (("1", notification, clock.now()), ("2", later, clock.now() + month)):
+            receiving.receive(shop.database, nightly.bank_of(ground.settings), content, name=name, at=at)
     return ground
 
 
@@ -122,3 +145,22 @@ def test_what_a_killed_server_left_half_imported_is_ended_by_the_next_collect(to
         story.prove(point.database)
 
     assert set(each_step(told, when, dying_in("import by hand", when), afterwards)) == STAGES
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_undone_is_undone_once_wherever_it_is_killed(doubted: Ground, when: str):
+    with doubted.copy() as point:
+        booked = facts(point.database)["transfers"]
+        point.nursery.run("undo", point)
+        undisturbed = facts(point.database)
+    assert sum((undisturbed["transfers"] - booked).values()) >= 6
+
+    def afterwards(point: Point) -> None:
+        story.prove(point.database)
+        point.nursery.run("undo", point)
+        assert facts(point.database) == undisturbed
+        story.prove(point.database)
+
+    # Each undoing by itself, and the look that finds nothing more.
+    assert each_step(doubted, when, dying_in("undo", when), afterwards) == ["elsewhere"] * 7
