@@ -11,6 +11,7 @@ from settlement import breaks, matching
 from settlement.breaks import Part, Way
 from settlement.models import BreakKind
 from tests.books import Books, camt, entry
+from tests.settlement.resolving import SENT, listed, resolve
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
 from wallet.errors import (
     AmountNotWholeMinor,
@@ -25,32 +26,11 @@ from wallet.errors import (
 from wallet.ids import new_id
 from wallet.models import AccountKind
 
-SENT = """
-    merchant bakery
-    merchant press
-    top_up   alice 20.00
-    buy      alice bakery 1.07
-    buy      alice press 2.00
-    withdraw alice 3.00 w1
-    night
-"""
-
 
 @pytest.fixture
 def sent(books: Books) -> Books:
     books.run(SENT)
     return books
-
-
-def listed(books: Books, *, closed: bool = False) -> list[Any]:
-    """Oldest first."""
-    with books.database.read() as conn:
-        return list(breaks.listing(conn, closed=closed, before=None, limit=99))[::-1]
-
-
-def resolve(books: Books, verb: Callable[..., Any], which: Any, **more: Any) -> Any:
-    with books.database.settle() as conn:
-        return verb(conn, which, why="asked the bank", at=books.at, **more)
 
 
 def refused(

@@ -9,20 +9,11 @@ from settlement import breaks, business_day, undoing
 from settlement.breaks import Part, Undone, Way
 from settlement.models import BreakKind
 from tests.books import Books, camt, entry
+from tests.settlement.resolving import SENT, listed, resolve
 from wallet import closing, ledger, purses
 from wallet.errors import BreakUnexplained, NotFound, PurseFrozen
 from wallet.ledger import MOVEMENTS
 from wallet.models import AccountKind, Reason
-
-SENT = """
-    merchant bakery
-    merchant press
-    top_up   alice 20.00
-    buy      alice bakery 1.07
-    buy      alice press 2.00
-    withdraw alice 3.00 w1
-    night
-"""
 
 
 @pytest.fixture
@@ -33,9 +24,7 @@ def sent(books: Books) -> Books:
 
 def doubted(books: Books) -> list[Any]:
     """Open breaks over early word, oldest first."""
-    with books.database.read() as conn:
-        found = breaks.listing(conn, closed=False, before=None, limit=99)
-    return [row for row in found if row.kind == BreakKind.NOT_CONFIRMED.value][::-1]
+    return [row for row in listed(books) if row.kind == BreakKind.NOT_CONFIRMED.value]
 
 
 def undo(books: Books, which: Any) -> Undone:
@@ -62,14 +51,8 @@ def told_early(books: Books, *moved: tuple[int, str]) -> None:
     books.told(camt("054", f"N{next(books.numbers)}", "EUR", {}, entries, day=books.at.date()))
 
 
-def resolve(books: Books, verb: Any, which: Any, **more: Any) -> Any:
-    with books.database.settle() as conn:
-        return verb(conn, which, why="asked the bank", at=books.at, **more)
-
-
 def newest(books: Books) -> Any:
-    with books.database.read() as conn:
-        return breaks.listing(conn, closed=False, before=None, limit=1)[0]
+    return listed(books)[-1]
 
 
 def balances(books: Books) -> dict[str, str]:
@@ -251,11 +234,6 @@ def test_what_was_booked_together_with_an_entry_of_a_statement_stays(sent: Books
     resolve(sent, breaks.book, found, transaction_ids=[sent.transaction("bakery").id])
     sent.run("later 9\n statement fee=0.38")
     refused(sent, only(sent))
-
-
-def listed(books: Books) -> list[Any]:
-    with books.database.read() as conn:
-        return list(breaks.listing(conn, closed=False, before=None, limit=99))
 
 
 def test_a_return_that_a_person_knew_is_undone(sent: Books) -> None:
