@@ -429,7 +429,9 @@ class _Share(click.ParamType[tuple[str, int]]):
 @click.option("--undo", is_flag=True, help="It was booked on early word that never came true: as if nothing was said.")
 @click.option("--again", is_flag=True, help="Try again to book what failed.")
 @click.option("--expense", is_flag=True, help="The operator bears what the bank took.")
-@click.option("--drop", is_flag=True, help="It was notified, moved nothing, and is on no statement of its day: no movement.")
+@click.option(
+    "--drop", is_flag=True, help="It was notified, moved nothing, and is on no statement of its day: no movement."
+)
 @click.option("--loss", is_flag=True, help="What left is given up: a loss of yours.")
 @click.option("--offset", is_flag=True, help="These breaks make each other up: together they are zero.")
 @click.option("--book", "booked", type=click.UUID, multiple=True, help="It is the booking of this payment; repeatable.")
