@@ -1,14 +1,13 @@
 """The demo: one business day through the public interface, in little, ends with every cent where it belongs."""
 
-import socket
 from pathlib import Path
 
-from aiosmtpd.controller import Controller
 from click.testing import CliRunner
 
 from obole_demo import setup
 from obole_demo.__main__ import main
 from obole_demo.mailbox import Box, create_mailbox
+from tests.network import HOST, MailServer
 from wallet import clock, mail
 from wallet.db import Database
 from wallet.mail import smtp_account
@@ -36,10 +35,7 @@ def test_the_mailbox_takes_what_the_wallet_sends_and_its_links_can_be_clicked(
     tmp_path: Path, sqlite_database: str
 ) -> None:
     box = Box(tmp_path / "mail")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    office = Controller(box, "127.0.0.1", port)
+    office = MailServer(box)
     office.start()
     database = Database(sqlite_database)
     try:
@@ -47,7 +43,7 @@ def test_the_mailbox_takes_what_the_wallet_sends_and_its_links_can_be_clicked(
             for subject in ("Votre porte-monnaie est prêt", "<b>Hello</b>"):
                 text = "Bonjour Zoé :\n\nhttp://localhost:8000/link/abc\n"
                 mail.put(conn, recipient="zoe@shoppers.example", subject=subject, body=text, at=clock.now())
-        post = smtp_account(f"smtp://127.0.0.1:{port}", "purse@obole.example")
+        post = smtp_account(f"smtp://{HOST}:{office.port}", "purse@obole.example")
         assert mail.deliver(database, post, at=clock.now()) == 2
     finally:
         office.stop()

@@ -58,26 +58,42 @@ def console(document: Path) -> str:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
     """`make run`'s own command in a folder of this test's, until the tests of this module are done."""
-    folder = tmp_path_factory.mktemp("town")
-    port = _free_ports(0, 1, 2, 3, 25)
-    log = (folder / "run.log").open("w+")
-    command = [sys.executable, "-u", "-m", "obole_demo", "run", "--folder", str(folder / "var"), "--port", str(port)]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
-    try:
-        end = time.monotonic() + _DEADLINE_SECONDS
-        while "Obole is running" not in (folder / "run.log").read_text():
-            assert running.poll() is None, (folder / "run.log").read_text()
-            assert time.monotonic() < end, "make run did not get ready"
-            time.sleep(0.2)
-        yield folder, port
-    finally:
-        running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=60) == 0, (folder / "run.log").read_text()
-        log.close()
+    for _ in range(3):
+        folder = tmp_path_factory.mktemp("town")
+        with _running(folder, port := _free_ports(0, 1, 2, 3, 25)) as is_ready:
+            if is_ready:
+                yield folder, port
+                return
+    raise RuntimeError("somebody else took a port of the town three times")
+
+
+@contextlib.contextmanager
+def _running(folder: Path, port: int) -> Iterator[bool]:
+    """The town at this port until the end of the block; False if somebody took one of its ports before it could."""
+    with (folder / "run.log").open("w+") as log:
+        command = [sys.executable, "-u", "-m", "obole_demo", "run", "--folder", str(folder / "var")]
+        running = subprocess.Popen(
+            [*command, "--port", str(port)], cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            end = time.monotonic() + _DEADLINE_SECONDS
+            while "Obole is running" not in (folder / "run.log").read_text() and running.poll() is None:
+                assert time.monotonic() < end, "make run did not get ready"
+                time.sleep(0.2)
+            if running.poll() is not None:
+                said = [each.read_text() for each in (folder / "run.log", *(folder / "var" / "logs").glob("*"))]
+                assert any("in use" in each for each in said), "\n".join(said)
+                yield False
+                return
+            yield True
+        finally:
+            running.send_signal(signal.SIGINT)
+            ended = running.wait(timeout=60)
+        assert ended == 0, (folder / "run.log").read_text()
 
 
 def _free_ports(*offsets: int) -> int:
-    """A port that is free, as are the others at these distances from it."""
+    """A port that is free now, as are the others at these distances from it."""
     for _ in range(100):
         with contextlib.ExitStack() as probes:
             first = probes.enter_context(socket.socket())

@@ -18,12 +18,12 @@ from uuid import UUID
 
 import axe_playwright_python
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 from sqlalchemy import select
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from tests.network import HOST, MailServer, listening, port_of
 from tests.support import Merchant, Purse, Shop, make_settings
 from wallet import clock, identities, ledger, mail, merchants, purses
 from wallet.api_keys import issue
@@ -270,6 +270,7 @@ def add_passkey(page: Page) -> None:
 
 def check_accessible(page: Page) -> None:
     """No violation that axe-core knows of, on the page as it is now."""
+    page.wait_for_load_state()
     page.evaluate(_AXE)
     found = page.evaluate("() => axe.run()")["violations"]
     assert not found, "\n".join(
@@ -279,6 +280,7 @@ def check_accessible(page: Page) -> None:
 
 def check_fits(page: Page) -> None:
     """Nothing sticks out to the side, which on a phone would make the whole page move."""
+    page.wait_for_load_state()
     wide, room = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide <= room, f"{page.url}: {wide} px wide in {room}"
 
@@ -299,17 +301,15 @@ def town(sqlite_database: str, tmp_path: Path, chrome: Browser) -> Iterator[Town
 @contextmanager
 def open_town(database_url: str, folder: Path, chrome: Browser) -> Iterator[Town]:
     """A wallet on a migrated database, with its servers, until the end of the block."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as beside:
-        origin, merchant_origin = (f"http://localhost:{each.getsockname()[1]}" for each in (listening, beside))
+    with listening() as ours, listening() as beside:
+        origin, merchant_origin = (f"http://localhost:{port_of(each)}" for each in (ours, beside))
         settings = make_settings(folder, database_url, origin=origin)
         mailbox = Mailbox()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        post = Controller(mailbox, hostname="127.0.0.1", port=port)
+        post = MailServer(mailbox)
         post.start()
         with Shop(settings) as shop:
-            servers = [_serve(shop.app, listening), _serve(_merchants_site, beside)]
-            made = Town(shop, origin, merchant_origin, mailbox, f"smtp://127.0.0.1:{port}", chrome)
+            servers = [_serve(shop.app, ours), _serve(_merchants_site, beside)]
+            made = Town(shop, origin, merchant_origin, mailbox, f"smtp://{HOST}:{post.port}", chrome)
             yield made
             for context in made.contexts:
                 context.close()

@@ -4,6 +4,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import (
     ADA,
@@ -25,12 +26,12 @@ def test_a_shopper_pays_with_identifier_and_pin_and_is_led_back_with_the_voucher
     purse, merchant = town.shopper("10.00"), town.merchant()
     checkout = town.checkout(merchant)
     page = town.visit(checkout["url"])
-    assert page.get_by_text("€0.20").is_visible()
-    assert page.get_by_text("The bridge reopens").is_visible()
+    expect(page.get_by_text("€0.20")).to_be_visible()
+    expect(page.get_by_text("The bridge reopens")).to_be_visible()
     page.get_by_label("E-mail address").fill(ADA)
     page.get_by_label("PIN", exact=True).fill(PIN)
     page.get_by_role("button", name="Continue", exact=True).click()
-    assert page.locator("#after").inner_text() == "€9.80"
+    expect(page.locator("#after")).to_have_text("€9.80")
     page.get_by_role("button", name="Pay €0.20").click()
     page.wait_for_url(f"{town.merchant_origin}/read?*")
     query = parse_qs(urlsplit(page.url).query)
@@ -59,7 +60,7 @@ def test_going_back_reloading_and_another_tab_pay_nothing_again(town: Town) -> N
     other.wait_for_url(f"{town.merchant_origin}/read?*")
     page.go_back()
     page.reload()
-    assert page.get_by_role("heading", name="Paid to Le Courrier de la Place").is_visible()
+    expect(page.get_by_role("heading", name="Paid to Le Courrier de la Place")).to_be_visible()
     page.get_by_role("button", name="Back to localhost").click()
     page.wait_for_url(f"{town.merchant_origin}/read?*")
     assert town.balance(purse) == "9.80"
@@ -95,9 +96,9 @@ def test_a_short_purse_is_topped_up_on_the_spot_and_the_page_goes_on_by_itself(t
     page = purse_of(town)
     checkout = town.checkout(merchant)
     page.goto(checkout["url"])
-    assert page.get_by_text("Your purse does not hold enough").is_visible()
+    expect(page.get_by_text("Your purse does not hold enough")).to_be_visible()
     page.get_by_role("button", name="sandbox bank").click()
-    assert page.get_by_text("Your top-up is on its way").is_visible()
+    expect(page.get_by_text("Your top-up is on its way")).to_be_visible()
     town.shop.top_up(purse, "5.00")  # the bank books it
     page.get_by_label("PIN", exact=True).fill(PIN)  # waits until the page has gone on
     page.get_by_role("button", name="Pay €0.20").click()
@@ -112,10 +113,10 @@ def test_a_wrong_pin_is_counted_and_after_five_even_the_right_one_waits(town: To
     for _ in range(5):
         page.get_by_label("PIN", exact=True).fill("999000")
         page.get_by_role("button", name="Pay €0.20").click()
-        assert page.get_by_role("alert").is_visible()
+        expect(page.get_by_role("alert")).to_be_visible()
     page.get_by_label("PIN", exact=True).fill(PIN)
     page.get_by_role("button", name="Pay €0.20").click()
-    assert "Too many wrong tries" in page.get_by_role("alert").inner_text()
+    expect(page.get_by_role("alert")).to_contain_text("Too many wrong tries")
     assert town.balance(purse) == "10.00"
 
 
@@ -127,7 +128,7 @@ def test_cancelling_takes_nothing_and_tells_the_merchant(town: Town) -> None:
     page.wait_for_url(f"{town.merchant_origin}/front?checkout={checkout['id']}")
     page.go_back()
     page.reload()
-    assert page.get_by_role("heading", name="Cancelled").is_visible()
+    expect(page.get_by_role("heading", name="Cancelled")).to_be_visible()
     assert town.look_up(checkout, merchant)["state"] == "cancelled"
     town.deliver()
     assert "cancelled" in text_of(town.mailbox.to("till@courrier.example")[0])
@@ -142,7 +143,7 @@ def test_one_that_is_too_old_cannot_be_paid(town: Town) -> None:
     page.get_by_label("PIN", exact=True).fill(PIN)
     checkouts.expire(town.shop.database, at=clock.now() + town.shop.settings.checkout_life)
     page.get_by_role("button", name="Pay €0.20").click()
-    assert page.get_by_role("heading", name="too old to be paid").is_visible()
+    expect(page.get_by_role("heading", name="too old to be paid")).to_be_visible()
     assert town.balance(purse) == "10.00"
 
 
@@ -153,7 +154,7 @@ def test_everybody_can_use_it(town: Town, language: str, scheme: str, viewport: 
     checkout = town.checkout(merchant)
     page = town.visit(checkout["url"], language=language, viewport=viewport, color_scheme=scheme)
     amount = {"en": "€0.20", "fr": "0,20 €"}[language]
-    assert page.locator(".sum").inner_text().replace("\u00a0", " ") == amount
+    expect(page.locator(".sum")).to_have_text(amount)
     check_accessible(page)
     check_fits(page)
     type_in(page)

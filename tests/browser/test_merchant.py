@@ -76,7 +76,7 @@ def test_a_sale_is_refunded_in_part_and_then_in_one_click(town: Town) -> None:
     page.get_by_role("button", name="Refund all: €1.50").dblclick()
     expect(page.get_by_text("refunded", exact=True)).to_be_visible()
     assert town.balance(purse) == "10.00"
-    assert page.get_by_role("button", name=re.compile("Refund")).count() == 0
+    expect(page.get_by_role("button", name=re.compile("Refund"))).to_have_count(0)
 
 
 def test_a_payout_is_explained_and_its_statement_kept(town: Town) -> None:

@@ -21,6 +21,7 @@ from obole_demo.articles import ARTICLES
 from obole_demo.jukebox import create_jukebox
 from obole_demo.newspaper import create_newspaper
 from obole_demo.shop import Wallet
+from tests.network import HOST, listening, nobody_there, port_of
 from tests.paying import pay
 from tests.support import MERCHANT_IBAN, Shop, make_settings
 from wallet import api_keys, checkouts, clock, merchants, webhooks
@@ -64,16 +65,9 @@ class Street:
         return webhooks.deliver(self.shop.database, self.shop.obole.keyring, at=clock.now(), allow_loopback=True)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
-def serving(app: Flask, port: int) -> Iterator[None]:
-    server = make_server("127.0.0.1", port, app, threaded=True)
+def serving(app: Flask, listener: socket.socket) -> Iterator[None]:
+    server = make_server(HOST, 0, app, threaded=True, fd=listener.fileno())
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -109,14 +103,15 @@ def merchant(shop: Shop, port: int, *, hears: bool) -> Wallet:
 
 @pytest.fixture
 def street(tmp_path: Path, sqlite_database: str) -> Iterator[Street]:
-    port, paper_port, jukebox_port = free_port(), free_port(), free_port()
-    settings = make_settings(tmp_path, sqlite_database, origin=f"http://localhost:{port}")
-    with Shop(settings) as shop, ExitStack() as servers:
-        newspaper = create_newspaper(merchant(shop, paper_port, hears=False))
-        jukebox_wallet = merchant(shop, jukebox_port, hears=True)
+    with ExitStack() as servers:
+        ours, papers, jukeboxes = (servers.enter_context(listening()) for _ in range(3))
+        settings = make_settings(tmp_path, sqlite_database, origin=f"http://localhost:{port_of(ours)}")
+        shop = servers.enter_context(Shop(settings))
+        newspaper = create_newspaper(merchant(shop, port_of(papers), hears=False))
+        jukebox_wallet = merchant(shop, port_of(jukeboxes), hears=True)
         jukebox = create_jukebox(jukebox_wallet)
-        servers.enter_context(serving(shop.app, port))
-        servers.enter_context(serving(jukebox, jukebox_port))
+        servers.enter_context(serving(shop.app, ours))
+        servers.enter_context(serving(jukebox, jukeboxes))
         yield Street(shop, newspaper, newspaper.test_client(), jukebox, jukebox.test_client(), jukebox_wallet)
 
 
@@ -182,8 +177,9 @@ def test_a_reader_who_cancels_is_told_that_nothing_was_debited(street: Street) -
 
 
 def test_while_the_wallet_is_away_nothing_is_sold(street: Street) -> None:
-    nowhere = Wallet(origin=f"http://localhost:{free_port()}", shop="http://localhost:1", key="k")
-    answer = create_newspaper(nowhere).test_client().post("/fr/articles/fontaine")
+    with nobody_there() as port:
+        nowhere = Wallet(origin=f"http://localhost:{port}", shop="http://localhost:1", key="k")
+        answer = create_newspaper(nowhere).test_client().post("/fr/articles/fontaine")
     assert answer.status_code == 503
     assert "Rien n’a été débité" in answer.text
 

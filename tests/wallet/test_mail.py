@@ -1,7 +1,6 @@
 """Mail, handed to a real SMTP server: what arrives, what is tried again, and what is never sent twice."""
 
 import datetime as dt
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,9 @@ from email.policy import default
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
+from tests.network import HOST, MailServer, nobody_there
 from tests.wallet.scene import HOUR, NOON
 from wallet import mail
 from wallet.db import Database
@@ -52,13 +51,6 @@ class Office:
         return AuthResult(success=True)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def office() -> Office:
     return Office()
@@ -66,12 +58,9 @@ def office() -> Office:
 
 @pytest.fixture
 def post(office: Office) -> Iterator[SmtpAccount]:
-    port = free_port()
-    controller = Controller(
-        office, "127.0.0.1", port, authenticator=office.authenticate, auth_require_tls=False, auth_required=False
-    )
+    controller = MailServer(office, authenticator=office.authenticate, auth_require_tls=False, auth_required=False)
     controller.start()
-    yield smtp_account(f"smtp://obole:p%3A%40ss@127.0.0.1:{port}", "purse@wallet.example")
+    yield smtp_account(f"smtp://obole:p%3A%40ss@{HOST}:{controller.port}", "purse@wallet.example")
     controller.stop()
 
 
@@ -113,15 +102,16 @@ def test_nothing_is_sent_for_what_was_rolled_back(db: Database, office: Office, 
 
 
 def test_while_no_server_answers_a_letter_is_tried_eight_times_ever_less_often(db: Database) -> None:
-    nowhere = smtp_account(f"smtp://127.0.0.1:{free_port()}", "purse@wallet.example")
     put(db)
     at, waits = NOON, []
-    while (row := rows(db)[0]).state == "pending":
-        assert mail.deliver(db, nowhere, at=row.next_at - dt.timedelta(seconds=1)) == 0
-        waits.append((row.next_at - at) // MINUTE)
-        at = row.next_at
-        assert rows(db)[0].attempts == row.attempts, "it was tried before it was due"
-        assert mail.deliver(db, nowhere, at=at) == 0
+    with nobody_there() as port:
+        nowhere = smtp_account(f"smtp://{HOST}:{port}", "purse@wallet.example")
+        while (row := rows(db)[0]).state == "pending":
+            assert mail.deliver(db, nowhere, at=row.next_at - dt.timedelta(seconds=1)) == 0
+            waits.append((row.next_at - at) // MINUTE)
+            at = row.next_at
+            assert rows(db)[0].attempts == row.attempts, "it was tried before it was due"
+            assert mail.deliver(db, nowhere, at=at) == 0
     assert waits == [0, 1, 5, 15, 60, 180, 360, 720]
     assert (row.state, row.attempts, row.body) == ("failed", 8, "")
     assert "ConnectionRefused" in row.failure
