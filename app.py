@@ -21,7 +21,6 @@ from wallet.api import (
     merchants,
     metrics,
     operations,
-    problems,
     purses,
     redemptions,
     requests,
@@ -32,7 +31,7 @@ from wallet.api import (
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
 from wallet.keys import Keyring
-from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, shell, sign_in
+from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, refusals, shell, sign_in
 from wallet.settings import Settings
 from wallet.vouchers import Issuer
 
@@ -68,7 +67,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         api.register_blueprint(blueprint)
     app.register_blueprint(documentation.pages)
     page.register(app, *_pages())
-    problems.register(app)
+    refusals.register(app)
     with app.app_context():
         documentation.document(api, origin=settings.origin)
     cli.register(app)

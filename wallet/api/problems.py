@@ -110,6 +110,7 @@ _OF_STATUS: Mapping[int, type[OboleError]] = {
     406: errors.NotAcceptable,
     413: errors.PayloadTooLarge,
     415: errors.UnsupportedMediaType,
+    429: errors.TooManyRequests,
     503: errors.Unavailable,
 }
 # What an operator must mend is nobody else's business.
@@ -141,37 +142,39 @@ def response(error: OboleError) -> Response:
     answer = Response(json.dumps(members), status=members["status"], content_type=MEDIA_TYPE)
     if members["status"] == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
-    elif members["status"] == 503:
-        answer.headers["Retry-After"] = "1"
     return answer
 
 
 def register(app: Flask) -> None:
     """Let every error of the application leave as a problem."""
-    app.register_error_handler(OboleError, _refused)
-    app.register_error_handler(HTTPException, http)
-    # Flask wraps whatever else was raised in this one, after logging it with its stack.
-    app.register_error_handler(InternalServerError, _broken)
+    # Flask wraps whatever else was raised in the last, after logging it with its stack.
+    for kind in (OboleError, HTTPException, InternalServerError):
+        app.register_error_handler(kind, answer)
 
 
-def _refused(error: OboleError) -> Response:
+def answer(error: OboleError | HTTPException) -> Response:
+    """What programs are answered."""
+    return with_headers(response(meant(error)), error)
+
+
+def meant(error: OboleError | HTTPException) -> OboleError:
+    """What to say about an error: nothing of the inside, and the framework's own refusals in our words."""
     if isinstance(error, _INSIDE):
         _log.error("refused by ourselves", code=error.code, detail=error.detail)
-        return response(errors.InternalError())
-    return response(error)
-
-
-def http(error: HTTPException) -> Response:
-    """One of the framework's own refusals, in our words."""
+        return errors.InternalError()
+    if isinstance(error, OboleError):
+        return error
     status = error.code or 500
     if status >= 500 and status != 503:
-        return _broken(error)
+        return errors.InternalError()
     refusal = _OF_STATUS.get(status, errors.MalformedBody)
-    answer = response(refusal(HTTP_STATUS_CODES.get(status, "") if refusal is errors.MalformedBody else ""))
+    return refusal(HTTP_STATUS_CODES.get(status, "") if refusal is errors.MalformedBody else "")
+
+
+def with_headers(answer: Response, error: OboleError | HTTPException) -> Response:
+    """An answer with what is told of a refusal in headers, to people and programs alike."""
+    if answer.status_code == 503:
+        answer.headers.setdefault("Retry-After", "1")
     if isinstance(error, MethodNotAllowed):
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return answer
-
-
-def _broken(_: HTTPException) -> Response:
-    return response(errors.InternalError())

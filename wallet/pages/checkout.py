@@ -26,7 +26,7 @@ from wallet.money import MICROS_PER_UNIT, Money
 from wallet.page_models import CheckoutState, IdentityKind
 from wallet.pages import forms
 from wallet.pages.page import blueprint as page_blueprint
-from wallet.pages.page import browser, go, limiter, page, visitor, welcome
+from wallet.pages.page import browser, go, keep_purchase, limiter, page, visitor, welcome
 from wallet.pages.purse import Once, do_once
 from wallet.pages.sign_in import check_typed
 from wallet.schemas import Amount, Strict, Text
@@ -259,6 +259,7 @@ def _page(checkout_id: UUID, *, refusal: OboleError | None = None, top_up: Any =
     g.asked_language = row["locale"]
     g.pop("language", None)
     now = checkouts.state_of(row, at=at)
+    keep_purchase(checkout_id if now is CheckoutState.OPEN else None)
     # Chromium asks form-action about the redirect that answers a form, too.
     g.may_submit_to = " ".join(sorted({row["origin"]} if row["success_url"] or row["cancel_url"] else set()))
     back = checkouts.return_url(row, token=token)

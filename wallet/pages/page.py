@@ -12,21 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import markupsafe
 from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, send_from_directory, session
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
-from flask_limiter.errors import RateLimitExceeded
 from flask_limiter.util import get_remote_address
-from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
-from werkzeug.exceptions import HTTPException
+from flask_wtf.csrf import CSRFProtect, generate_csrf
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wallet import clock, languages, sessions
 from wallet.api import problems
 from wallet.api.context import EXTENSION, current
-from wallet.errors import FormOutdated, InternalError, NotFound, OboleError, ProofNeeded, TooManyRequests
+from wallet.errors import OboleError, ProofNeeded
 from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.sessions import Visitor
@@ -43,6 +42,7 @@ AREAS = {
 }
 _TOKEN = "visit"
 _LANGUAGE = "language"
+_PURCHASE = "purchase"
 _SHRINKS = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json"})
 _A_YEAR = 365 * 24 * 60 * 60
 
@@ -88,18 +88,13 @@ def register(app: Flask, *blueprints: Blueprint) -> None:
     for each in blueprints:
         app.register_blueprint(each)
     app.register_blueprint(_files)
-    app.register_error_handler(404, _nothing_here)
 
 
 def blueprint(name: str, module: str, *, templates: Path = TEMPLATES) -> Blueprint:
-    """A blueprint whose views are pages: with language, session, CSRF, headers, and refusals that people can read."""
+    """A blueprint whose views are pages: with language, session, CSRF and headers."""
     made = Blueprint(name, module, template_folder=str(templates))
     made.before_request(_begin)
-    made.after_request(_finish)
-    made.register_error_handler(OboleError, _refused)
-    made.register_error_handler(CSRFError, _outdated)
-    made.register_error_handler(RateLimitExceeded, _too_many)
-    made.register_error_handler(HTTPException, _http)
+    made.after_request(finish)
     return made
 
 
@@ -163,6 +158,18 @@ def who() -> Visitor:
     return found
 
 
+def forget_visitor() -> None:
+    """Show this one page as to a stranger, because nobody can say who is looking."""
+    g.visitor = None
+
+
+def keep_purchase(checkout_id: UUID | None) -> None:
+    """Offer the way back to this purchase on every page of this browser; None: it is over."""
+    session.pop(_PURCHASE, None)
+    if checkout_id is not None:
+        session[_PURCHASE] = str(checkout_id)
+
+
 def signed_in(*kinds: IdentityKind, proved: bool = False) -> Callable[[View], View]:
     """Show the page to these kinds of people; others are sent to sign in, and back.
 
@@ -196,7 +203,7 @@ def require_proof() -> None:
 
 def welcome(identity: Any) -> None:
     """Begin a session for an identity that just proved who they are; whatever this browser had before is gone."""
-    _forget()
+    _forget(_LANGUAGE, _PURCHASE)
     session.permanent = True
     with current().database.write() as conn:
         session[_TOKEN] = sessions.begin(
@@ -210,7 +217,7 @@ def farewell() -> None:
     if found is not None:
         with current().database.write() as conn:
             sessions.end(conn, found.session_id, identity_id=found.identity_id, at=clock.now())
-    _forget()
+    _forget(_LANGUAGE)
 
 
 def next_path(default: str) -> str:
@@ -245,15 +252,21 @@ _POLICY = (
 )
 
 
-def _begin() -> None:
+def choose_language() -> None:
+    """Speak from now on as the reader asks with ``?lang=``."""
     wish = request.args.get("lang")
     if wish in languages.LOCALES:
         session[_LANGUAGE] = wish
+
+
+def _begin() -> None:
+    choose_language()
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         _csrf.protect()
 
 
-def _finish(response: Response) -> Response:
+def finish(response: Response) -> Response:
+    """Put the headers of a page on its answer."""
     also = f" {g.may_submit_to}" if "may_submit_to" in g else ""
     response.headers["Content-Security-Policy"] = _POLICY.format(also=also)
     response.headers["Referrer-Policy"] = "same-origin"
@@ -279,37 +292,6 @@ def _file(version: str, name: str) -> Response:
     return response
 
 
-def _refused(error: OboleError) -> Response:
-    status = problems.STATUS[error.code]
-    if status >= 500 and not error.retryable:
-        error = InternalError()
-    if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
-        return problems.response(error)
-    return page("refusal.html", refusal=error)
-
-
-def _outdated(_: CSRFError) -> Response:
-    return _refused(FormOutdated())
-
-
-def _too_many(_: RateLimitExceeded) -> Response:
-    return _refused(TooManyRequests())
-
-
-def _http(error: HTTPException) -> ResponseReturnValue:
-    if error.code is not None and error.code < 400:
-        return error.get_response()
-    return _refused(NotFound()) if error.code == 404 else problems.http(error)
-
-
-def _nothing_here(error: HTTPException) -> Response:
-    """An address that is none of ours: a page for people, a problem for programs."""
-    for_people = request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
-    if request.path.startswith("/v1/") or not for_people:
-        return problems.http(error)
-    return _finish(page("refusal.html", refusal=NotFound()))
-
-
 def _field_errors(refusal: OboleError | None) -> dict[str, str]:
     if refusal is None or refusal.errors is None:
         return {}
@@ -331,12 +313,11 @@ def _version(name: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "none"
 
 
-def _forget() -> None:
-    """Take everything out of this browser's cookie but the language chosen in it."""
-    said = session.get(_LANGUAGE)
+def _forget(*kept: str) -> None:
+    """Take everything out of this browser's cookie but what is ``kept``."""
+    values = {name: session[name] for name in kept if name in session}
     session.clear()
-    if said:
-        session[_LANGUAGE] = said
+    session.update(values)
     g.pop("visitor", None)
 
 
@@ -348,9 +329,10 @@ def _here() -> str:
 
 
 def _other() -> str:
-    """This page in the other language."""
-    wanted = "en" if language() == "fr" else "fr"
-    query = {name: value for name, value in request.args.items() if name != "lang"} | {"lang": wanted}
+    """This page in the other language, and after it what was to come."""
+    query = {**request.args, "lang": "en" if language() == "fr" else "fr"}
+    if wanted := next_path(""):
+        query["next"] = wanted
     return f"?{urlencode(query)}"
 
 

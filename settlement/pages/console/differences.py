@@ -49,7 +49,7 @@ def closed_breaks() -> ResponseReturnValue:
     return show("breaks_closed.html", breaks=shown, more=last.id if last else None, is_first=before is None)
 
 
-@blueprint.post("/payments/<uuid:payment_id>/decide")
+@blueprint.post("/breaks/payments/<uuid:payment_id>/decide")
 @decided
 def decide(payment_id: UUID) -> ResponseReturnValue:
     """Say what became of a payment whose outcome is unknown, or that was to be released at the bank."""

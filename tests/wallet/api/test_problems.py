@@ -32,11 +32,11 @@ def broken(shop: Shop) -> Flask:
     """The application with a call that crashes, answering as it does in production."""
     app = create_app(shop.settings)
 
-    @app.get("/crash")
+    @app.get("/v1/crash")
     def crash() -> str:
         raise RuntimeError("the password is hunter2")
 
-    @app.get("/settings")
+    @app.get("/v1/settings")
     def settings() -> str:
         raise SettingsInvalid("OBOLE_BANK_IBAN must be set.")
 
@@ -44,7 +44,7 @@ def broken(shop: Shop) -> Flask:
 
 
 def test_a_crash_is_logged_and_says_nothing(broken: Flask, caplog: pytest.LogCaptureFixture):
-    answer = broken.test_client().get("/crash")
+    answer = broken.test_client().get("/v1/crash")
     problem = refused(answer, 500, "internal_error")
     assert problem["retryable"] is False
     assert "hunter2" not in answer.get_data(as_text=True)
@@ -52,7 +52,7 @@ def test_a_crash_is_logged_and_says_nothing(broken: Flask, caplog: pytest.LogCap
 
 
 def test_what_an_operator_must_mend_is_not_for_callers(broken: Flask, caplog: pytest.LogCaptureFixture):
-    answer = broken.test_client().get("/settings")
+    answer = broken.test_client().get("/v1/settings")
     refused(answer, 500, "internal_error")
     assert "OBOLE_BANK_IBAN" not in answer.get_data(as_text=True)
     assert "OBOLE_BANK_IBAN" in caplog.text

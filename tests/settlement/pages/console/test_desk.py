@@ -74,7 +74,7 @@ DECISIONS = [
     "/tonight",
     f"/runs/{new_id()}/approve",
     f"/breaks/{new_id()}",
-    f"/payments/{new_id()}/decide",
+    f"/breaks/payments/{new_id()}/decide",
     f"/quarantine/{new_id()}/retry",
     f"/quarantine/{new_id()}/dismiss",
     "/keys/rotate",

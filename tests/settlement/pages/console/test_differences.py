@@ -14,10 +14,10 @@ def test_a_payment_whose_outcome_is_unknown_is_decided_on_the_page(console: Cons
             bank_transactions.update().values(state="unknown").returning(bank_transactions.c.id)
         ).scalar_one()
     assert "outcome unknown" in console.get("/breaks")
-    console.post(f"/payments/{payment}/decide", {"executed": "false"}, status=422)
-    console.post(f"/payments/{payment}/decide", {"executed": "false", "why": "bank never had it"})
+    console.post(f"/breaks/payments/{payment}/decide", {"executed": "false"}, status=422)
+    console.post(f"/breaks/payments/{payment}/decide", {"executed": "false", "why": "bank never had it"})
     assert console.shop.get("/v1/payable", token=merchant.token).get_json()["owed"] == "0.50"
-    console.post(f"/payments/{payment}/decide", {"executed": "true", "why": "again"}, status=409)
+    console.post(f"/breaks/payments/{payment}/decide", {"executed": "true", "why": "again"}, status=409)
     assert console.log() == [("olga@obole.example", "payout_decided", str(payment))]
 
 
@@ -43,8 +43,8 @@ def test_a_payment_that_waits_for_a_word_on_the_name_is_shown_and_decided(consol
     assert "to release nearly the account’s name" in run
     assert "The bank knows the account as Boulangerie Martin." in run
     assert "1 payment waits at the bank for a word on the name" in console.get("")
-    console.post(f"/payments/{payment.id}/decide", {"executed": "false"}, status=422)
-    console.post(f"/payments/{payment.id}/decide", {"executed": "false", "why": "refused at the portal"})
+    console.post(f"/breaks/payments/{payment.id}/decide", {"executed": "false"}, status=422)
+    console.post(f"/breaks/payments/{payment.id}/decide", {"executed": "false", "why": "refused at the portal"})
     assert console.shop.get("/v1/payable", token=merchant.token).get_json()["owed"] == "0.50"
     assert "waits for a word" not in console.get("/breaks")
     assert "for a word on the name" not in console.get("")

@@ -1,0 +1,82 @@
+"""How a refusal looks to people: a page in their language with a way on, whatever went wrong and wherever.
+
+Invariant: only programs get a problem: who asks at one of their addresses, or wants JSON rather than a page. Whoever
+was about to pay finds the way back to that purchase.
+"""
+
+import re
+from urllib.parse import urlencode
+
+from flask import Flask, current_app, request
+from flask.typing import ResponseReturnValue
+from flask_limiter.errors import RateLimitExceeded
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+
+from wallet.api import problems
+from wallet.errors import FormOutdated, InternalError, OboleError, TooManyRequests
+from wallet.pages.page import choose_language, finish, forget_visitor, go, next_path, page, visitor
+
+_PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|healthz|readyz|metrics|openapi\.json)(?:/|$)")
+
+
+def register(app: Flask) -> None:
+    """Let every error leave as a page where people asked, else as the problem that it is for programs."""
+    problems.register(app)
+    for kind in (OboleError, HTTPException, InternalServerError):
+        app.register_error_handler(kind, _answer)
+
+
+def _answer(error: OboleError | HTTPException) -> ResponseReturnValue:
+    if isinstance(error, HTTPException) and error.code is not None and error.code < 400:
+        return error.get_response()
+    refusal = _of_pages(error) or problems.meant(error)
+    if not _asked_by_people():
+        return problems.with_headers(problems.response(refusal), error)
+    if isinstance(error, MethodNotAllowed) and request.method in ("GET", "HEAD"):
+        # A reload, a language link or an address typed, on what only a form sends to.
+        return go(_way_on())
+    choose_language()
+    try:
+        visitor()
+    except OboleError:
+        forget_visitor()
+    if problems.STATUS[refusal.code] >= 500 and not refusal.retryable:
+        refusal = InternalError()
+    answer = page("refusal.html", refusal=refusal, way_on=_way_on())
+    return finish(problems.with_headers(answer, error))
+
+
+def _of_pages(error: OboleError | HTTPException) -> OboleError | None:
+    """What only pages refuse, by the libraries that do it."""
+    if isinstance(error, CSRFError):
+        return FormOutdated()
+    return TooManyRequests() if isinstance(error, RateLimitExceeded) else None
+
+
+def _asked_by_people() -> bool:
+    if _PROGRAMS.match(request.path):
+        return False
+    # A program that mistypes an address takes anything; at an address of ours that is the page.
+    if request.url_rule is not None or _way_on() != "/":
+        return request.accept_mimetypes.best_match(["text/html", "application/json"]) != "application/json"
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def _way_on() -> str:
+    """Where this can go on: the page that was asked for, the one with the form, or the nearest above it."""
+    path = request.path
+    while path and not _can_be_seen(path):
+        path = path.rpartition("/")[0]
+    query = {name: value for name, value in request.args.items() if path == request.path or name == "lang"}
+    if wanted := next_path(""):
+        query["next"] = wanted
+    return (path or "/") + (f"?{urlencode(query)}" if query else "")
+
+
+def _can_be_seen(path: str) -> bool:
+    adapter = current_app.create_url_adapter(request)
+    try:
+        return adapter is not None and not _PROGRAMS.match(path) and adapter.test(path, method="GET")
+    except HTTPException:
+        return False
