@@ -7,19 +7,22 @@ is said in words. Nothing in here moves money; a message that can be read after 
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement.models import refused_messages
+from settlement.models import bank_messages, refused_messages
 from settlement.xml import MAX_BYTES
 from wallet.db import insert_into
 from wallet.errors import NotFound
 from wallet.ids import new_id
 
+_MESSAGE_ID = re.compile(rb"<(?:\w+:)?MsgId>([^<]*)</(?:\w+:)?MsgId>")
 _LONGEST_NAME, _LONGEST_REASON, _LONGEST_RESOLUTION = 255, 500, 200
 
 
@@ -27,7 +30,10 @@ def put(conn: Connection, *, name: str, content: bytes, reason: str, at: dt.date
     """Keep a message that was refused; answers whether it is new: the same bytes are kept once.
 
     Of one that is longer than any message, only the beginning is kept; the file itself stays in the bank's folder.
+    The beginning of a message that was imported whole waits for nobody.
     """
+    whole = _whole_of(conn, content, name)
+    waits = {} if whole is None else {"dismissed_at": at, "resolution": _superseded(whole)}
     kept = conn.execute(
         insert_into(conn, refused_messages)
         .values(
@@ -37,6 +43,7 @@ def put(conn: Connection, *, name: str, content: bytes, reason: str, at: dt.date
             content=content[:MAX_BYTES],
             reason=readable(reason)[:_LONGEST_REASON],
             refused_at=at,
+            **waits,
         )
         .on_conflict_do_nothing(index_elements=["sha256"])
         .returning(refused_messages.c.id)
@@ -78,6 +85,40 @@ def dismiss(conn: Connection, message_id: UUID, resolution: str, *, at: dt.datet
     )
     if dismissed.one_or_none() is None:
         raise NotFound("No refused message that waits has this id.")
+
+
+def let_go_of_beginnings(conn: Connection, whole: bytes, *, name: str, at: dt.datetime) -> None:
+    """Of a file that was imported whole, its beginning need not wait any longer, under whatever name it came.
+
+    The beginning must say which message it is of, or have come under the same ``name``.
+    """
+    refused = refused_messages.c
+    begins = func.substr(sa.literal(whole, sa.LargeBinary), 1, func.length(refused.content)) == refused.content
+    shorter = func.length(refused.content) < len(whole)
+    for row in conn.execute(
+        select(refused.id, refused.name, refused.content).where(refused.dismissed_at.is_(None), shorter, begins)
+    ).all():
+        if readable(name).startswith(row.name) or _message_id(row.content) is not None:
+            dismiss(conn, row.id, _superseded(readable(name)), at=at)
+
+
+def _whole_of(conn: Connection, beginning: bytes, name: str) -> str | None:
+    """The name of the message that was imported whole and of which this is the beginning."""
+    known = bank_messages.c
+    begins = func.substr(known.content, 1, len(beginning)) == beginning
+    same = (known.name == readable(name)) | (known.message_id == _message_id(beginning))
+    found = conn.execute(select(known.name, known.message_id).where(same, begins).limit(1)).one_or_none()
+    return None if found is None else str(found.name or found.message_id)
+
+
+def _message_id(beginning: bytes) -> str | None:
+    """The id that the beginning of an ISO 20022 message gives it, once that has been told; in any encoding of XML."""
+    found = _MESSAGE_ID.search(beginning.replace(b"\0", b""))
+    return None if found is None else found[1].decode("latin-1").strip()
+
+
+def _superseded(name: str) -> str:
+    return f"came whole: {name}"[:_LONGEST_RESOLUTION]
 
 
 def _waiting() -> Select[Any]:

@@ -48,7 +48,7 @@ def receive(
         documents = _documents(content, name)
     except _REFUSALS as refusal:
         return [_kept(database, content, name, refusal, flaw, at)]
-    received = []
+    received: list[Received] = []
     for number, document in enumerate(documents, start=1):
         its_name = name if len(documents) == 1 else f"{name} #{number}"
         try:
@@ -58,6 +58,9 @@ def receive(
             continue
         log.info("imported", name=its_name, matched=imported.matched, breaks=len(imported.breaks))
         received.append(Received(its_name, imported=imported))
+        _let_go_of_beginnings(database, document, its_name, at)
+    if content != documents[0] and not any(each.refusal for each in received):
+        _let_go_of_beginnings(database, content, name, at)
     return received
 
 
@@ -93,8 +96,18 @@ def retry(
     imported = [_imported(database, bank, document, message.name, at) for document in documents]
     with database.write() as conn:
         quarantine.dismiss(conn, message_id, "imported", at=at)
+        quarantine.let_go_of_beginnings(conn, message.content, name=message.name, at=at)
         note(conn, imported)
     return imported
+
+
+def _let_go_of_beginnings(database: Database, whole: bytes, name: str, at: dt.datetime) -> None:
+    with database.read() as conn:
+        none_waits = not quarantine.listing(conn)
+    if none_waits:
+        return
+    with database.write() as conn:
+        quarantine.let_go_of_beginnings(conn, whole, name=name, at=at)
 
 
 def _documents(content: bytes, name: str) -> Sequence[bytes]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -300,3 +301,40 @@ def test_killed_between_importing_and_letting_go_it_still_waits_and_a_second_try
     assert imported.seen_before
     assert waiting(night) == []
     night.run("payable bakery -> 1.00\n audit -> sound")
+
+
+def test_half_a_file_waits_until_the_whole_has_come_under_whatever_name(night: Books, tmp_path: Path) -> None:
+    one, two = status(night, "bakery"), status(night, "press")
+    packed = tmp_path / "statements.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("press.xml", two)
+    container = packed.read_bytes()
+    after_its_id = one.index(b"</MsgId>") + 30
+    for number, half in enumerate((one[:40], one[:after_its_id], one[:-20], container[:-30])):
+        (told,) = receive(night, half, name=f"half{number}.xml" if number else "bakery.xml")
+        assert told.refusal is not None
+    assert len(waiting(night)) == 4
+    receive(night, two, name="another.xml")
+    assert len(waiting(night)) == 4, "it is the beginning of another message"
+    receive(night, one, name="bakery.xml")
+    assert [row.name for row in waiting(night)] == ["half3.xml"]
+    receive(night, container, name="half3.xml")
+    assert waiting(night) == []
+    assert one_of(night, "SELECT count(*) FROM refused_messages WHERE dismissed_at IS NOT NULL") == 4
+
+
+def test_what_is_only_the_beginning_of_every_message_waits_for_its_own(night: Books) -> None:
+    one = status(night, "bakery")
+    receive(night, one[:40], name="monday.xml")
+    receive(night, one, name="tuesday.xml")
+    assert [row.name for row in waiting(night)] == ["monday.xml"], "nobody knows what it was the beginning of"
+
+
+def test_half_a_file_that_comes_after_the_whole_waits_for_nobody(night: Books) -> None:
+    one = status(night, "bakery")
+    receive(night, one, name="bakery.xml")
+    for name, half in (("again.xml", one[:-20]), ("bakery.xml", one[:40])):
+        (told,) = receive(night, half, name=name)
+        assert told.refusal is not None
+    assert waiting(night) == []
+    assert one_of(night, "SELECT count(*) FROM refused_messages") == 2
