@@ -2,7 +2,8 @@
 
 Invariant: it decides nothing. Each job asks a verb that may be called at any time by anyone, so that two schedulers
 started by mistake, a job that runs late, or one that is killed do no harm. All times are UTC: a local clock would
-strike the cut-off twice in autumn and, somewhere, not at all in spring.
+strike the cut-off twice in autumn and, somewhere, not at all in spring. A clock that is set back or forward costs no
+job more than one turn.
 """
 
 import datetime as dt
@@ -12,8 +13,8 @@ from typing import TypedDict
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from settlement import business_day, nightly, receiving, reconciliation
 from settlement.nightly import Bank
@@ -36,16 +37,38 @@ class Collected(TypedDict):
     breaks: int
 
 
+class Every(BaseTrigger):
+    """Every so many seconds of the clock as it is, which may have been set since the last time."""
+
+    def __init__(self, seconds: int) -> None:
+        self._interval = dt.timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous: dt.datetime | None, now: dt.datetime) -> dt.datetime:
+        """One interval on; at once, and once, what a clock set forward has left behind."""
+        return now + self._interval if previous is None else max(previous + self._interval, now)
+
+
+class Jobs(BlockingScheduler):
+    """APScheduler, whose jobs would wait until a clock that was set back has caught up with itself."""
+
+    def _process_jobs(self) -> float | None:
+        now = clock.now()
+        for job in self.get_jobs():
+            soonest = job.trigger.get_next_fire_time(None, now)
+            if job.next_run_time > soonest:
+                job.modify(next_run_time=soonest)
+        waits: float | None = super()._process_jobs()
+        return waits
+
+
 def build(
     database: Database, bank: Bank, settings: Settings, keyring: Keyring, *, cutoff: dt.time, every_seconds: int
-) -> BlockingScheduler:
+) -> Jobs:
     """A scheduler with every job, not yet started. ``cutoff`` is a time of day in UTC."""
-    jobs = BlockingScheduler(
-        timezone=dt.UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-    )
+    jobs = Jobs(timezone=dt.UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
     jobs.add_listener(_log_error, EVENT_JOB_ERROR)
     nightly_at = CronTrigger(hour=cutoff.hour, minute=cutoff.minute, second=cutoff.second, timezone=dt.UTC)
-    often = IntervalTrigger(seconds=every_seconds, timezone=dt.UTC)
+    often = Every(every_seconds)
     jobs.add_job(settle, nightly_at, (database, bank, settings), id="settle")
     jobs.add_job(collect, often, (database, bank), id="collect")
     jobs.add_job(lapse, often, (database,), id="lapse")
@@ -53,11 +76,11 @@ def build(
     jobs.add_job(request_top_ups, often, (database, settings), id="top-ups")
     jobs.add_job(advance_closings, often, (database, settings), id="closings")
     jobs.add_job(expire, often, (database,), id="expire")
-    soon = IntervalTrigger(seconds=1, timezone=dt.UTC)
+    soon = Every(1)
     # A merchant's server that is slow to answer keeps one of these busy, and the others hear at once all the same.
     jobs.add_job(deliver_webhooks, soon, (database, settings, keyring), id="deliver webhooks", max_instances=4)
     jobs.add_job(deliver_mail, soon, (database, settings), id="deliver mail")
-    jobs.add_job(prune, IntervalTrigger(hours=6, timezone=dt.UTC), (database,), id="prune")
+    jobs.add_job(prune, Every(6 * 60 * 60), (database,), id="prune")
     # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
     overdue = {"cutoff": cutoff}
     jobs.add_job(catch_up, often, (database, bank, settings), overdue, id="catch-up", next_run_time=clock.now())

@@ -4,12 +4,15 @@ import dataclasses
 import datetime as dt
 import functools
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.vouchers
@@ -27,6 +30,7 @@ from wallet.page_models import IdentityKind, mails
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)
+HOUR = dt.timedelta(hours=1)
 
 
 @pytest.fixture
@@ -58,6 +62,27 @@ def test_the_cut_off_is_a_time_of_day_in_utc_whatever_the_clocks_of_the_place_do
     second = trigger.get_next_fire_time(first, first)
     assert first == dt.datetime(2026, 10, 25, 22, 30, tzinfo=dt.UTC)
     assert second == dt.datetime(2026, 10, 26, 22, 30, tzinfo=dt.UTC)
+
+
+@pytest.mark.only_on("sqlite")
+def test_a_clock_that_is_set_back_or_forward_stops_no_job(shop: Shop, bank: Bank) -> None:
+    jobs, ticks = (
+        scheduler.Jobs(timezone=dt.UTC, job_defaults={"coalesce": True, "misfire_grace_time": None}),
+        Queue[dt.datetime](),
+    )
+    jobs.add_job(lambda: ticks.put(clock.now()), scheduler.Every(1))
+    running = threading.Thread(target=jobs.start)
+    running.start()
+    try:
+        ticks.get(timeout=60)
+        for jump in (-HOUR, 9000 * HOUR):
+            there = clock.now() + jump
+            with time_machine.travel(there):
+                while abs(ticks.get(timeout=60) - there) > HOUR / 2:
+                    pass
+    finally:
+        jobs.shutdown()
+        running.join()
 
 
 @pytest.mark.only_on("sqlite")
