@@ -44,11 +44,11 @@ _STATEMENTS = {
         FROM series JOIN accounts mine ON mine.owner_id = {purse} AND mine.kind = 'purse'
         JOIN accounts bank ON bank.kind = 'card_clearing'""",
     "vouchers": """INSERT INTO vouchers (id, purse_id, merchant_id, currency, amount_micros, captured_micros, state,
-            kid, resource, issued_at, expires_at, hold_expires_at, ended_at, api_key_id, idempotency_key,
-            fingerprint, balance_after_micros, held_after_micros)
+            kid, resource, issued_at, expires_at, hold_expires_at, ended_at, api_key_id, principal_id,
+            idempotency_key, fingerprint, balance_after_micros, held_after_micros)
         {vouchers} SELECT {voucher}, {its_purse}, {its_merchant}, :currency, {price}, {price}, 'redeemed',
-            'benchmark', '/articles/' || n, :at, :later, :later, :at, {key}, CAST(n AS VARCHAR(20)),
-            :print, 0, 0 FROM series""",
+            'benchmark', '/articles/' || n, :at, :later, :later, :at, {key}, {its_purse},
+            CAST(n AS VARCHAR(20)), :print, 0, 0 FROM series""",
     "authorized": """INSERT INTO transfers (debit_account_id, credit_account_id, amount_micros, reason, reference,
             business_date, recorded_at)
         SELECT mine.id, held.id, v.amount_micros, 'authorize', v.id, :today, v.issued_at

@@ -23,8 +23,9 @@ _DEBIT = """UPDATE purses SET balance_micros = balance_micros - ?
 _TRANSFER = """INSERT INTO transfers (debit_account_id, credit_account_id, amount_micros, reason, reference,
     business_date, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _VOUCHER = """INSERT INTO vouchers (id, purse_id, merchant_id, currency, amount_micros, state, kid, resource,
-    issued_at, expires_at, hold_expires_at, device_id, order_jws, idempotency_key, fingerprint,
-    balance_after_micros, held_after_micros) VALUES (?, ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)"""
+    issued_at, expires_at, hold_expires_at, device_id, order_jws, principal_id, idempotency_key,
+    fingerprint, balance_after_micros, held_after_micros)
+    VALUES (?, ?, ?, ?, ?, 'held', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)"""
 _CAPTURE = """UPDATE vouchers SET state = 'redeemed', captured_micros = ?, ended_at = ?
     WHERE id = ? AND state = 'held'"""
 
@@ -102,7 +103,8 @@ def purchases_per_second(scene: Scene, seconds: float) -> float:
         voucher, purse, when = raw.uuid(new_id()), raw.uuid(buyer.purse_id), raw.when(at)
         ends = [raw.when(at + dt.timedelta(hours=1)), raw.when(at + dt.timedelta(days=7))]
         whose = [purse, raw.uuid(seller.id), CURRENCY, PRICE_MICROS, "kid", RESOURCE, when, *ends]
-        said = [raw.uuid(buyer.device_id), order, str(uuid4()), b"f" * 32]
+        device = raw.uuid(buyer.device_id)
+        said = [device, order, device, str(uuid4()), b"f" * 32]
         moved = [accounts_of[buyer.purse_id], held, PRICE_MICROS, "authorize", voucher, raw.day(today), when]
         with raw.transaction():
             raw.execute(_DEBIT, [PRICE_MICROS, purse, PRICE_MICROS])

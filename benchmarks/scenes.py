@@ -99,6 +99,7 @@ class Scene:
             "hold_expires_at": at + self.issuer.hold,
             "device_id": buyer.device_id,
             "order_jws": "x" * 600,
+            "principal_id": buyer.device_id,
             "idempotency_key": str(uuid4()),
             "fingerprint": fingerprint({}),
             "balance_after_micros": 0,

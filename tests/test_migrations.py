@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -160,6 +160,35 @@ def test_what_an_old_statement_told_again_is_not_taken_for_its_own(blank: Databa
         balances = sa.select(s.opening_micros, s.closing_micros).order_by(s.position)
         assert [tuple(row) for row in conn.execute(balances)] == [(0, -1), (-1, 3)]
         assert conn.execute(sa.select(b.statement_id)).scalars().all() == [longer["id"]]
+
+
+def test_old_idempotency_keys_become_those_of_whoever_used_them(blank: Database) -> None:
+    migrate(blank, "0003")
+    purse_key, paying_key = ({"id": uuid4(), "kind": kind, "secret_sha256": uuid4().bytes * 2} for kind in _OF_PURSES)
+    ways = {
+        ROWS["devices"]["id"]: {},
+        ROWS["purses"]["id"]: {"api_key_id": purse_key["id"]},
+        paying_key["id"]: {"api_key_id": paying_key["id"]},
+        ROWS["identities"]["id"]: {"confirmation_id": ROWS["confirmations"]["id"]},
+    }
+    no_device = {"device_id": None, "order_jws": None}
+    with blank.write() as conn:
+        fill_old(conn, *((name, ROWS[name]) for name in _AROUND_VOUCHERS))
+        key = {**ROWS["api_keys"], "merchant_id": None, "purse_id": ROWS["purses"]["id"]}
+        fill_old(conn, *(("api_keys", {**key, **each}) for each in (purse_key, paying_key)))
+        for principal, way in ways.items():
+            said = {**(no_device if way else {}), **way, "id": uuid4(), "idempotency_key": str(principal)}
+            fill_old(conn, ("vouchers", {**ROWS["vouchers"], **said}))
+
+    migrate(blank)
+    with blank.read() as conn:
+        rows = conn.execute(sa.select(metadata.tables["vouchers"])).all()
+    found = {row.principal_id: UUID(row.idempotency_key) for row in rows}
+    assert found == {principal: principal for principal in ways}
+
+
+_OF_PURSES = ("purse", "purse_pay")
+_AROUND_VOUCHERS = ("shoppers", "purses", "merchants", "devices", "identities", "passkeys", "confirmations")
 
 
 def test_each_revision_goes_up_and_down_by_itself(blank: Database) -> None:

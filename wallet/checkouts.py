@@ -157,6 +157,7 @@ def pay(
         row,
         purse_id,
         confirmation_id=confirmations.record(conn, identity_id, proof, at=at),
+        spender_id=identity_id,
         member_id=identity_id if is_member else None,
         caps=_member_caps(conn, identity_id) if is_member else Caps(),
     )

@@ -2,7 +2,7 @@
 
 Invariant: the key is inserted in the transaction that does the work, so it exists exactly when the work was done;
 a refused request leaves no key behind. Purchases do not come through here: their key is the voucher's own unique
-(purse, key), and their answer is signed again (`wallet.vouchers`).
+(purse, principal, key), and their answer is signed again (`wallet.vouchers`).
 """
 
 import datetime as dt

@@ -364,6 +364,8 @@ vouchers = Table(
     Column("confirmation_id", ForeignKey("confirmations.id")),
     # The member of a family purse who paid, whose caps count only what is theirs.
     Column("member_id", ForeignKey("identities.id")),
+    # Whose the key is: the device, the paying key or the person that paid; of a key of the purse, the purse.
+    Column("principal_id", sa.Uuid, nullable=False),
     Column("idempotency_key", sa.String(255), nullable=False),
     Column("fingerprint", sa.LargeBinary(32), nullable=False),
     # What was answered, so that a replay answers the same.
@@ -371,7 +373,7 @@ vouchers = Table(
     Column("held_after_micros", Micros, nullable=False),
     # NULL: before this was kept.
     Column("credit_limit_after_micros", Micros),
-    UniqueConstraint("purse_id", "idempotency_key"),
+    UniqueConstraint("purse_id", "principal_id", "idempotency_key"),
     one_of("state", VoucherState),
     CheckConstraint("amount_micros > 0", name="amount_positive"),
     CheckConstraint("(state = 'redeemed') = (captured_micros IS NOT NULL)", name="captured_when_redeemed"),

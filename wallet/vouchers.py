@@ -86,8 +86,15 @@ class Purchase:
     untimely: OboleError | None = None
     api_key_id: UUID | None = None
     confirmation_id: UUID | None = None
+    # Somebody whose idempotency keys are not the purse's: a paying key, a person on the page.
+    spender_id: UUID | None = None
     member_id: UUID | None = None
     caps: Caps = NO_CAPS
+
+    @property
+    def principal_id(self) -> UUID:
+        """Whose the idempotency key is: nobody who chooses the same one is answered with another's voucher."""
+        return self.device_id or self.spender_id or self.purse_id
 
     def fingerprint(self) -> bytes:
         """What makes two requests under one key the same: what is bought, not how it was signed or when."""
@@ -182,6 +189,7 @@ def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.dateti
         "api_key_id": purchase.api_key_id,
         "confirmation_id": purchase.confirmation_id,
         "member_id": purchase.member_id,
+        "principal_id": purchase.principal_id,
         "idempotency_key": purchase.idempotency_key,
         "fingerprint": purchase.fingerprint(),
         "balance_after_micros": balance,
@@ -374,7 +382,7 @@ _CONTEXT = (
 )
 _NEW = {
     name: insert(vouchers)
-    .on_conflict_do_nothing(index_elements=["purse_id", "idempotency_key"])
+    .on_conflict_do_nothing(index_elements=["purse_id", "principal_id", "idempotency_key"])
     .returning(vouchers.c.id)
     for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
@@ -465,8 +473,12 @@ def _check_day(conn: Connection, purchase: Purchase, context: RowMapping, issued
 
 
 def _find_by_key(conn: Connection, purchase: Purchase) -> RowMapping | None:
-    key = (vouchers.c.purse_id == purchase.purse_id) & (vouchers.c.idempotency_key == purchase.idempotency_key)
-    return conn.execute(_WITH_ORIGIN.where(key)).mappings().one_or_none()
+    key = (
+        vouchers.c.purse_id == purchase.purse_id,
+        vouchers.c.principal_id == purchase.principal_id,
+        vouchers.c.idempotency_key == purchase.idempotency_key,
+    )
+    return conn.execute(_WITH_ORIGIN.where(*key)).mappings().one_or_none()
 
 
 def _issued(issuer: Issuer, row: RowMapping | dict[str, Any], *, replayed: bool) -> Issued:

@@ -149,6 +149,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "order_jws": "a.b.c",
         "confirmation_id": None,
         "member_id": None,
+        "principal_id": DEVICE,
         "idempotency_key": "one",
         "fingerprint": KEY,
         "balance_after_micros": 0,
@@ -577,7 +578,7 @@ TWICE: dict[str, dict[str, Any]] = {
     "uq_top_ups_reference": {"id": _id(99)},
     "uq_transfers_hold_ends_once": {"id": 9, "reason": "lapse"},
     "uq_transfers_reference_reason": {"id": 9},
-    "uq_vouchers_purse_id_idempotency_key": {"id": _id(99)},
+    "uq_vouchers_purse_id_principal_id_idempotency_key": {"id": _id(99)},
     "uq_webhook_deliveries_event_id_endpoint_id": {"id": _id(99)},
 }
 

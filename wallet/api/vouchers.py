@@ -213,6 +213,7 @@ def _purchase(caller: Caller, data: Any) -> Purchase:
         hold_seconds=body["hold_seconds"],
         confirmation_key=body["cnf"]["jwk"] if body["cnf"] else None,
         api_key_id=caller.key_id,
+        spender_id=caller.key_id if caller.kind is KeyKind.PURSE_PAY else None,
         caps=caller.caps,
     )
 

@@ -162,6 +162,33 @@ def test_the_same_payment_under_one_key_is_made_once(shop: Shop, bakery, alice):
     refused(shop.pay(alice, bakery, "0.08", key="k"), 409, "idempotency_conflict")
 
 
+def test_a_key_is_its_principals_own(shop: Shop, bakery, alice, phone):
+    """Whoever may pay from a purse and chooses, or knows, another's idempotency key gets a voucher of their own."""
+    body = {"purse_id": str(alice.id), "merchant_id": str(bakery.id), "amount": "0.07", "currency": "EUR"}
+    jukebox, jukebox_again, kiosk = (shop.key(KeyKind.PURSE_PAY, alice.id) for _ in range(3))
+    tokens = [alice.token, jukebox, jukebox_again, kiosk]
+    ways = [lambda token=token: shop.post("/v1/vouchers", body, token=token, key="k") for token in tokens]
+    for device in (phone, shop.device(alice)):
+        order = shop.order(device, bakery, "0.07", jti="k")
+        ways.append(lambda order=order: shop.post("/v1/vouchers", {"order": order}))
+    first, again = [way() for way in ways], [way() for way in ways]
+    assert len({created(answer)["id"] for answer in first}) == len(ways)
+    assert not any("Idempotent-Replayed" in answer.headers for answer in first)
+    assert [(answer.data, answer.headers["Idempotent-Replayed"]) for answer in again] == [
+        (answer.data, "true") for answer in first
+    ]
+    # Who asks for something else hears of their own key only.
+    refused(shop.post("/v1/vouchers", body | {"amount": "0.08"}, token=kiosk, key="k"), 409, "idempotency_conflict")
+    created(shop.post("/v1/vouchers", body | {"amount": "0.08"}, token=shop.key(KeyKind.PURSE_PAY, alice.id), key="k"))
+
+
+def test_a_key_of_the_purse_that_replaces_another_finds_what_that_one_did(shop: Shop, bakery, alice):
+    body = {"purse_id": str(alice.id), "merchant_id": str(bakery.id), "amount": "0.07", "currency": "EUR"}
+    first = shop.post("/v1/vouchers", body, token=alice.token, key="k")
+    again = shop.post("/v1/vouchers", body, token=shop.key(KeyKind.PURSE, alice.id), key="k")
+    assert (created(first), again.data, again.headers["Idempotent-Replayed"]) == (again.json, first.data, "true")
+
+
 def test_a_payment_needs_its_purses_key(shop: Shop, bakery, alice):
     body = {"purse_id": str(alice.id), "merchant_id": str(bakery.id), "amount": "1.00", "currency": "EUR"}
     refused(shop.post("/v1/vouchers", body, key="k"), 401, "unauthorized")
