@@ -14,7 +14,9 @@ from flask_smorest import Api
 from settlement import api as settlement_api
 from settlement import cli
 from settlement import metrics as settlement_metrics
+from settlement.bank import directory
 from settlement.pages import console, merchant, purchases
+from wallet import private
 from wallet.api import (
     checkouts,
     documentation,
@@ -40,6 +42,8 @@ VERSION = "1.0.0"
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application on these settings, or those of the environment. Starts no thread and writes nothing.
+
+    Whatever stands on this machine's disk is looked at first: other accounts must not be able to open it.
 
     Raises `SettingsInvalid` or `KeyFileInvalid`, whose message says what to mend.
     """
@@ -75,7 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def open_wallet(settings: Settings) -> Obole:
-    """What the application works with, on these settings. Raises `KeyFileInvalid`."""
+    """What the application works with, on these settings. Raises `KeyFileInvalid` or `SettingsInvalid`."""
     keyring = Keyring.open(settings.key_file, settings.key_passphrase)
     issuer = Issuer(
         origin=settings.origin,
@@ -85,6 +89,11 @@ def open_wallet(settings: Settings) -> Obole:
         longest_hold=settings.longest_hold,
     )
     database = Database(settings.database_url)
+    private.check(database.files())
+    if settings.bank_folder is not None:
+        directory.check(settings.bank_folder, settings.bank_group)
+    if settings.sandbox_folder is not None and settings.sandbox_folder != settings.bank_folder:
+        private.check([settings.sandbox_folder])
     return Obole(database=database, keyring=keyring, issuer=issuer, settings=settings)
 
 

@@ -3,6 +3,7 @@
 The wallet's letters carry links that activate and reset; here they can be clicked without anybody's mail account.
 """
 
+import os
 import re
 import threading
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Box:
     """Keeps each letter as a file ``….eml``, named so that later ones sort later."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
         self.folder = folder
         self._numbers = count()
         self._turn = threading.Lock()
@@ -48,13 +49,19 @@ class Box:
         with self._turn:
             name = f"{time_ns()}-{next(self._numbers)}"
             unfinished = self.folder / f"{name}.part"
-            unfinished.write_bytes(envelope.content)
+            with open(unfinished, "xb", opener=_private) as file:
+                file.write(envelope.content)
             unfinished.rename(self.folder / f"{name}.eml")
         return "250 In the box"
 
     def letters(self) -> list[Letter]:
         """Every letter, newest first."""
         return [_read(file) for file in sorted(self.folder.glob("*.eml"), reverse=True)]
+
+
+def _private(name: str, flags: int) -> int:
+    """Letters carry links that open an account."""
+    return os.open(name, flags, 0o600)
 
 
 def create_mailbox(box: Box) -> Flask:

@@ -4,7 +4,6 @@ Browsers give passkeys to names, not to addresses, so everything is at ``localho
 """
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -121,10 +120,10 @@ def _keys(folder: Path) -> Path:
 
 def _start(settings: dict[str, str], folder: Path, commands: dict[str, list[str]]) -> list[subprocess.Popen[bytes]]:
     logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(0o700, exist_ok=True)
     processes = []
     for name, command in commands.items():
-        with (logs / f"{name}.log").open("ab") as log:
+        with open(logs / f"{name}.log", "ab", opener=setup.private) as log:
             processes.append(
                 subprocess.Popen(
                     [sys.executable, "-m", *command],
@@ -225,8 +224,7 @@ def _write_keys(file: Path, operator: Client, buyers: list[Shopper], sellers: li
         ],
     }
     unfinished = file.with_suffix(".part")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
+    with open(unfinished, "w", opener=setup.private) as opened:
         json.dump(people, opened, indent=2, ensure_ascii=False)
     unfinished.rename(file)
 

@@ -6,6 +6,7 @@ Invariant: what exists is kept. Secrets are generated once, are readable by thei
 import os
 import secrets
 import shlex
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,10 @@ def prepare(folder: Path, *, origin: str, smtp_port: int | None = None) -> dict[
     Without a port of a mail server on this machine, letters are written and wait.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, parents=True, exist_ok=True)
     file = folder / SETTINGS_FILE
+    if file.exists():
+        _close_to_others(folder)
     if not file.exists():
         _write_private(file, _new_settings(folder, origin, smtp_port))
     settings = dict(word.split("=", 1) for word in shlex.split(file.read_text()))
@@ -70,9 +73,22 @@ def _new_settings(folder: Path, origin: str, smtp_port: int | None) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
 
 
+def private(name: str, flags: int) -> int:
+    """For `open`: what it makes is a file for this account alone."""
+    return os.open(name, flags, 0o600)
+
+
+def _close_to_others(folder: Path) -> None:
+    """What an earlier version made here others may open; all of it is the demo's own."""
+    for place, _, names in os.walk(folder):
+        for path in (Path(place), *(Path(place, name) for name in names)):
+            mode = stat.S_IMODE(path.lstat().st_mode)
+            if mode & (stat.S_IRWXG | stat.S_IRWXO) and not path.is_symlink():
+                path.chmod(mode & stat.S_IRWXU)
+
+
 def _write_private(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
+    with open(file, "x", opener=private) as opened:
         opened.write(text)
 
 

@@ -75,12 +75,13 @@ class Bank:
     """A bank in a folder. Every verb is one or more durable transactions of its books."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open the bank in this folder. Raises NotOpened when ``init`` never ran there."""
+        """Open the bank in this folder. Raises NotOpened when ``init`` never ran there, and NotPrivate."""
         self.folder = Path(path)
-        if not (self.folder / "bank.sqlite3").exists():
+        if not (self.folder / folder.BOOKS).exists():
             raise NotOpened(f"{self.folder} holds no bank yet: run init first")
+        folder.check(self.folder)
         folder.lay_out(self.folder)
-        self.books = Books(self.folder / "bank.sqlite3")
+        self.books = Books(self.folder / folder.BOOKS)
 
     def close(self) -> None:
         """Close the books."""
@@ -125,9 +126,10 @@ class Bank:
             "slow_upload": slow_upload,
         }
         dialects.named(dialect)
+        folder.check(Path(path))
         folder.lay_out(Path(path))
         with folder.one_pass_at_a_time(Path(path)):
-            Books(Path(path) / "bank.sqlite3").close()
+            Books(Path(path) / folder.BOOKS).close()
             bank = cls(path)
             with bank.books.transaction():
                 bank._customer(compact, name, bic)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox_bank import folder
 from sandbox_bank.camt import Account, Balance, Detail, Entry
 from sandbox_bank.dialects import Dialect, named
 from sandbox_bank.errors import NotOpened
@@ -124,6 +125,9 @@ class Books:
     """One open connection. Durable: WAL, ``synchronous=FULL``, every change an immediate transaction."""
 
     def __init__(self, path: Path) -> None:
+        if not path.exists():
+            # SQLite would make it as the umask says; its journals take over its mode.
+            open(path, "xb", opener=folder.private).close()
         self.db = sqlite3.connect(path, timeout=30, isolation_level=None)
         self.db.row_factory = sqlite3.Row
         self.db.execute("PRAGMA journal_mode = WAL")

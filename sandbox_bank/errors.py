@@ -9,5 +9,9 @@ class NotOpened(BankError):
     """The folder holds no bank yet, or no account in that currency: ``init`` it."""
 
 
+class NotPrivate(BankError):
+    """Another account of this machine may open what the bank keeps."""
+
+
 class MalformedOrder(BankError):
     """A pay-in order that cannot be read, or that contradicts an earlier one with the same id."""

@@ -8,25 +8,49 @@ power cut.
 import fcntl
 import io
 import os
+import shlex
 import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sandbox_bank.errors import NotPrivate
+
 OUTBOX, INBOX, PROCESSED, ORDERS = "outbox", "inbox", "processed", "orders"
+BOOKS = "bank.sqlite3"
 
 
 def lay_out(folder: Path) -> None:
     """Make the folder's four directories where they are missing."""
     for name in (OUTBOX, INBOX, PROCESSED, ORDERS):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        for each in (*reversed(path.parents), path):
+            if not each.is_dir():
+                each.mkdir(0o700, exist_ok=True)
+
+
+def check(folder: Path) -> None:
+    """Raise `NotPrivate` where another account of this machine may open the folder or the books in it.
+
+    A group may pass through the folder, where the wallet lets one exchange files there.
+    """
+    for path, allowed in ((folder, stat.S_IXGRP), (folder / BOOKS, 0)):
+        if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~allowed:
+            raise NotPrivate(
+                f"other accounts of this machine may open {path}; close it: chmod -R go= {shlex.quote(str(path))}"
+            )
+
+
+def private(name: str, flags: int) -> int:
+    """For `open`: what it makes is a file for this account alone, whatever the umask."""
+    return os.open(name, flags, 0o600)
 
 
 @contextmanager
 def one_pass_at_a_time(folder: Path) -> Iterator[None]:
     """Hold the folder's lock: a second bank waits. The kernel drops it however the process dies."""
-    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -51,7 +75,7 @@ def _is_finished(path: Path) -> bool:
 def put(directory: Path, name: str, body: bytes) -> None:
     """Write a whole file or none; the same name again is replaced by the same bytes."""
     hidden = directory / f".{name}.part"
-    with hidden.open("wb") as handle:
+    with open(hidden, "wb", opener=private) as handle:
         handle.write(body)
         handle.flush()
         os.fsync(handle.fileno())
@@ -61,14 +85,14 @@ def put(directory: Path, name: str, body: bytes) -> None:
 
 def begin(directory: Path, name: str, body: bytes) -> None:
     """Half of the file, under its final name, as software that writes in place leaves it for a while."""
-    with (directory / name).open("wb") as handle:
+    with open(directory / name, "wb", opener=private) as handle:
         handle.write(body[: len(body) // 2])
 
 
 def finish(directory: Path, name: str, body: bytes) -> None:
     """The whole of a file that was begun; where somebody has taken the half away, it is written anew."""
     path = directory / name
-    with path.open("r+b" if path.exists() else "wb") as handle:
+    with open(path, "r+b" if path.exists() else "wb", opener=private) as handle:
         handle.write(body)
         handle.flush()
         os.fsync(handle.fileno())

@@ -78,7 +78,7 @@ def bank_of(settings: Settings) -> Bank:
         missing = " and ".join(name for name, value in wanted.items() if value is None)
         raise BankNotConfigured(f"There is no bank to settle with: {missing} must be set.")
     return Bank(
-        connector=Directory(settings.bank_folder),
+        connector=Directory(settings.bank_folder, settings.bank_group),
         account_name=settings.operator_name,
         iban=settings.bank_iban,
         bic=settings.bank_bic,

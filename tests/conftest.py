@@ -172,7 +172,7 @@ def db(database_url: str) -> Iterator[Database]:
 def sqlite_database(sqlite_template: Path, tmp_path: Path) -> str:
     """A SQLite file of this test's own; prefer `database_url`, which comes on both databases."""
     path = tmp_path / "obole.db"
-    shutil.copyfile(sqlite_template, path)
+    shutil.copy(sqlite_template, path)
     return f"sqlite:///{path}"
 
 

@@ -1,6 +1,9 @@
 """The demo: one business day through the public interface, in little, ends with every cent where it belongs."""
 
+import asyncio
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 from click.testing import CliRunner
 
@@ -19,6 +22,44 @@ def test_a_small_day_reconciles_and_says_what_it_saved(tmp_path: Path) -> None:
     assert done.exit_code == 0, (done.output, done.exception)
     for said in ("60", "3 (booked: 3)", "22.80 EUR", "1.14 EUR", "0.01900 EUR", "(missing: 0.00)", "every check holds"):
         assert said in done.output
+
+
+def test_whatever_the_umask_nobody_else_may_open_what_a_day_leaves(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        folder = tmp_path / "var"
+        small = ["batch", "--purchases", "5", "--shoppers", "2", "--merchants", "2", "--folder", str(folder)]
+        done = CliRunner().invoke(main, small)
+        assert done.exit_code == 0, (done.output, done.exception)
+    finally:
+        os.umask(before)
+    everything = [folder, *folder.rglob("*")]
+    assert {"obole.sqlite3", "wallet.keys", "bank.sqlite3", "settings.env"} <= {path.name for path in everything}
+    assert any(path.parent.name == "imported" for path in everything)
+    open_to_others = [str(path) for path in everything if path.stat().st_mode & 0o077]
+    assert open_to_others == []
+
+
+def test_what_an_older_demo_left_open_is_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    setup.prepare(folder, origin="http://localhost:8000")
+    (folder / "logs").mkdir()
+    (folder / "logs" / "server.log").touch()
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    setup.prepare(folder, origin="http://localhost:8000")
+    assert [str(path) for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077] == []
+
+
+def test_a_letter_in_the_mailbox_is_the_accounts_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        box = Box(tmp_path / "mail")
+        asyncio.run(box.handle_DATA(None, None, SimpleNamespace(content=b"Subject: a link\n\nhttp://localhost/link/x")))
+    finally:
+        os.umask(before)
+    assert [letter.subject for letter in box.letters()] == ["a link"]
+    assert [path.stat().st_mode & 0o077 for path in (box.folder, *box.folder.iterdir())] == [0, 0]
 
 
 def test_secrets_are_generated_once_and_are_the_owners_alone(tmp_path: Path) -> None:

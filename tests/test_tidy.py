@@ -152,7 +152,7 @@ BASE, LEDGER, ROOM, EDGE = range(4)
 LAYER_NAMES = ("models, money, errors", "the ledger", "the rooms", "api, pages, cli")
 LAYERS = {
     "wallet": {
-        **dict.fromkeys(("errors", "clock", "money", "ids", "jws", "db", "models", "page_models"), BASE),
+        **dict.fromkeys(("errors", "clock", "money", "ids", "jws", "private", "db", "models", "page_models"), BASE),
         "ledger": LEDGER,
         **dict.fromkeys(("api", "pages", "cli", "schemas"), EDGE),
     },

@@ -15,6 +15,6 @@ Around these: `checkouts` (a merchant's request for an amount, paid on our page)
 needs any more.
 
 `keys` and `jws` sign and verify; `idempotency` remembers what was answered; `api_keys` and `merchants` say who is
-who; `schemas` and `api` put HTTP around it, `pages` what people see. The tour goes on in `settlement`, where money
-crosses the bank border.
+who; `private` keeps files to this account; `schemas` and `api` put HTTP around it, `pages` what people see.
+The tour goes on in `settlement`, where money crosses the bank border.
 """

@@ -11,7 +11,7 @@ constraint, never in something read earlier.
 import datetime as dt
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
 
-from wallet import money
+from wallet import money, private
 from wallet.errors import SettingsInvalid, Unavailable
 
 BUSY_SECONDS = 30
@@ -114,6 +114,12 @@ class Database:
             if self._turn is not None:
                 self._turn.release()
 
+    def files(self) -> Sequence[Path]:
+        """Where SQLite keeps it: the database and what stands beside it while it is open; nothing for PostgreSQL."""
+        if not self.is_sqlite:
+            return ()
+        return [Path(f"{self.url.database}{beside}") for beside in ("", "-wal", "-shm", "-journal")]
+
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -164,6 +170,8 @@ def checked_url(url: str) -> sa.URL:
         raise SettingsInvalid("OBOLE_DATABASE_URL begins with sqlite:/// or postgresql+psycopg://.")
     if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise SettingsInvalid("OBOLE_DATABASE_URL names a SQLite file: purses in memory would not survive.")
+    if parsed.drivername == "sqlite" and str(parsed.database).startswith("file:"):
+        raise SettingsInvalid("OBOLE_DATABASE_URL names a SQLite file by its path, not by a URI.")
     return parsed
 
 
@@ -177,6 +185,7 @@ def _engine(url: sa.URL, is_sqlite: bool, pool_size: int) -> Engine:
     }
     if is_sqlite:
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **options)
+        event.listen(engine, "do_connect", _make_sqlite)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "connect", _learn_currencies)
         event.listen(engine, "begin", _begin_sqlite)
@@ -188,6 +197,20 @@ def _engine(url: sa.URL, is_sqlite: bool, pool_size: int) -> Engine:
     )
     event.listen(engine, "connect", _learn_currencies)
     return engine
+
+
+def _make_sqlite(_dialect: Dialect, _record: object, arguments: tuple[Any, ...], _options: object) -> None:
+    """The database's file, if this is its first connection: SQLite would make it as the umask says.
+
+    Its journals take over its mode. Nothing is opened that is there already: to close a file drops every lock that
+    this process has on it (POSIX.1 `fcntl`), SQLite's too.
+    """
+    with _MAKING:
+        private.make_file(Path(arguments[0]))
+
+
+# Whoever connects has waited for it, so that no lock is on the file yet when it is closed after it was made.
+_MAKING = threading.Lock()
 
 
 def _prepare_sqlite(dbapi_connection: sqlite3.Connection, _record: object) -> None:

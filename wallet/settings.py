@@ -5,6 +5,7 @@ and nothing that must stay secret has a default. ``docs/settings.md`` describes 
 """
 
 import datetime as dt
+import grp
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -72,6 +73,7 @@ class Settings:
     bank_bic: str | None = None
     bank_account_ids: tuple[str, ...] = _NO_IDS
     bank_folder: Path | None = None
+    bank_group: int | None = None
     bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
     own_iban: str | None = None
     refund_limit: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
@@ -269,6 +271,7 @@ def _ways_of_the_bank(env: _Environment) -> dict[str, Any]:
     return {
         "bank_account_ids": env.optional("BANK_ACCOUNT_IDS", _account_ids, _NO_IDS),
         "bank_file_limit": env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000),
+        "bank_group": env.optional("BANK_GROUP", _group, None),
         "batch_booking": env.optional("BATCH_BOOKING", _boolean, True),
         "bank_answer_days": env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5),
         "bank_timezone": env.optional("BANK_TIMEZONE", _timezone, _PARIS),
@@ -326,6 +329,13 @@ def _path(text: str) -> Path:
     if not is_clean(text):
         raise ValueError("is a path without control characters")
     return Path(text)
+
+
+def _group(text: str) -> int:
+    try:
+        return grp.getgrnam(text).gr_gid
+    except (KeyError, ValueError):
+        raise ValueError("is the name of a group of this machine") from None
 
 
 def _name(text: str) -> str:

@@ -13,6 +13,7 @@ import segno
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
+from wallet import private
 from wallet.errors import NotFound, TopUpMethodUnavailable
 from wallet.ids import new_id
 from wallet.models import TopUpMethod, top_ups
@@ -96,10 +97,10 @@ def drop_pay_in_order(
 
 def _put(directory: Path, name: str, body: bytes) -> None:
     """A whole file or none, on the disk when this returns; written twice it is the same file."""
-    directory.mkdir(parents=True, exist_ok=True)
+    private.make_folder(directory)
     # A name of its own, because two replays may write at once; hidden, because the bank reads what it can see.
     beside = directory / f".{name}.{new_id()}"
-    with beside.open("xb") as file:
+    with open(beside, "xb", opener=private.opener) as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())

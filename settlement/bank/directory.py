@@ -1,7 +1,8 @@
 """The directory connector: a folder shared with the bank's own software (EBICS client, SFTP daemon, sandbox bank).
 
 ``outbox/`` is the bank's to empty, ``inbox/`` ours. ``staged/`` is where files wait, on the same file system, so
-that handing one over is a single rename.
+that handing one over is a single rename. All of it is the wallet's account's alone, or where the bank's software runs
+as another account, `outbox/` and `inbox/` are a group's too.
 
 Invariant: a file in the inbox is read when it is whole, and nothing waits there in silence. It is whole when its own
 end is there; one that does not show its end, when nothing has been added to it for a minute. One that ends in the
@@ -9,6 +10,7 @@ middle waits, and is given up, with that for a reason, when nothing has been add
 only as long as it is still what was read, and never over another.
 """
 
+import contextlib
 import datetime as dt
 import os
 import re
@@ -22,8 +24,13 @@ import structlog
 
 from settlement.bank import Answer
 from settlement.xml import MAX_BYTES
+from wallet import private
+from wallet.errors import SettingsInvalid
 
 _FOLDERS = ("staged", "outbox", "inbox", "imported", "refused")
+_SHARED = ("outbox", "inbox")
+# A group passes through the folder, and exchanges files in two of its own, which hand the group on to each file.
+_PASSED, _EXCHANGED, _HANDED_OVER = 0o710, 0o2770, 0o640
 
 # How uploading programs call what they have not finished, whatever it will be called then.
 _UNFINISHED = (
@@ -57,13 +64,26 @@ _Mark: TypeAlias = tuple[int, int]
 log = structlog.get_logger()
 
 
-class Directory:
-    """A `settlement.bank.Connector` over ``folder``, which is created with its subfolders if need be."""
+def check(folder: Path, group: int | None) -> None:
+    """Raise `SettingsInvalid` if an account may open the folder that has no business there (see `Directory`)."""
+    private.check(folder / name for name in _FOLDERS if name not in _SHARED)
+    private.check([folder, *(folder / name for name in _SHARED)], group=group)
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+
+class Directory:
+    """A `settlement.bank.Connector` over ``folder``, which is created with its subfolders if need be.
+
+    ``group`` is the number of one whose accounts exchange files with the bank, where this wallet's account does not.
+    """
+
+    def __init__(self, folder: Path, group: int | None = None) -> None:
+        self._folder, self._group = folder, group
         for name in _FOLDERS:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            private.make_folder(folder / name)
+        if group is not None:
+            self._share(folder, group, _PASSED)
+            for name in _SHARED:
+                self._share(folder / name, group, _EXCHANGED)
         # What is in the inbox: since when it is as it is, what was said of it, and what could not be moved away.
         self._since: dict[str, tuple[_Mark, dt.datetime]] = {}
         self._said: set[tuple[str, str]] = set()
@@ -71,7 +91,10 @@ class Directory:
 
     def stage(self, message_id: str, content: bytes) -> None:
         staged, unfinished = self._folder / "staged", self._unfinished(message_id)
-        with unfinished.open("wb") as file:
+        with open(unfinished, "wb", opener=private.opener) as file:
+            if self._group is not None:
+                os.fchown(file.fileno(), -1, self._group)
+                os.fchmod(file.fileno(), _HANDED_OVER)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -121,11 +144,13 @@ class Directory:
             mark = _mark(source.lstat())
             if mark != answer.mark:
                 return  # more was written to it, or another came under its name: the next look reads that
-            folder.mkdir(exist_ok=True)
+            private.make_folder(folder)
             target = _free(folder, answer.name)
             source.rename(target)
             if _mark(target.lstat()) != mark:
                 target.rename(_free(source.parent, answer.name))
+            else:
+                _close_to_others(target)
             _sync(folder)
         except FileNotFoundError:
             return
@@ -133,6 +158,19 @@ class Directory:
             # The next look tries again to move it, and does not read it again.
             self._stuck[answer.name] = answer.mark, refused
             self._say("bank file cannot be put away", answer.name, reason=error.strerror)
+
+    def _share(self, folder: Path, group: int, mode: int) -> None:
+        found = folder.stat()
+        if (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, mode):
+            return
+        try:
+            os.chown(folder, -1, group)
+            folder.chmod(mode)
+        except PermissionError:
+            raise SettingsInvalid(
+                f"{folder} cannot be given to the group of OBOLE_BANK_GROUP: the wallet's account must own it and be "
+                "in that group."
+            ) from None
 
     def _unfinished(self, message_id: str) -> Path:
         return self._folder / "staged" / f".{message_id}.part"
@@ -261,6 +299,13 @@ def _free(folder: Path, name: str) -> Path:
         number += 1
         path = folder / f"{stem}-{number}{suffix}"
     return path
+
+
+def _close_to_others(file: Path) -> None:
+    """What the bank's software made as its umask said; the folder keeps others out where it is not ours to change."""
+    if not file.is_symlink():
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            file.chmod(0o600)
 
 
 def _sync(folder: Path) -> None:

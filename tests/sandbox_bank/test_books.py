@@ -84,6 +84,7 @@ def test_a_folder_of_an_earlier_version_is_taken_over(tmp_path):
     db.execute("INSERT INTO accounts (currency, stated_micros, stated_on) VALUES ('EUR', 0, '2026-11-20')")
     db.commit()
     db.close()
+    (tmp_path / "bank.sqlite3").chmod(0o600)  # as the refusal asks for
     bank = Bank(tmp_path)
     bank.pay_in("10.00", "EUR", name="Alice", today=MONDAY)
     assert [name[11:] for name in bank.work(MONDAY).answers] == ["camt.053.EUR.xml"]

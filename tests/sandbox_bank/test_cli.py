@@ -159,3 +159,27 @@ def test_run_works_until_told_to_stop(folder, ending):
         process.send_signal(ending)
         assert process.wait() == 0
     assert told[-1] == "wrote 0000000003.camt.053.EUR.xml\n"
+
+
+def test_whatever_the_umask_the_bank_keeps_what_it_has_to_itself(tmp_path):
+    before = os.umask(0)
+    try:
+        place = tmp_path / "new" / "bank"
+        bank(place, "init", "--iban", HERE, "--name", "Obole", "--slow-upload")
+        bank(place, "pay-in", "--amount", "5.00", "--currency", "EUR", "--name", "Ada")
+        for _ in range(3):
+            bank(place, "work")
+    finally:
+        os.umask(before)
+    everything = [place.parent, place, *place.rglob("*")]
+    assert any(path.parent.name == "inbox" for path in everything)
+    assert [str(path) for path in everything if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize(("name", "mode"), [("", 0o755), ("", 0o750), ("bank.sqlite3", 0o644), ("bank.sqlite3", 0o640)])
+def test_a_bank_that_others_may_look_into_does_not_work(folder, name, mode):
+    (folder / name).chmod(mode)
+    for command in (["work"], ["run", "--every", "1"], ["init", "--iban", HERE, "--name", "Obole"]):
+        done = CliRunner().invoke(main, [command[0], "--folder", str(folder), *command[1:]])
+        assert done.exit_code == 1
+        assert f"chmod -R go= {folder / name}" in done.output

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from settlement.bank import Answer
-from settlement.bank.directory import Directory
+from settlement.bank.directory import Directory, check
 from settlement.xml import MAX_BYTES
+from wallet.errors import SettingsInvalid
 
 NOW = dt.datetime(2026, 11, 23, 21, 0, tzinfo=dt.UTC)
 SECOND, MINUTE, HOUR = dt.timedelta(seconds=1), dt.timedelta(minutes=1), dt.timedelta(hours=1)
@@ -65,6 +66,57 @@ def test_opening_it_again_keeps_what_is_there(folder: Path, directory: Directory
     directory.stage("M1", b"one")
     Directory(folder)
     assert names(folder, "staged") == ["M1.xml"]
+
+
+def test_whatever_the_umask_the_folder_and_its_files_are_the_accounts_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        folder = tmp_path / "new" / "bank"
+        directory = Directory(folder)
+        directory.stage("M1", b"<x/>")
+        directory.stage("M2", b"<x/>")
+        directory.hand_over("M1")
+        for name in ("0001.xml", "0002.xml"):
+            sent(folder, name).chmod(0o644)
+        first, second = directory.answers(at=NOW)
+        directory.put_away(first, refused=False)
+        directory.put_away(second, refused=True)
+    finally:
+        os.umask(before)
+    everything = [folder.parent, folder, *folder.rglob("*")]
+    assert len(everything) == 2 + 5 + 4
+    assert [str(path) for path in everything if path.stat().st_mode & 0o077] == []
+
+
+def test_a_group_exchanges_files_and_sees_nothing_else(folder: Path) -> None:
+    """The bank's software runs as another account: it takes and brings files, and looks at nothing of ours."""
+    group = os.getgroups()[-1] if os.geteuid() else 4711
+    before = os.umask(0o077)
+    try:
+        directory = Directory(folder, group)
+        directory.stage("M1", b"<x/>")
+        assert not (folder / "staged").stat().st_mode & 0o077
+        directory.hand_over("M1")
+    finally:
+        os.umask(before)
+    modes = {
+        path.name: (path.stat().st_gid == group, oct(path.stat().st_mode & 0o7777))
+        for path in (folder, folder / "outbox", folder / "inbox", folder / "outbox" / "M1.xml")
+    }
+    exchanged = (True, "0o2770")
+    assert modes == {"bank": (True, "0o710"), "outbox": exchanged, "inbox": exchanged, "M1.xml": (True, "0o640")}
+    check(folder, group)
+    with pytest.raises(SettingsInvalid, match="chmod"):
+        check(folder, None)
+    with pytest.raises(SettingsInvalid, match="chmod"):
+        check(folder, group + 1)
+    (folder / "imported").chmod(0o750)
+    with pytest.raises(SettingsInvalid, match="imported"):
+        check(folder, group)
+    (folder / "imported").chmod(0o700)
+    (folder / "inbox").chmod(0o2775)
+    with pytest.raises(SettingsInvalid, match="inbox"):
+        check(folder, group)
 
 
 def test_what_is_staged_the_bank_does_not_see(folder: Path, directory: Directory) -> None:
