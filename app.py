@@ -20,6 +20,7 @@ from wallet import private
 from wallet.api import (
     checkouts,
     documentation,
+    failures,
     merchants,
     metrics,
     operations,
@@ -49,7 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or Settings.from_env(os.environ)
     requests.configure_logs()
-    app = Flask(__name__, static_folder=None)
+    app = failures.Application(__name__, static_folder=None)
     app.config.update(
         SECRET_KEY=settings.secret_key,
         MAX_CONTENT_LENGTH=operations.MAX_BODY_BYTES,

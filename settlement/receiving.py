@@ -144,7 +144,8 @@ def _kept(
     database: Database, document: bytes, name: str, refusal: OboleError, flaw: str | None, at: dt.datetime
 ) -> Received:
     reason = " ".join(filter(None, (flaw, refusal.detail)))
-    log.error("bank message refused", name=name, reason=reason, code=refusal.code)
+    # Why is in the quarantine: what it quotes of a message has no place in a log.
+    log.error("bank message refused", name=name, code=refusal.code)
     with database.write() as conn:
         quarantine.put(conn, name=name, content=document, reason=reason, at=at)
     return Received(name, refusal=type(refusal)(reason))

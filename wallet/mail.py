@@ -37,6 +37,8 @@ _LONGEST_FAILURE = 200
 # One addr-spec as RFC 5322 has it, without what could add a second address, a comment or a header.
 _ADDRESS = re.compile(r"[^\x00-\x20\x7f-\xa0@,;:<>()\[\]\\\"]+@[^\x00-\x20\x7f-\xa0@,;:<>()\[\]\\\"]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A link, or what may be a token of one.
+_QUOTED = re.compile(r"\S*/\S*|[A-Za-z0-9_=-]{25,}", re.ASCII)
 
 
 class Security(StrEnum):
@@ -231,14 +233,14 @@ def _is_final(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """One line for the operator. What servers answer may quote the recipient, never our password."""
+    """One line for the operator. What servers answer may quote the recipient, never our password or a letter's link."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         text = "; ".join(f"{code} {_text(said)}" for code, said in error.recipients.values())
     elif isinstance(error, smtplib.SMTPResponseException):
         text = f"{error.smtp_code} {_text(error.smtp_error)}"
     else:
         text = f"{type(error).__name__}: {error}"
-    return _CONTROL.sub(" ", text)[:_LONGEST_FAILURE]
+    return _QUOTED.sub("…", _CONTROL.sub(" ", text))[:_LONGEST_FAILURE]
 
 
 def _text(said: bytes | str) -> str:

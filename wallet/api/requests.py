@@ -12,13 +12,14 @@ from typing import IO, Any
 import structlog
 from flask import Flask, Response, g, request
 
-from wallet.api import metrics
+from wallet.api import failures, metrics
 from wallet.ids import new_id
 
 REQUEST_ID = "X-Request-Id"
 # RFC 9110 section 9 and RFC 5789; any other word in a label would let clients make up metrics.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
-_SENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+# As long as a UUID, and shorter than any token or key of ours, which so never gets into the log.
+_SENT_ID = re.compile(r"[A-Za-z0-9._-]{1,36}", re.ASCII)
 _NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _A_YEAR = "max-age=31536000"
 
@@ -58,8 +59,9 @@ def configure_logs() -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    without_texts = structlog.processors.ExceptionRenderer(failures.described)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, without_texts, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -70,7 +72,7 @@ def configure_logs() -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                without_texts,
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -78,6 +80,9 @@ def configure_logs() -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A development server writes each path down, and paths have tokens.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    failures.catch_what_nobody_caught()
 
 
 class _ToStandardError(logging.StreamHandler[IO[str]]):
