@@ -41,6 +41,7 @@ def create_checkout(caller: Caller, key: str, body: dict[str, Any]) -> Response:
     obole = current()
 
     def work(conn: Connection) -> dict[str, Any]:
+        vouchers.hold_of(obole.issuer, body["hold_seconds"])  # refused now rather than when the shopper pays
         wanted = Wanted(
             amount=body["money"],
             order_id=body["order_id"],
@@ -55,7 +56,6 @@ def create_checkout(caller: Caller, key: str, body: dict[str, Any]) -> Response:
         made = checkouts.create(conn, caller.owner_id, wanted, life=life, at=clock.now())
         return _checkout(conn, obole, checkouts.find(conn, made.id))
 
-    vouchers.hold_of(obole.issuer, body["hold_seconds"])  # refused now rather than when the shopper pays
     return respond_once(caller, key, {**body, "money": str(body["money"]) + body["money"].currency}, work, status=201)
 
 

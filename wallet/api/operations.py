@@ -254,7 +254,8 @@ def respond_once(
     after.
 
     ``work`` runs in the write transaction (``settles``: that of a settlement step), and answers bytes or something
-    to `dump`. Raises `IdempotencyConflict`.
+    to `dump`. Whatever may refuse by what is set or stored now belongs in it, or a replay is refused by what changed
+    since. Raises `IdempotencyConflict`.
     """
 
     def answered(conn: Connection) -> tuple[int, bytes]:

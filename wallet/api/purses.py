@@ -201,9 +201,9 @@ def revoke_purse_key(purse_id: UUID, key_id: UUID) -> None:
 def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
     """Announce money from outside; the answer says how to send it."""
     method, settings = TopUpMethod(body["method"]), current().settings
-    offered(method, settings)
 
     def work(conn: Connection) -> dict[str, Any]:
+        offered(method, settings)
         row = purses.request_top_up(conn, purse_id, body["money"], method, at=clock.now())
         return top_up_body(row, settings)
 

@@ -23,6 +23,7 @@ from app import create_app
 from tests.support import PASSPHRASE, PROBLEM, SECRET_KEY, Shop
 from wallet import api_keys, sessions
 from wallet.api import failures, problems, requests
+from wallet.api.context import EXTENSION
 from wallet.db import Database
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -37,6 +38,14 @@ SECRETS = {
 }
 TEXT = " ".join(SECRETS.values())
 _PLACE = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?(\w+)>")
+
+
+@pytest.fixture
+def app(shop: Shop) -> Iterator[Flask]:
+    """The application, answering as it does in production."""
+    app = create_app(shop.settings)
+    yield app
+    app.extensions[EXTENSION].database.dispose()
 
 
 def found_in(text: str) -> set[str]:
@@ -131,9 +140,8 @@ WHERE: dict[str, Callable[[Flask, pytest.MonkeyPatch], None]] = {
 
 @pytest.mark.parametrize("place", WHERE)
 def test_whatever_crashes_nothing_of_the_request_is_written_down(
-    place: str, shop: Shop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    place: str, app: Flask, shop: Shop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    app = create_app(shop.settings)
     with monkeypatch.context() as patched:
         WHERE[place](app, patched)
         capfd.readouterr()
@@ -155,10 +163,9 @@ def test_whatever_crashes_nothing_of_the_request_is_written_down(
 
 
 def test_a_database_that_is_gone_is_no_reason_to_tell(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    app: Flask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    app = create_app(shop.settings)
-    database = app.extensions["obole"].database
+    database = app.extensions[EXTENSION].database
     database.dispose()
     monkeypatch.setattr(database.engine.dialect, "connect", crash)
     capfd.readouterr()
@@ -194,9 +201,8 @@ class Cut(BytesIO):
 @pytest.mark.parametrize("error", [OSError("Invalid chunk size: 'zz'"), ValueError("x"), RuntimeError("x"), EOFError()])
 @pytest.mark.parametrize("length", [None, "100"])
 def test_a_body_that_the_server_cannot_read_is_the_clients_fault(
-    shop: Shop, error: Exception, length: str | None
+    app: Flask, shop: Shop, error: Exception, length: str | None
 ) -> None:
-    app = create_app(shop.settings)
     merchant, purse = shop.merchant(), shop.purse()
     ids = {"merchant_id": merchant.id, "purse_id": purse.id}
     heard: dict[str, set[int]] = {}
