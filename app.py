@@ -8,6 +8,7 @@ tests.
 import os
 from collections.abc import Iterable
 
+import structlog
 from flask import Blueprint, Flask
 from flask_smorest import Api
 
@@ -40,6 +41,8 @@ from wallet.vouchers import Issuer
 
 VERSION = "1.0.0"
 
+log = structlog.get_logger("obole.start")
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application on these settings, or those of the environment. Starts no thread and writes nothing.
@@ -65,6 +68,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = open_wallet(settings)
     requests.register(app, origin=settings.origin)
+    if settings.gives_money_away:
+        log.warning("free money: whoever reaches this wallet tops up for nothing", origin=settings.origin)
+    if not settings.is_local and not app.extensions[EXTENSION].keyring.is_well_sealed:
+        log.warning("the key file's passphrase is quickly guessed: make a key file by wallet create-keys")
     metrics.also(app, settlement_metrics.figures)
     api = Api(app)
     documentation.prepare(api)

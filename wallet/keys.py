@@ -237,6 +237,12 @@ class Keyring:
         keys = self._current(certain=True).keys.values()
         return [(key.kid, key.created_at, key.retired_at) for key in keys]
 
+    @property
+    def is_well_sealed(self) -> bool:
+        """Whether a guess at the passphrase costs as much as in the files that `create` makes."""
+        cost = self._contents.cost
+        return cost.opslimit >= argon2id.OPSLIMIT_MODERATE and cost.memlimit_bytes >= argon2id.MEMLIMIT_MODERATE
+
     # --- change --------------------------------------------------------------------------------------------
 
     def rotate(self, *, now: dt.datetime) -> str:

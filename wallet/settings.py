@@ -43,6 +43,8 @@ _ACCOUNT_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ./-]{0,32}[0-9A-Za-z])?", re
 _NO_IDS: tuple[str, ...] = ()
 _FEES_IN_A_WITHDRAWAL = 10
 _PARIS = ZoneInfo("Europe/Paris")
+# Nobody sets this by mistake.
+_FREE_MONEY = "anybody-may-top-up-for-nothing"
 
 _NO_FEES: Mapping[str, int] = MappingProxyType({})
 
@@ -60,7 +62,8 @@ class Settings:
     or had put in. ``refund_limit`` is how far below zero refunds may take what is owed to a merchant that has no limit
     of its own, in micros by currency. After ``bank_answer_days`` days without the
     bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
-    bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method.
+    bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method, which costs nobody anything: with an
+    ``https`` origin the operator must have said ``free_money``, too.
     """
 
     origin: str
@@ -86,6 +89,7 @@ class Settings:
     bank_answer_days: int = 5
     approvals: int = 0
     sandbox_folder: Path | None = None
+    free_money: bool = False
     presentation: dt.timedelta = dt.timedelta(hours=1)
     hold: dt.timedelta = dt.timedelta(days=7)
     longest_hold: dt.timedelta = dt.timedelta(days=90)
@@ -115,7 +119,7 @@ class Settings:
         ways = _ways_of_the_bank(env)
         cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
         approvals = env.optional("APPROVALS", _whole(0, 2), 0)
-        sandbox_folder = env.optional("SANDBOX_FOLDER", _path, None)
+        sandbox = _sandbox(env, origin)
         day = 24 * 60 * 60
         presentation = env.optional("PRESENTATION_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 60 * 60)
         hold = env.optional("HOLD_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 7 * day)
@@ -151,7 +155,7 @@ class Settings:
             **ways,
             cutoff=cutoff,
             approvals=approvals,
-            sandbox_folder=sandbox_folder,
+            **sandbox,
             presentation=dt.timedelta(seconds=presentation),
             hold=dt.timedelta(seconds=hold),
             longest_hold=dt.timedelta(days=longest_hold_days),
@@ -172,6 +176,11 @@ class Settings:
     def is_local(self) -> bool:
         """Whether the wallet is tried out on this machine: only there its origin may be ``http``."""
         return self.origin.startswith("http:")
+
+    @property
+    def gives_money_away(self) -> bool:
+        """Whether it is reached by others and lets anybody top up for nothing, as its operator said it should."""
+        return self.sandbox_folder is not None and not self.is_local
 
     @property
     def post(self) -> SmtpAccount | None:
@@ -265,6 +274,25 @@ def _own(env: _Environment, bank_iban: str | None) -> dict[str, Any]:
     if own_iban and own_iban == bank_iban:
         env.problem("OWN_IBAN", "is another account than OBOLE_BANK_IBAN, which holds other people's money too")
     return {"own_iban": own_iban, "refund_limit": env.optional("REFUND_LIMIT", _fees, _NO_FEES)}
+
+
+def _sandbox(env: _Environment, origin: str) -> dict[str, Any]:
+    """The sandbox bank's folder: by it anybody who reaches the wallet tops up for nothing."""
+    folder = env.optional("SANDBOX_FOLDER", _path, None)
+    said = env.optional("FREE_MONEY", _free_money, False)
+    if folder is not None and str(origin).startswith("https:") and not said:
+        env.problem(
+            "SANDBOX_FOLDER",
+            f"lets anybody who reaches {origin} top up for nothing: leave it out, or set "
+            f"OBOLE_FREE_MONEY={_FREE_MONEY} for a wallet to try things out",
+        )
+    return {"sandbox_folder": folder, "free_money": said}
+
+
+def _free_money(text: str) -> bool:
+    if text != _FREE_MONEY:
+        raise ValueError(f"is {_FREE_MONEY}, or not set")
+    return True
 
 
 def _ways_of_the_bank(env: _Environment) -> dict[str, Any]:

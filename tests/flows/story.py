@@ -57,6 +57,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "OBOLE_BANK_FILE_LIMIT": str(settings.bank_file_limit),
         "OBOLE_BANK_ANSWER_DAYS": str(settings.bank_answer_days),
         "OBOLE_SANDBOX_FOLDER": str(settings.sandbox_folder),
+        "OBOLE_FREE_MONEY": "anybody-may-top-up-for-nothing",
         "OBOLE_CUTOFF": f"{settings.cutoff:%H:%M}",
     }
 

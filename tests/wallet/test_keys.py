@@ -847,3 +847,8 @@ def test_two_processes_rotating_at_once_lose_no_key(path, ring):
     assert {kid for kid, _, _ in opened.listing()[1:]} == made
     assert [retired for _, _, retired in opened.listing()].count(None) == 1
     assert opened.listing() == ring.listing()
+
+
+def test_a_file_that_is_quickly_guessed_is_known_for_it(tmp_path, ring):
+    assert not ring.is_well_sealed
+    assert Keyring.create(tmp_path / "good.keys", PASSPHRASE, now=NOON).is_well_sealed

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
+from app import create_app
 from tests.support import ORIGIN, Shop, make_settings
 from wallet import clock, identities, sessions
 from wallet.errors import ValidationFailed
@@ -240,3 +241,25 @@ def test_what_may_mean_two_things_is_no_amount(shop: Shop, typed: str) -> None:
         pytest.raises(ValidationFailed),
     ):
         forms.read(OfMoney)
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/merchant/sign-in", "/console/sign-in", "/nowhere", "/forgot"])
+def test_a_wallet_that_gives_money_away_says_so_on_every_page(
+    shop: Shop, path: str, tmp_path: Path, database_url: str
+) -> None:
+    warning = "Its money is free, and worth nothing."
+    assert warning in shop.client.get(path, base_url=ORIGIN, headers={"Accept": "text/html"}).text
+    for change in ({"sandbox_folder": None}, {"origin": "http://localhost:8000"}):
+        with Shop(make_settings(tmp_path, database_url, **change)) as other:
+            answer = other.client.get(path, base_url=other.settings.origin, headers={"Accept": "text/html"})
+            assert warning not in answer.text
+
+
+def test_a_wallet_that_gives_money_away_notes_it_at_each_start(
+    tmp_path: Path, sqlite_database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        create_app(make_settings(tmp_path, sqlite_database))
+        assert "free money" in capsys.readouterr().err
+    create_app(make_settings(tmp_path, sqlite_database, sandbox_folder=None))
+    assert "free money" not in capsys.readouterr().err

@@ -142,6 +142,20 @@ def test_http_is_for_this_machine_only(origin: str):
     assert Settings.from_env(REQUIRED | {"OBOLE_ORIGIN": origin}).origin == origin
 
 
+def test_money_is_given_away_only_by_who_says_so():
+    folder = {"OBOLE_SANDBOX_FOLDER": "/var/obole/sandbox"}
+    said = {"OBOLE_FREE_MONEY": "anybody-may-top-up-for-nothing"}
+    with pytest.raises(SettingsInvalid, match="OBOLE_FREE_MONEY=anybody-may-top-up-for-nothing"):
+        Settings.from_env(REQUIRED | folder)
+    for value in ("true", "yes", "1", "anybody-may-top-up-for-nothing "):
+        with pytest.raises(SettingsInvalid, match="OBOLE_FREE_MONEY is"):
+            Settings.from_env(REQUIRED | folder | {"OBOLE_FREE_MONEY": value})
+    assert Settings.from_env(REQUIRED | folder | said).gives_money_away
+    # It gives nothing by itself, and on one's own machine nobody else takes it.
+    assert not Settings.from_env(REQUIRED | said).gives_money_away
+    assert not Settings.from_env(REQUIRED | folder | {"OBOLE_ORIGIN": "http://localhost:8000"}).gives_money_away
+
+
 def test_everything_can_be_said():
     settings = Settings.from_env(
         REQUIRED
@@ -160,6 +174,7 @@ def test_everything_can_be_said():
             "OBOLE_CUTOFF": "21:30",
             "OBOLE_BANK_ANSWER_DAYS": "3",
             "OBOLE_SANDBOX_FOLDER": "/var/obole/sandbox",
+            "OBOLE_FREE_MONEY": "anybody-may-top-up-for-nothing",
             "OBOLE_PRESENTATION_SECONDS": "60",
             "OBOLE_HOLD_SECONDS": "3600",
             "OBOLE_LONGEST_HOLD_DAYS": "1",

@@ -83,6 +83,7 @@ def register(app: Flask, *blueprints: Blueprint) -> None:
         language=language,
         visitor=visitor,
         other=_other,
+        gives_money_away=lambda: current().settings.gives_money_away,
     )
     app.jinja_env.filters.update(money=_money, date=_date, instant=_instant, refusal=refusal_text)
     for each in blueprints:
