@@ -18,6 +18,7 @@ import settlement.models  # noqa: F401  (its tables join the same metadata)
 from tests.wallet.test_models import ROWS
 from wallet.db import MIGRATIONS, Database, is_migrated, migrate
 from wallet.models import metadata
+from wallet.webhooks import Failure
 
 
 @pytest.fixture
@@ -185,6 +186,20 @@ def test_old_idempotency_keys_become_those_of_whoever_used_them(blank: Database)
         rows = conn.execute(sa.select(metadata.tables["vouchers"])).all()
     found = {row.principal_id: UUID(row.idempotency_key) for row in rows}
     assert found == {principal: principal for principal in ways}
+
+
+def test_old_failures_of_webhooks_no_longer_tell_of_the_inside(blank: Database) -> None:
+    migrate(blank, "0003")
+    names = ("merchants", "webhook_endpoints", "webhook_events", "webhook_deliveries", "webhook_attempts")
+    failed = {"status": None, "failure": "The host's address is not a public one.", "milliseconds": 7}
+    with blank.write() as conn:
+        fill_old(conn, *((name, ROWS[name] | (failed if name == names[-1] else {})) for name in names))
+
+    migrate(blank)
+    a = metadata.tables["webhook_attempts"].c
+    with blank.read() as conn:
+        (row,) = conn.execute(sa.select(a.failure, a.milliseconds)).all()
+    assert tuple(row) == (Failure.UNREACHABLE, 0)
 
 
 _OF_PURSES = ("purse", "purse_pay")

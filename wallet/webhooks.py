@@ -3,7 +3,8 @@
 Invariant: an event is written in the transaction that did the deed, and its bytes never change: every try, and every
 replay, sends the same payload under the same ``webhook-id``. A delivery is claimed before it is sent, so two
 schedulers send it once; a crash between sending and noting sends it again, which the id lets the merchant see.
-What a merchant names as its address never makes this wallet talk to a machine of its own network.
+What a merchant names as its address never makes this wallet talk to a machine of its own network, and what the merchant
+is told of a try does not tell the names and machines there apart from those that do not exist.
 """
 
 import base64
@@ -54,8 +55,10 @@ TRIES = len(_WAITS) + 1
 _CLAIM = dt.timedelta(minutes=5)
 _AT_ONCE = 8
 _PER_ENDPOINT = 10
-_LONGEST_FAILURE = 200
+# Before this nobody learns that there was no connection, so that the time does not tell why.
+_UNREACHABLE_SECONDS = 2
 _SECRET_PREFIX = "whsec_"
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b:1::/48")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -70,6 +73,16 @@ class EventType(StrEnum):
     PAYOUT_RETURNED = "payout.returned"
     PAYOUT_REJECTED = "payout.rejected"
     PING = "ping"
+
+
+class Failure(StrEnum):
+    """Why there was no answer, as merchants are told: what goes wrong before somebody public answers is all one."""
+
+    UNREACHABLE = "The server cannot be reached at a public address."
+    CERTIFICATE = "The server's certificate does not hold."
+    TLS = "The server does not speak TLS."
+    LATE = "The server did not answer in time."
+    BROKEN = "The server's answer is not HTTP, or broke off."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,10 +405,10 @@ class _Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What the merchant's server answered, or why there was no answer."""
+    """What the merchant's server answered after so many milliseconds, or why there was no answer."""
 
     status: int | None
-    failure: str | None
+    failure: Failure | None
     milliseconds: int
 
     @property
@@ -497,23 +510,36 @@ def _signed(keyring: Keyring, delivery: _Claimed, at: dt.datetime) -> dict[str, 
 
 def _post(url: str, payload: bytes, headers: Mapping[str, str], *, allow_loopback: bool) -> _Outcome:
     """POST once; a redirect is an answer like any other and is not followed."""
-    began = time.monotonic_ns()
+    began = time.monotonic()
     status, failure = None, None
     try:
-        if (wrong := _wrong_with(url, allow_loopback=allow_loopback)) is not None:
-            raise _Unreachable(wrong)
+        if _wrong_with(url, allow_loopback=allow_loopback) is not None:
+            raise _Unreachable
         with _connected(urlsplit(url), allow_loopback=allow_loopback) as connection:
             target = urlsplit(url)._replace(scheme="", netloc="").geturl() or "/"
             connection.request("POST", target, payload, dict(headers))
             status = connection.getresponse().status
+    except _Unreachable:
+        # Neither in words nor in figures does it say whether there is such a name, and where it leads.
+        time.sleep(max(0, began + _UNREACHABLE_SECONDS - time.monotonic()))
+        return _Outcome(status=None, failure=Failure.UNREACHABLE, milliseconds=0)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        text = str(error) if isinstance(error, _Unreachable) else f"{type(error).__name__}: {error}"
-        failure = "".join(char if char.isprintable() else " " for char in text)[:_LONGEST_FAILURE]
-    return _Outcome(status=status, failure=failure, milliseconds=(time.monotonic_ns() - began) // 1_000_000)
+        failure = _why(error, is_late=time.monotonic() - began >= TIMEOUT_SECONDS)
+    return _Outcome(status=status, failure=failure, milliseconds=int((time.monotonic() - began) * 1000))
 
 
-class _Unreachable(OSError):
-    """We will not connect there; the text says why."""
+def _why(error: Exception, *, is_late: bool) -> Failure:
+    """What kept a server from answering that was connected to: it is a public one."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure.CERTIFICATE
+    # Who is cut off in the middle sees a connection that ended.
+    if is_late or isinstance(error, TimeoutError):
+        return Failure.LATE
+    return Failure.TLS if isinstance(error, ssl.SSLError) else Failure.BROKEN
+
+
+class _Unreachable(Exception):
+    """There is no connection: no such name, none that may be connected to, or nobody there."""
 
 
 @contextmanager
@@ -526,7 +552,10 @@ def _connected(parts: SplitResult, *, allow_loopback: bool) -> Iterator[http.cli
     is_tls = parts.scheme == "https"
     port = parts.port or (443 if is_tls else 80)
     address = _address(host, port, allow_loopback=allow_loopback)
-    sock = socket.create_connection((address, port), timeout=TIMEOUT_SECONDS)
+    try:
+        sock = socket.create_connection((address, port), timeout=TIMEOUT_SECONDS)
+    except OSError:
+        raise _Unreachable from None
     if is_tls:
         context = ssl.create_default_context()
         sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
@@ -558,10 +587,10 @@ def _address(host: str, port: int, *, allow_loopback: bool) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise _Unreachable("The host's name has no address.") from None
+        raise _Unreachable from None
     addresses = [str(info[4][0]) for info in found]
     if not addresses or not all(_may_reach(address, allow_loopback=allow_loopback) for address in addresses):
-        raise _Unreachable("The host's address is not a public one.")
+        raise _Unreachable
     return addresses[0]
 
 
@@ -571,7 +600,8 @@ def _may_reach(text: str, *, allow_loopback: bool) -> bool:
         embedded = address.ipv4_mapped or address.sixtofour
         if embedded is not None:
             return _may_reach(str(embedded), allow_loopback=False)
-        if address.is_site_local:  # what RFC 3879 took out of use may still be somebody's network
+        # What RFC 3879 took out of use may still be somebody's network; RFC 8215 gives the other to translators.
+        if address.is_site_local or address in _TRANSLATED:
             return False
     if address.is_loopback:
         return allow_loopback

@@ -1,4 +1,4 @@
-"""An idempotency key is its principal's own: two who pay from one purse may choose the same one."""
+"""An idempotency key is its principal's own; what was told of a webhook's failure tells nothing of the inside."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +19,11 @@ _COLUMN, _KEY = "principal_id CHAR(32) NOT NULL, \n\t", "idempotency_key VARCHAR
 
 
 def upgrade() -> None:
+    # Which names and machines there are was in these words, and in the time.
+    op.execute(
+        "UPDATE webhook_attempts SET failure = 'The server cannot be reached at a public address.', milliseconds = 0 "
+        "WHERE status IS NULL"
+    )
     if _on_sqlite():
         _make_anew((_KEY, _COLUMN + _KEY), (f"{_OLD} UNIQUE (purse_id, ", f"{_NEW} UNIQUE (purse_id, principal_id, "))
         return

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from wallet import clock, webhooks
 from wallet.db import Database
 from wallet.errors import AlreadyExists, ValidationFailed, WebhookNotFound
 from wallet.keys import Keyring
-from wallet.webhooks import Event
+from wallet.webhooks import Event, Failure
 
 PAID = {"checkout_id": "c1", "amount": "0.20", "currency": "EUR", "description": "L’été"}
 
@@ -240,7 +241,7 @@ def test_a_server_that_never_comes_to_an_end_is_cut_off_and_holds_nobody_up(
     first, *others = reversed(merchant.history())
     (attempt,) = first.deliveries[0].attempts
     assert [event.deliveries[0].attempts for event in others] == [[], []], "it was left in peace after the first"
-    assert attempt.failure
+    assert attempt.failure == Failure.LATE
     assert 900 <= attempt.milliseconds < 5_000
 
 
@@ -251,6 +252,7 @@ INSIDE = [
     "[::1]",
     "[::ffff:127.0.0.1]",
     "[64:ff9b::7f00:1]",
+    "[64:ff9b:1::7f00:1]",
     "[2002:7f00:1::]",
     "224.0.0.251",
     "localhost",
@@ -258,15 +260,88 @@ INSIDE = [
 ]
 
 
-def test_no_address_leads_into_the_wallets_own_network(merchant: Merchant) -> None:
+def test_no_address_leads_into_the_wallets_own_network(merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "_UNREACHABLE_SECONDS", 0)
+    monkeypatch.setattr(webhooks, "MAX_ENDPOINTS", len(INSIDE))
     for host in INSIDE:
         merchant.register(f"https://{host}/")
     merchant.emit()
     assert merchant.deliver(allow_loopback=False) == 0
     (event,) = merchant.history()
     assert {delivery.url: delivery.attempts[0].failure for delivery in event.deliveries} == {
-        f"https://{host}/": "The host's address is not a public one." for host in INSIDE
+        f"https://{host}/": Failure.UNREACHABLE for host in INSIDE
     }
+
+
+def test_what_is_inside_is_told_like_what_does_not_exist(
+    merchant: Merchant, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merchant that tries out names and ports learns the same of each, and at the same time."""
+    monkeypatch.setattr(webhooks, "_UNREACHABLE_SECONDS", 0.3)
+    port = int(server.url.split(":")[2].split("/")[0])
+    closed = socket.create_server(("127.0.0.1", 0))
+    (_, closed_port), names = closed.getsockname(), {"inside.example": "10.0.0.1", "rebound.example": "127.0.0.1"}
+    closed.close()
+    both = [("8.8.8.8", port), ("127.0.0.1", port)]
+
+    def resolve(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        if host == "slow.example":
+            time.sleep(0.1)
+        if host == "both.example":
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in both]
+        if host in names:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (names[host], port))]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    hosts = [
+        *("https://inside.example/", "https://nobody.example/", "https://slow.example/", "https://both.example/"),
+        *(f"https://rebound.example:{port}/", f"https://rebound.example:{closed_port}/"),
+    ]
+    for host in hosts:
+        merchant.register(host)
+    merchant.emit()
+    began = time.monotonic()
+    assert merchant.deliver(allow_loopback=False) == 0
+    assert time.monotonic() - began >= 0.3
+    (event,) = merchant.history()
+    told = {
+        (each.attempts[0].failure, each.attempts[0].status, each.attempts[0].milliseconds) for each in event.deliveries
+    }
+    assert told == {(Failure.UNREACHABLE, None, 0)}
+    assert len(event.deliveries) == len(hosts)
+    assert server.heard == []
+
+
+def test_nobody_there_is_told_like_nobody_of_that_name(merchant: Merchant) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    merchant.register(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    listener.close()
+    merchant.emit()
+    assert merchant.deliver() == 0
+    (attempt,) = merchant.history()[0].deliveries[0].attempts
+    assert (attempt.failure, attempt.milliseconds) == (Failure.UNREACHABLE, 0)
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"secret banner of the inside\r\n", b""])
+def test_what_a_server_says_that_is_no_answer_is_not_repeated(merchant: Merchant, answer: bytes) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    merchant.register(f"http://127.0.0.1:{listener.getsockname()[1]}/?key=geheim")
+    merchant.emit()
+    assert merchant.deliver() == 0
+    thread.join()
+    listener.close()
+    (attempt,) = merchant.history()[0].deliveries[0].attempts
+    assert attempt.failure == Failure.BROKEN
 
 
 def test_http_to_this_machine_ends_when_the_wallet_moves_to_the_world(merchant: Merchant, server: Receiver) -> None:
@@ -325,7 +400,7 @@ def test_over_tls_the_certificate_is_checked_and_the_name_is_looked_up_once(
         assert server.heard[0].headers["Host"] == f"shop.example:{server.url.split(':')[2].split('/')[0]}"
     assert looked_up.count("shop.example") == 1, "between two look-ups the name may change its meaning"
     (failed, arrived) = merchant.history()[0].deliveries[0].attempts
-    assert "CERTIFICATE_VERIFY_FAILED" in failed.failure
+    assert failed.failure == Failure.CERTIFICATE
     assert arrived.status == 204
 
 

@@ -12,8 +12,9 @@ from wallet.errors import OboleError
 from wallet.models import KeyKind
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
-from wallet.pages.page import go, tell
+from wallet.pages.page import go, say, tell
 from wallet.schemas import Strict, Text
+from wallet.webhooks import Failure
 
 
 class NewKey(Strict):
@@ -121,7 +122,7 @@ def event(event_id: UUID) -> ResponseReturnValue:
     row = merchant()
     with current().database.read() as conn:
         found = webhooks.find(conn, row.id, event_id)
-    return show("event.html", row, event=found, payload=found.payload.decode())
+    return show("event.html", row, event=found, payload=found.payload.decode(), failures=_failures())
 
 
 @blueprint.post("/merchant/webhooks/events/<uuid:event_id>/replay")
@@ -132,6 +133,17 @@ def replay(event_id: UUID) -> ResponseReturnValue:
         webhooks.replay(conn, merchant_id(), event_id, clock.now())
     tell("The event is sent again.")
     return go(f"/merchant/webhooks/events/{event_id}")
+
+
+def _failures() -> dict[str, str]:
+    """Why a server gave no answer, in the reader's words."""
+    return {
+        Failure.UNREACHABLE: say("The server cannot be reached at a public address."),
+        Failure.CERTIFICATE: say("The server's certificate does not hold."),
+        Failure.TLS: say("The server does not speak TLS."),
+        Failure.LATE: say("The server did not answer in time."),
+        Failure.BROKEN: say("The server's answer is not HTTP, or broke off."),
+    }
 
 
 def _keys(*, refusal: OboleError | None = None, token: str | None = None) -> Response:
