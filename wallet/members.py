@@ -113,7 +113,6 @@ def _members(purse_id: UUID, at: dt.datetime) -> Select[tuple[object, ...]]:
             identities.c.id,
             identities.c.identifier,
             identities.c.name,
-            identities.c.locked_until,
             identities.c.created_at,
             member_caps.c.per_purchase_micros,
             member_caps.c.per_day_micros,

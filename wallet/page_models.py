@@ -70,8 +70,6 @@ identities = Table(
     Column("purse_id", ForeignKey("purses.id"), index=True),
     Column("merchant_id", ForeignKey("merchants.id"), index=True),
     Column("pin_hash", sa.String(128)),
-    Column("failures", sa.Integer, nullable=False, server_default="0"),
-    Column("locked_until", UtcInstant),
     # Above zero once a TOTP app was shown to work: the secret is derived from the key ring, this id and this number.
     # Below zero the codes of that number are not asked for any more; the next ones have the next number.
     Column("totp_number", sa.Integer),
@@ -85,7 +83,25 @@ identities = Table(
     CheckConstraint("(kind = 'shopper') = (shopper_id IS NOT NULL)", name="shopper_named"),
     CheckConstraint("(kind = 'member') = (purse_id IS NOT NULL)", name="member_has_purse"),
     CheckConstraint("(kind = 'merchant') = (merchant_id IS NOT NULL)", name="merchant_named"),
+)
+
+sign_in_tries = Table(
+    "sign_in_tries",
+    metadata,
+    # A hash of where guesses come from (`wallet.tries`), whether or not there is anybody to be guessed at.
+    Column("place", sa.LargeBinary(32), primary_key=True),
+    Column("failures", sa.Integer, nullable=False),
+    Column("tried_at", UtcInstant, nullable=False),
+    Column("locked_until", UtcInstant),
     CheckConstraint("failures >= 0", name="failures_not_negative"),
+)
+
+known_browsers = Table(
+    "known_browsers",
+    metadata,
+    Column("token_sha256", sa.LargeBinary(32), primary_key=True),
+    Column("identity_id", ForeignKey("identities.id"), primary_key=True, index=True),
+    Column("known_at", UtcInstant, nullable=False),
 )
 
 member_caps = Table(

@@ -6,8 +6,9 @@ from threading import Barrier
 from uuid import UUID
 
 import pytest
+from sqlalchemy.engine import Connection
 
-from wallet import clock, identities, sessions
+from wallet import browsers, clock, identities, sessions, tries
 from wallet.db import Database
 from wallet.errors import (
     AlreadyExists,
@@ -20,10 +21,12 @@ from wallet.errors import (
 )
 from wallet.ids import new_id
 from wallet.page_models import IdentityKind, LinkPurpose
+from wallet.page_models import identities as identity_rows
 
 SHOPPERS = (IdentityKind.SHOPPER, IdentityKind.MEMBER)
 PIN, ADDRESS = "274951", "ada@shoppers.example"
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+HERE = tries.of_session(new_id())
 
 
 def add(db: Database, *, active: bool = True, kind: IdentityKind = IdentityKind.SHOPPER):
@@ -35,9 +38,15 @@ def add(db: Database, *, active: bool = True, kind: IdentityKind = IdentityKind.
     return identity
 
 
-def try_pin(db: Database, secret: str, at: dt.datetime = NOON) -> type[OboleError] | None:
+def add_other(conn: Connection) -> UUID:
+    return identities.add(conn, IdentityKind.SHOPPER, identifier="b@o.example", name="B", locale="fr", at=NOON)
+
+
+def try_pin(
+    db: Database, secret: str, at: dt.datetime = NOON, *, browser: str | None = None
+) -> type[OboleError] | None:
     try:
-        identities.sign_in(db, SHOPPERS, ADDRESS, secret, at=at)
+        identities.sign_in(db, SHOPPERS, ADDRESS, secret, browser=browser, at=at)
     except OboleError as refusal:
         return type(refusal)
     return None
@@ -65,23 +74,77 @@ def test_nobody_signs_in_before_they_are_activated_after_they_ended_or_elsewhere
 def confirm(db: Database, identity: UUID, secret: str, at: dt.datetime = NOON) -> type[OboleError] | None:
     """Type the PIN again, as somebody who is signed in."""
     try:
-        identities.check_secret(db, identity, secret, at=at)
+        identities.check_secret(db, identity, secret, place=HERE, at=at)
     except OboleError as refusal:
         return type(refusal)
     return None
 
 
-def test_five_wrong_pins_lock_out_the_right_one_longer_each_time_and_it_clears_the_count(db: Database) -> None:
+def test_five_wrong_pins_lock_longer_each_time_and_the_right_one_clears_the_count_of_a_session(db: Database) -> None:
     identity = add(db)
-    assert [try_pin(db, "000111") for _ in range(5)] == [SignInRefused] * 5
-    # Who signs in is not told that there is somebody to lock out.
-    assert (confirm(db, identity, PIN), try_pin(db, PIN)) == (SignInLocked, SignInRefused)
+    assert [confirm(db, identity, "000111") for _ in range(5)] == [SignInRefused] * 5
+    assert confirm(db, identity, PIN) is SignInLocked
     later = NOON + dt.timedelta(minutes=15)
     assert confirm(db, identity, "000111", later) is SignInRefused
     assert confirm(db, identity, PIN, later + dt.timedelta(minutes=29)) is SignInLocked
-    assert try_pin(db, PIN, later + dt.timedelta(minutes=30)) is None
-    assert [try_pin(db, "000111", later + dt.timedelta(hours=1)) for _ in range(4)] == [SignInRefused] * 4
-    assert try_pin(db, PIN, later + dt.timedelta(hours=1)) is None
+    assert confirm(db, identity, PIN, later + dt.timedelta(minutes=30)) is None
+    assert [confirm(db, identity, "000111", later + dt.timedelta(hours=1)) for _ in range(4)] == [SignInRefused] * 4
+    assert confirm(db, identity, PIN, later + dt.timedelta(hours=1)) is None
+
+
+def test_strangers_lock_out_strangers_and_nobody_learns_by_it_who_there_is(db: Database) -> None:
+    add(db)
+    for _ in range(2):
+        answers = [try_pin(db, "000111") for _ in range(7)]
+        assert answers == [SignInRefused] * 5 + [SignInLocked] * 2
+        with db.write() as conn:
+            conn.execute(identity_rows.update().values(identifier="somebody.else@shoppers.example"))
+            tries.clear(conn, tries.of_strangers("purse", ADDRESS))
+
+
+def test_a_known_browser_signs_in_while_strangers_guess_and_has_a_count_of_its_own(db: Database) -> None:
+    identity = add(db)
+    with db.write() as conn:
+        token = browsers.remember(conn, None, identity, at=NOON)
+        other = browsers.remember(conn, None, add_other(conn), at=NOON)
+    for _ in range(5):
+        try_pin(db, "000111")
+    assert try_pin(db, PIN) is SignInLocked
+    assert try_pin(db, PIN, browser=other) is SignInLocked  # known, but not to her
+    assert try_pin(db, PIN, browser="made up") is SignInLocked
+    assert try_pin(db, PIN, browser=token) is None
+    assert try_pin(db, PIN) is SignInLocked  # strangers gain nothing by it
+    assert [try_pin(db, "000111", browser=token) for _ in range(5)] == [SignInRefused] * 5
+    assert try_pin(db, PIN, browser=token) is SignInLocked
+    with db.write() as conn:
+        identities.set_secret(conn, identity, "385062", at=NOON)
+    # Whoever had the old secret may have had a browser known, too; and the lock is gone with it.
+    assert try_pin(db, "000111", browser=token) is SignInRefused
+    assert try_pin(db, "385062") is None
+
+
+def test_strangers_get_one_guess_a_day_in_the_long_run_whatever_the_owner_does(db: Database) -> None:
+    add(db)
+    guesses, at = 0, NOON
+    for step in range(40 * 24 * 4):
+        at = NOON + step * dt.timedelta(minutes=15)
+        if try_pin(db, "000111", at) is SignInRefused:
+            guesses += 1
+        if step % (24 * 4) == 50:
+            try_pin(db, PIN, at)  # from a browser that nobody knows, once a day, where no lock stands
+    assert guesses <= 40 + 12
+
+
+def test_after_the_lock_the_owner_gets_in_and_the_guesses_of_others_still_count(db: Database) -> None:
+    add(db)
+    for _ in range(5):
+        try_pin(db, "000111")
+    later = NOON + dt.timedelta(minutes=15)
+    assert [try_pin(db, secret, later) for secret in (PIN, PIN, "000111")] == [None, None, SignInRefused]
+    assert try_pin(db, PIN, later) is SignInLocked
+    # One guess is forgotten each day.
+    assert [try_pin(db, "000111", later + dt.timedelta(days=days)) for days in (30, 30)] == [SignInRefused] * 2
+    assert try_pin(db, PIN, later + dt.timedelta(days=30)) is None
 
 
 def test_guessing_at_the_same_time_gets_no_more_guesses(db: Database) -> None:
@@ -93,10 +156,8 @@ def test_guessing_at_the_same_time_gets_no_more_guesses(db: Database) -> None:
 
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(guess, range(12)))
-    assert answers.count(SignInRefused) == identities.FREE_TRIES
-    assert answers.count(SignInLocked) == 12 - identities.FREE_TRIES
-    with db.read() as conn:
-        assert identities.find(conn, identity).failures == identities.FREE_TRIES
+    assert answers.count(SignInRefused) == tries.FREE_TRIES
+    assert answers.count(SignInLocked) == 12 - tries.FREE_TRIES
 
 
 @pytest.mark.parametrize("pin", ["12345", "1234567890123", "12345x", "111111", "123456", "654321", "", "١٢٣٤٥٦"])

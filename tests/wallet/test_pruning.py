@@ -16,6 +16,8 @@ FORGOTTEN = {
     "challenges",
     "links",
     "sessions",
+    "sign_in_tries",
+    "known_browsers",
     "mails",
     "webhook_events",
     "webhook_deliveries",
@@ -49,10 +51,12 @@ def test_only_what_is_past_its_time_is_forgotten_and_never_the_books(db: Databas
     assert {name for name, count in counts(db).items() if count < before[name]} <= {"idempotency_keys", "challenges"}
     assert counts(db)["idempotency_keys"] == 0
     assert pruning.prune(db, at=NOON + 2 * A_QUARTER) > 0
+    assert counts(db)["known_browsers"] == 1
+    assert pruning.prune(db, at=NOON + 5 * A_QUARTER) == 1
     after = counts(db)
     assert {name for name in after if after[name] < before[name]} == FORGOTTEN
     assert {after[name] for name in FORGOTTEN} == {0}
-    assert pruning.prune(db, at=NOON + 2 * A_QUARTER) == 0
+    assert pruning.prune(db, at=NOON + 5 * A_QUARTER) == 0
 
 
 def test_what_waits_to_be_told_is_kept_however_old(db: Database) -> None:

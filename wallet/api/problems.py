@@ -5,6 +5,7 @@ nothing of the inside (SQL, paths, stack) is ever in it.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,9 +142,15 @@ def response(error: OboleError) -> Response:
     answer = Response(json.dumps(members), status=members["status"], content_type=MEDIA_TYPE)
     if members["status"] == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
-    elif members["status"] == 503:
-        answer.headers["Retry-After"] = "1"
+    answer.headers.update(when_again(error))
     return answer
+
+
+def when_again(error: OboleError) -> dict[str, str]:
+    """When to send the same request again, in seconds (RFC 9110 section 10.2.3), where that is known."""
+    if error.wait is not None:
+        return {"Retry-After": str(max(1, math.ceil(error.wait.total_seconds())))}
+    return {"Retry-After": "1"} if STATUS[error.code] == 503 else {}
 
 
 def register(app: Flask) -> None:

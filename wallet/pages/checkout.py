@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, clock, closing, errors, identities, orders, passkeys, purses, top_ups
+from wallet import checkouts, clock, closing, errors, identities, orders, passkeys, purses, top_ups, tries
 from wallet.api.context import current
 from wallet.api.operations import read_json
 from wallet.api.top_ups import send, top_up_body
@@ -202,7 +202,8 @@ def _pay(checkout_id: UUID) -> RowMapping:
     if sent["order"] is None and sent["passkey"] is None and not payer.needs_no_pin:
         if sent["pin"] is None:
             raise ValidationFailed(errors={"pin": ["Type your PIN to pay."]})
-        identities.check_secret(obole.database, payer.visitor.identity_id, sent["pin"], at=at)
+        here = tries.of_session(payer.visitor.session_id)
+        identities.check_secret(obole.database, payer.visitor.identity_id, sent["pin"], place=here, at=at)
     with obole.database.write() as conn:
         if sent["order"] is not None:
             order = orders.verify(conn, sent["order"], origin=obole.settings.origin, at=at)

@@ -4,6 +4,7 @@ Invariant: nothing is loaded from elsewhere, no script or style stands in the pa
 ``unsafe-inline``), and whoever is not signed in, or is somebody else, sees no page that is not theirs.
 """
 
+import datetime as dt
 import functools
 import gzip
 import hashlib
@@ -12,21 +13,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import markupsafe
-from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, send_from_directory, session
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    g,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    session,
+)
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
 from flask_limiter.errors import RateLimitExceeded
 from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
+from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from wallet import clock, languages, sessions
+from wallet import browsers, clock, languages, sessions
 from wallet.api import problems
 from wallet.api.context import EXTENSION, current
-from wallet.errors import FormOutdated, InternalError, NotFound, OboleError, ProofNeeded, TooManyRequests
+from wallet.errors import FormOutdated, InternalError, NotFound, OboleError, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.sessions import Visitor
@@ -111,7 +126,10 @@ def page(template: str, *, refusal: OboleError | None = None, status: int = 200,
     if refusal is not None:
         status = problems.STATUS[refusal.code]
     body = render_template(template, refusal=refusal, errors=_field_errors(refusal), **values)
-    return Response(body, status=status, content_type="text/html; charset=utf-8")
+    response = Response(body, status=status, content_type="text/html; charset=utf-8")
+    if refusal is not None:
+        response.headers.update(problems.when_again(refusal))
+    return response
 
 
 def go(path: str) -> ResponseReturnValue:
@@ -136,9 +154,25 @@ def static(name: str) -> str:
 
 def refusal_text(error: OboleError) -> str:
     """What to tell people about a refusal: its detail where that has been put into their language, else its title."""
+    after = None if error.wait is None else _after(error, error.wait)
+    if after is not None:
+        return after
     chosen = languages.catalog(language())
     detail = chosen.gettext(error.detail)
     return detail if detail != error.detail or language() == "en" else chosen.gettext(error.title)
+
+
+def _after(error: OboleError, wait: dt.timedelta) -> str | None:
+    """What to tell people who are to come again later: when, and what else they can do."""
+    when = languages.later(wait, language())
+    if isinstance(error, SignInLocked):
+        return say(
+            "Too many wrong tries. Try again %(when)s. Meanwhile a passkey lets you in, and so does your PIN or "
+            "passphrase in a browser where you signed in before. Or have a letter sent to choose a new one; a member "
+            "of a family purse gets a new PIN from whoever keeps the purse.",
+            when=when,
+        )
+    return say("Too many requests; try again %(when)s.", when=when) if isinstance(error, TooManyRequests) else None
 
 
 # --- who is looking ----------------------------------------------------------------------------------------
@@ -195,13 +229,31 @@ def require_proof() -> None:
 
 
 def welcome(identity: Any) -> None:
-    """Begin a session for an identity that just proved who they are; whatever this browser had before is gone."""
+    """Begin a session for an identity that just proved who they are; whatever this browser had before is gone.
+
+    All but the cookie that says it is known to them: no stranger's wrong tries lock them out here from now on.
+    """
     _forget()
     session.permanent = True
     with current().database.write() as conn:
         session[_TOKEN] = sessions.begin(
             conn, identity.id, IdentityKind(identity.kind), label=browser(), at=clock.now()
         )
+        remember_browser(conn, identity.id)
+
+
+def remember_browser(conn: Connection, identity_id: UUID) -> None:
+    """Know this browser to be that of an identity who just proved who they are."""
+    g.known_browser = browsers.remember(conn, browser_token(), identity_id, at=clock.now())
+
+
+def browser_token() -> str | None:
+    """By which this browser is known to those who signed in here, if it is."""
+    return request.cookies.get(_browser_cookie())
+
+
+def _browser_cookie() -> str:
+    return f"{current_app.config['SESSION_COOKIE_NAME']}-browser"
 
 
 def farewell() -> None:
@@ -260,6 +312,15 @@ def _finish(response: Response) -> Response:
     response.headers["Permissions-Policy"] = "camera=(self), microphone=(), geolocation=(), payment=()"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["Vary"] = "Cookie, Accept-Language"
+    if "known_browser" in g:
+        response.set_cookie(
+            _browser_cookie(),
+            g.known_browser,
+            max_age=browsers.LASTS,
+            secure=current_app.config["SESSION_COOKIE_SECURE"],
+            httponly=True,
+            samesite="Lax",
+        )
     return response
 
 
@@ -293,7 +354,9 @@ def _outdated(_: CSRFError) -> Response:
 
 
 def _too_many(_: RateLimitExceeded) -> Response:
-    return _refused(TooManyRequests())
+    hit = limiter.current_limit
+    wait = dt.timedelta(seconds=max(1, hit.reset_at - int(clock.now().timestamp()))) if hit else None
+    return _refused(TooManyRequests(wait=wait))
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:

@@ -11,7 +11,7 @@ from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from wallet import clock, identities, invitations, letters, passkeys, purses, schemas, sessions, totp
+from wallet import clock, identities, invitations, letters, passkeys, purses, schemas, sessions, totp, tries
 from wallet.api.context import current
 from wallet.api.operations import json_body
 from wallet.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
@@ -19,12 +19,14 @@ from wallet.page_models import IdentityKind, LinkPurpose
 from wallet.pages import forms
 from wallet.pages.page import (
     AREAS,
+    browser_token,
     farewell,
     go,
     language,
     limiter,
     next_path,
     page,
+    remember_browser,
     require_proof,
     signed_in,
     tell,
@@ -135,6 +137,9 @@ def link(token: str) -> ResponseReturnValue:
                 identities.set_secret(conn, identity.id, secret["pin"], at=at)
                 _open_first_purse(conn, identity)
                 sessions.end_all(conn, identity.id, at=at)
+                if found.purpose == LinkPurpose.RESET.value:
+                    # Whoever keeps guessing elsewhere does not stand in their way here.
+                    remember_browser(conn, identity.id)
             if found.purpose == LinkPurpose.RESET.value:
                 # The mailbox alone lets nobody in: codes and passkeys are asked for where there are any.
                 tell("Your new PIN or passphrase is set. Sign in with it.")
@@ -178,7 +183,9 @@ def check_typed(kinds: tuple[IdentityKind, ...]) -> Any:
                 if passkeys.listing(conn, identity.id):
                     raise SignInRefused  # whoever has a passkey shows it
 
-    return identities.sign_in(obole.database, kinds, typed["identifier"], typed["pin"], at=at, second=second)
+    return identities.sign_in(
+        obole.database, kinds, typed["identifier"], typed["pin"], browser=browser_token(), at=at, second=second
+    )
 
 
 @blueprint.post("/sign-in/passkey/options")
@@ -236,7 +243,8 @@ def prove() -> ResponseReturnValue:
     refusal, found, at = None, who(), clock.now()
     if request.method == "POST":
         try:
-            identities.check_secret(current().database, found.identity_id, forms.read(Proving)["pin"], at=at)
+            pin, here = forms.read(Proving)["pin"], tries.of_session(found.session_id)
+            identities.check_secret(current().database, found.identity_id, pin, place=here, at=at)
             with current().database.write() as conn:
                 sessions.prove(conn, found.session_id, at=at)
             return go(next_path(AREAS[found.kind][1]))
