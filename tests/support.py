@@ -128,7 +128,7 @@ class Device:
 
 
 # Applications that no shop uses now, by the settings built into them: making one takes longer than most tests.
-_IDLE: defaultdict[tuple[str, str], list[Flask]] = defaultdict(list)
+_IDLE: defaultdict[tuple[str, str, int | None], list[Flask]] = defaultdict(list)
 
 
 class Shop:
@@ -139,7 +139,7 @@ class Shop:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        idle = _IDLE[settings.origin, settings.secret_key]
+        idle = _IDLE[settings.origin, settings.secret_key, settings.proxies]
         if idle:
             self.app = idle.pop()
             self.app.extensions[EXTENSION] = open_wallet(settings)
@@ -158,7 +158,7 @@ class Shop:
 
     def __exit__(self, *_: object) -> None:
         self.database.dispose()
-        _IDLE[self.settings.origin, self.settings.secret_key].append(self.app)
+        _IDLE[self.settings.origin, self.settings.secret_key, self.settings.proxies].append(self.app)
 
     @functools.cached_property
     def operator(self) -> str:

@@ -372,6 +372,10 @@ class Unavailable(OboleError):
     code, title, retryable = "temporarily_unavailable", "Too busy or not ready; nothing was done.", True
 
 
+class ProxiesUnknown(OboleError):
+    code, title = "proxies_unknown", "Not set up yet: the operator must say which proxies there are."
+
+
 class BankMessageFailed(OboleError):
     code, title = "bank_message_failed", "Importing the bank's message failed on our side; it is kept in quarantine."
 

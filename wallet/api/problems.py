@@ -100,6 +100,7 @@ STATUS: Mapping[str, int] = {
     "settings_invalid": 500,
     "key_file_invalid": 500,
     "temporarily_unavailable": 503,
+    "proxies_unknown": 503,
 }
 
 # Flask's and Werkzeug's own refusals, in our words.

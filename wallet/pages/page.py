@@ -36,10 +36,9 @@ from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from wallet import browsers, clock, languages, sessions
-from wallet.api import problems
+from wallet.api import problems, proxies
 from wallet.api.context import EXTENSION, current
 from wallet.errors import FormOutdated, InternalError, NotFound, OboleError, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.money import Money
@@ -78,10 +77,8 @@ def register(app: Flask, *blueprints: Blueprint) -> None:
         SESSION_COOKIE_NAME="obole" if settings.is_local else "__Host-obole",
         PERMANENT_SESSION_LIFETIME=90 * 24 * 60 * 60,
     )
-    if settings.proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=0, x_prefix=0
-        )
+    # Before the limiter, which counts by where visitors come from.
+    proxies.register(app, settings, people=frozenset(each.name for each in blueprints))
     _csrf.init_app(app)
     limiter.init_app(app)
     app.jinja_env.add_extension("jinja2.ext.i18n")
@@ -342,7 +339,7 @@ def _file(version: str, name: str) -> Response:
 
 def _refused(error: OboleError) -> Response:
     status = problems.STATUS[error.code]
-    if status >= 500 and not error.retryable:
+    if status == 500:
         error = InternalError()
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
         return problems.response(error)
