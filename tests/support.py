@@ -33,7 +33,6 @@ from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.models import KeyKind, Reason
 from wallet.money import Money
-from wallet.pages.page import limiter
 from wallet.purses import Limits
 from wallet.settings import Settings
 
@@ -145,7 +144,6 @@ class Shop:
             self.app.extensions[EXTENSION] = open_wallet(settings)
         else:
             self.app = make_app(settings)
-        limiter.reset()
         self.obole: Obole = self.app.extensions[EXTENSION]
         self.database: Database = self.obole.database
         self.client: FlaskClient = self.app.test_client()

@@ -96,6 +96,15 @@ sign_in_tries = Table(
     CheckConstraint("failures >= 0", name="failures_not_negative"),
 )
 
+rate_counts = Table(
+    "rate_counts",
+    metadata,
+    # A hash of who asks for what (`wallet.pages.rates`).
+    Column("place", sa.LargeBinary(32), primary_key=True),
+    Column("hits", sa.Integer, nullable=False),
+    Column("ends_at", UtcInstant, nullable=False),
+)
+
 known_browsers = Table(
     "known_browsers",
     metadata,

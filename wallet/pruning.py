@@ -18,6 +18,7 @@ from wallet.page_models import (
     known_browsers,
     links,
     mails,
+    rate_counts,
     sessions,
     sign_in_tries,
     webhook_attempts,
@@ -53,6 +54,7 @@ def prune(database: Database, *, at: dt.datetime) -> int:
         (links, links.c.ends_at <= closed),
         # By then none is left of a count that forgets one a day.
         (sign_in_tries, sign_in_tries.c.tried_at <= at - EVENTS_LAST),
+        (rate_counts, rate_counts.c.ends_at <= at),
         (known_browsers, known_browsers.c.known_at <= at - browsers.LASTS),
         (sessions, or_(sessions.c.ends_at <= closed, sessions.c.ended_at <= closed)),
     )

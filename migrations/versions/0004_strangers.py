@@ -1,4 +1,4 @@
-"""What strangers may do: wrong tries counted by where they come from, and browsers that are known."""
+"""What strangers may do: wrong tries and requests counted by where they come from, and browsers that are known."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,6 +24,13 @@ def upgrade() -> None:
         sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("failures >= 0", name=op.f("ck_sign_in_tries_failures_not_negative")),
         sa.PrimaryKeyConstraint("place", name=op.f("pk_sign_in_tries")),
+    )
+    op.create_table(
+        "rate_counts",
+        sa.Column("place", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("hits", sa.Integer(), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("place", name=op.f("pk_rate_counts")),
     )
     op.create_table(
         "known_browsers",
@@ -52,6 +59,7 @@ def downgrade() -> None:
         op.add_column("identities", sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True))
         op.create_check_constraint(op.f("ck_identities_failures_not_negative"), "identities", "failures >= 0")
     op.drop_table("known_browsers")
+    op.drop_table("rate_counts")
     op.drop_table("sign_in_tries")
 
 

@@ -102,6 +102,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "created_at": NOON,
     },
     "sign_in_tries": {"place": KEY, "failures": 0, "tried_at": NOON},
+    "rate_counts": {"place": KEY, "hits": 1, "ends_at": NOON},
     "known_browsers": {"token_sha256": KEY, "identity_id": ADA, "known_at": NOON},
     "member_caps": {"identity_id": ADA, "per_purchase_micros": 0, "per_day_micros": 0},
     "passkeys": {

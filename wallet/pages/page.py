@@ -30,9 +30,7 @@ from flask import (
     session,
 )
 from flask.typing import ResponseReturnValue
-from flask_limiter import Limiter
 from flask_limiter.errors import RateLimitExceeded
-from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException
@@ -40,9 +38,11 @@ from werkzeug.exceptions import HTTPException
 from wallet import browsers, clock, languages, sessions
 from wallet.api import problems, proxies
 from wallet.api.context import EXTENSION, current
+from wallet.api.proxies import visitor_network
 from wallet.errors import FormOutdated, InternalError, NotFound, OboleError, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.money import Money
 from wallet.page_models import IdentityKind
+from wallet.pages.rates import limiter
 from wallet.sessions import Visitor
 from wallet.settings import Settings
 
@@ -60,8 +60,6 @@ _LANGUAGE = "language"
 _SHRINKS = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json"})
 _A_YEAR = 365 * 24 * 60 * 60
 
-# Counts by address and process; what guards money and PINs is counted in the database (`wallet.identities`).
-limiter = Limiter(get_remote_address, storage_uri="memory://", headers_enabled=False)
 _csrf = CSRFProtect()
 _files = Blueprint("files", __name__)
 
@@ -192,6 +190,12 @@ def who() -> Visitor:
     if found is None:
         abort(404)
     return found
+
+
+def asker() -> str:
+    """Who asks, to count how often: whoever is signed in, wherever they are; else somebody of a network."""
+    found = visitor()
+    return f"{visitor_network()} {request.path}" if found is None else str(found.identity_id)
 
 
 def signed_in(*kinds: IdentityKind, proved: bool = False) -> Callable[[View], View]:

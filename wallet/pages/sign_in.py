@@ -19,11 +19,11 @@ from wallet.page_models import IdentityKind, LinkPurpose
 from wallet.pages import forms
 from wallet.pages.page import (
     AREAS,
+    asker,
     browser_token,
     farewell,
     go,
     language,
-    limiter,
     next_path,
     page,
     remember_browser,
@@ -35,6 +35,7 @@ from wallet.pages.page import (
     who,
 )
 from wallet.pages.page import blueprint as page_blueprint
+from wallet.pages.rates import limiter
 from wallet.schemas import Strict, Text
 
 blueprint = page_blueprint("sign_in", __name__)
@@ -46,8 +47,9 @@ _KINDS = {
     "merchant": (IdentityKind.MERCHANT,),
     "operator": (IdentityKind.OPERATOR,),
 }
-# A festival or a campus is one address; what guards a PIN is counted per identity.
-_TRIES = "60 per minute"
+# A festival or a campus is one address; what guards a PIN is counted by identifier, browser and session.
+SIGN_INS = "300 per minute"
+_PROOFS = "60 per minute"
 _LETTERS = "30 per hour"
 
 
@@ -118,7 +120,7 @@ def sign_up() -> ResponseReturnValue:
 
 
 @blueprint.route("/link/<token>", methods=["GET", "POST"])
-@limiter.limit(_TRIES)
+@limiter.limit(SIGN_INS)
 def link(token: str) -> ResponseReturnValue:
     """The page behind a link in a mail: choose a PIN or passphrase, and be signed in."""
     at = clock.now()
@@ -156,7 +158,7 @@ def link(token: str) -> ResponseReturnValue:
 @blueprint.route("/sign-in", methods=["GET", "POST"], defaults={"area": "shopper"})
 @blueprint.route("/merchant/sign-in", methods=["GET", "POST"], defaults={"area": "merchant"})
 @blueprint.route("/console/sign-in", methods=["GET", "POST"], defaults={"area": "operator"})
-@limiter.limit(_TRIES, methods=["POST"])
+@limiter.limit(SIGN_INS, methods=["POST"])
 def sign_in(area: str) -> ResponseReturnValue:
     """By passkey, or by identifier and PIN or passphrase."""
     refusal = None
@@ -189,7 +191,7 @@ def check_typed(kinds: tuple[IdentityKind, ...]) -> Any:
 
 
 @blueprint.post("/sign-in/passkey/options")
-@limiter.limit(_TRIES)
+@limiter.limit(SIGN_INS)
 def passkey_options() -> Response:
     """What the browser asks a passkey for, to sign in."""
     with current().database.write() as conn:
@@ -200,7 +202,7 @@ def passkey_options() -> Response:
 
 
 @blueprint.post("/sign-in/passkey")
-@limiter.limit(_TRIES)
+@limiter.limit(SIGN_INS)
 def sign_in_by_passkey() -> Response:
     """Sign in with what a passkey answered; says where to go."""
     obole, answer = current(), json_body()
@@ -237,7 +239,7 @@ def forgot() -> ResponseReturnValue:
 
 @blueprint.route("/prove", methods=["GET", "POST"])
 @signed_in(*_EVERYBODY)
-@limiter.limit(_TRIES, methods=["POST"])
+@limiter.limit(_PROOFS, key_func=asker, methods=["POST"])
 def prove() -> ResponseReturnValue:
     """Show who you are once more, before something dangerous."""
     refusal, found, at = None, who(), clock.now()
@@ -308,7 +310,7 @@ def new_passkey() -> Response:
 
 
 @blueprint.route("/second-factor", methods=["GET", "POST"])
-@limiter.limit(_TRIES, methods=["POST"])
+@limiter.limit(_PROOFS, key_func=asker, methods=["POST"])
 def second_factor() -> ResponseReturnValue:
     """Set up one-time codes, or a passkey: operators must, before they see anything."""
     found = visitor()
