@@ -24,7 +24,7 @@ from nacl.signing import SigningKey
 from werkzeug.test import TestResponse
 
 from app import create_app, open_wallet
-from wallet import api_keys, clock, ledger, merchants, purses
+from wallet import api_keys, clock, ledger, merchants, pins, purses
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
 from wallet.ids import new_id
@@ -33,6 +33,7 @@ from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.models import KeyKind, Reason
 from wallet.money import Money
+from wallet.page_models import IdentityKind
 from wallet.purses import Limits
 from wallet.settings import Settings
 
@@ -62,6 +63,19 @@ def cheap_key_file() -> Path:
         memlimit=argon2id.MEMLIMIT_MIN,
     )
     return path
+
+
+@functools.cache
+def cheap_keyring() -> Keyring:
+    """The keys that tests use who do not change them."""
+    return Keyring.open(cheap_key_file(), PASSPHRASE)
+
+
+@functools.cache
+def hashed(secret: str) -> pins.Stored:
+    """What is stored of a PIN, or of a passphrase, under the keys that tests use; it takes a while, once."""
+    kind = IdentityKind.SHOPPER if secret.isdigit() else IdentityKind.OPERATOR
+    return pins.store(cheap_keyring(), kind, secret, identifier="")
 
 
 def make_settings(tmp_path: Path, database_url: str, **changes: Any) -> Settings:

@@ -24,7 +24,7 @@ from sqlalchemy import select
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from tests.network import HOST, MailServer, listening, port_of
-from tests.support import Merchant, Purse, Shop, make_settings
+from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from wallet import clock, identities, ledger, mail, merchants, purses
 from wallet.api_keys import issue
 from wallet.ledger import Posting
@@ -158,7 +158,7 @@ class Town:
         at = clock.now()
         with self.shop.database.write() as conn:
             identity = identities.add(conn, IdentityKind.SHOPPER, identifier=email, name=name, locale="en", at=at)
-            identities.set_secret(conn, identity, PIN, at=at)
+            identities.set_secret(conn, identity, hashed(PIN), at=at)
             purse_id = purses.open_purse(
                 conn, currency="EUR", email=email, name=name, locale="en", limits=Limits(), at=at
             )
@@ -185,7 +185,7 @@ class Town:
             identity = identities.add(
                 conn, IdentityKind.MERCHANT, identifier=email, name=name, locale="en", merchant_id=merchant_id, at=at
             )
-            identities.set_secret(conn, identity, PASSPHRASE, at=at)
+            identities.set_secret(conn, identity, hashed(PASSPHRASE), at=at)
         return Merchant(merchant_id, self.merchant_origin, "EUR", token)
 
     def operator(self, email: str = "ops@obole.example", name: str = "Olga") -> UUID:
@@ -193,7 +193,7 @@ class Town:
         at = clock.now()
         with self.shop.database.write() as conn:
             identity = identities.add(conn, IdentityKind.OPERATOR, identifier=email, name=name, locale="en", at=at)
-            identities.set_secret(conn, identity, PASSPHRASE, at=at)
+            identities.set_secret(conn, identity, hashed(PASSPHRASE), at=at)
         return identity
 
     def checkout(self, merchant: Merchant, amount: str = "0.20", **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from tests.support import ORIGIN, Shop, make_settings
+from tests.support import ORIGIN, Shop, hashed, make_settings
 from wallet import clock, identities, sessions
 from wallet.errors import ValidationFailed
 from wallet.ids import new_id
@@ -50,7 +50,7 @@ def shopper(shop: Shop) -> Any:
         identity = identities.add(
             conn, IdentityKind.SHOPPER, identifier=ADDRESS, name="Ada", locale="fr", at=clock.now()
         )
-        identities.set_secret(conn, identity, PIN, at=clock.now())
+        identities.set_secret(conn, identity, hashed(PIN), at=clock.now())
     return identity
 
 
@@ -210,7 +210,7 @@ def test_an_operator_without_a_second_factor_sees_only_how_to_get_one(shop: Shop
         identity = identities.add(
             conn, IdentityKind.OPERATOR, identifier="o@o.example", name="O", locale="en", at=clock.now()
         )
-        identities.set_secret(conn, identity, "a passphrase of many letters", at=clock.now())
+        identities.set_secret(conn, identity, hashed("a passphrase of many letters"), at=clock.now())
     form = {"identifier": "o@o.example", "pin": "a passphrase of many letters"}
     assert post(shop, "/console/sign-in", form).headers["Location"] == "/console"
     assert get(shop, "/console").headers["Location"] == "/second-factor"

@@ -204,8 +204,8 @@ def _pay(checkout_id: UUID) -> RowMapping:
     if sent["order"] is None and sent["passkey"] is None and not payer.needs_no_pin:
         if sent["pin"] is None:
             raise ValidationFailed(errors={"pin": ["Type your PIN to pay."]})
-        here = tries.of_session(payer.visitor.session_id)
-        identities.check_secret(obole.database, payer.visitor.identity_id, sent["pin"], place=here, at=at)
+        here, who = tries.of_session(payer.visitor.session_id), payer.visitor.identity_id
+        identities.check_secret(obole.database, obole.keyring, who, sent["pin"], place=here, at=at)
     with obole.database.write() as conn:
         if sent["order"] is not None:
             order = orders.verify(conn, sent["order"], origin=obole.settings.origin, at=at)

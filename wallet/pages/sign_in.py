@@ -11,7 +11,7 @@ from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from wallet import clock, identities, invitations, letters, passkeys, purses, schemas, sessions, totp, tries
+from wallet import clock, identities, invitations, letters, passkeys, pins, purses, schemas, sessions, totp, tries
 from wallet.api.context import current
 from wallet.api.operations import json_body
 from wallet.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
@@ -133,10 +133,12 @@ def link(token: str) -> ResponseReturnValue:
             secret = forms.read(Secret)
             if secret["pin"] != secret["again"]:
                 raise ValidationFailed(errors={"again": ["This is not the same."]})
+            kind = IdentityKind(identity.kind)
+            chosen = pins.store(current().keyring, kind, secret["pin"], identifier=identity.identifier)
             with current().database.write() as conn:
                 if identities.use_link(conn, token, at=at) != identity.id:
                     raise LinkInvalid
-                identities.set_secret(conn, identity.id, secret["pin"], at=at)
+                identities.set_secret(conn, identity.id, chosen, at=at)
                 _open_first_purse(conn, identity)
                 sessions.end_all(conn, identity.id, at=at)
                 if found.purpose == LinkPurpose.RESET.value:
@@ -151,7 +153,7 @@ def link(token: str) -> ResponseReturnValue:
             return go(next_path(AREAS[IdentityKind(identity.kind)][1]))
         except OboleError as error:
             refusal = error
-    is_pin = identity.kind in (IdentityKind.SHOPPER.value, IdentityKind.MEMBER.value)
+    is_pin = pins.has_pin(IdentityKind(identity.kind))
     return page("link.html", refusal=refusal, identity=identity, is_pin=is_pin, next=next_path(""))
 
 
@@ -186,7 +188,14 @@ def check_typed(kinds: tuple[IdentityKind, ...]) -> Any:
                     raise SignInRefused  # whoever has a passkey shows it
 
     return identities.sign_in(
-        obole.database, kinds, typed["identifier"], typed["pin"], browser=browser_token(), at=at, second=second
+        obole.database,
+        obole.keyring,
+        kinds,
+        typed["identifier"],
+        typed["pin"],
+        browser=browser_token(),
+        at=at,
+        second=second,
     )
 
 
@@ -245,14 +254,14 @@ def prove() -> ResponseReturnValue:
     refusal, found, at = None, who(), clock.now()
     if request.method == "POST":
         try:
-            pin, here = forms.read(Proving)["pin"], tries.of_session(found.session_id)
-            identities.check_secret(current().database, found.identity_id, pin, place=here, at=at)
-            with current().database.write() as conn:
+            obole, pin, here = current(), forms.read(Proving)["pin"], tries.of_session(found.session_id)
+            identities.check_secret(obole.database, obole.keyring, found.identity_id, pin, place=here, at=at)
+            with obole.database.write() as conn:
                 sessions.prove(conn, found.session_id, at=at)
             return go(next_path(AREAS[found.kind][1]))
         except OboleError as error:
             refusal = error
-    return page("prove.html", refusal=refusal, next=next_path(AREAS[found.kind][1]), is_pin=_has_pin(found.kind))
+    return page("prove.html", refusal=refusal, next=next_path(AREAS[found.kind][1]), is_pin=pins.has_pin(found.kind))
 
 
 @blueprint.post("/prove/passkey/options")
@@ -382,7 +391,3 @@ def _send_reset(identifier: str) -> None:
             identity = identities.find_by_identifier(conn, kind, identifier)
             if identity is not None and identity.activated_at is not None and identity.ended_at is None:
                 invitations.send(conn, identity.id, LinkPurpose.RESET, origin=origin, wallet_name=wallet_name, at=at)
-
-
-def _has_pin(kind: IdentityKind) -> bool:
-    return kind in (IdentityKind.SHOPPER, IdentityKind.MEMBER)

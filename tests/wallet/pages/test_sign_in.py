@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support import Shop
+from tests.support import Shop, hashed
 from tests.wallet.pages.reader import Reader
 from wallet import clock, identities, totp
 from wallet.page_models import IdentityKind, sessions
@@ -23,7 +23,7 @@ def operator(shop: Shop) -> Any:
         identity = identities.add(
             conn, IdentityKind.OPERATOR, identifier=ADDRESS, name="Olga", locale="en", at=clock.now()
         )
-        identities.set_secret(conn, identity, PASSPHRASE, at=clock.now())
+        identities.set_secret(conn, identity, hashed(PASSPHRASE), at=clock.now())
         return identities.find(conn, identity)
 
 
