@@ -162,6 +162,35 @@ links = Table(
     one_of("purpose", LinkPurpose),
 )
 
+letter_requests = Table(
+    "letter_requests",
+    metadata,
+    # What strangers asked for (`wallet.letter_requests`), whether or not there is anybody to get it.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("purpose", sa.String(8), nullable=False),
+    Column("identifier", sa.String(254), nullable=False),
+    Column("name", sa.String(140), nullable=False),
+    Column("locale", sa.String(2), nullable=False),
+    # The path of ours that they were going to.
+    Column("next_path", sa.String(501), nullable=False),
+    Column("asked_at", UtcInstant, nullable=False),
+    Column("answered_at", UtcInstant),
+    # Only where a letter was written.
+    Column("sent_at", UtcInstant),
+    one_of("purpose", LinkPurpose),
+    CheckConstraint("sent_at IS NULL OR answered_at IS NOT NULL", name="sent_as_an_answer"),
+)
+_REQUEST_WAITS = letter_requests.c.answered_at.is_(None)
+Index("ix_letter_requests_pending", letter_requests.c.id, sqlite_where=_REQUEST_WAITS, postgresql_where=_REQUEST_WAITS)
+_WAS_SENT = letter_requests.c.sent_at.is_not(None)
+Index(
+    "ix_letter_requests_sent",
+    letter_requests.c.identifier,
+    letter_requests.c.sent_at,
+    sqlite_where=_WAS_SENT,
+    postgresql_where=_WAS_SENT,
+)
+
 challenges = Table(
     "challenges",
     metadata,

@@ -16,6 +16,7 @@ from wallet.page_models import (
     DeliveryState,
     challenges,
     known_browsers,
+    letter_requests,
     links,
     mails,
     rate_counts,
@@ -30,6 +31,8 @@ from wallet.page_models import (
 KEYS_LAST = dt.timedelta(days=30)
 # As long as a merchant may look up what it was told, and replay it.
 EVENTS_LAST = dt.timedelta(days=90)
+# Twice as long as one counts against the next.
+LETTERS_LAST = dt.timedelta(days=2)
 _BATCH = 500
 
 
@@ -54,6 +57,7 @@ def prune(database: Database, *, at: dt.datetime) -> int:
         (links, links.c.ends_at <= closed),
         # By then none is left of a count that forgets one a day.
         (sign_in_tries, sign_in_tries.c.tried_at <= at - EVENTS_LAST),
+        (letter_requests, letter_requests.c.answered_at <= at - LETTERS_LAST),
         (rate_counts, rate_counts.c.ends_at <= at),
         (known_browsers, known_browsers.c.known_at <= at - browsers.LASTS),
         (sessions, or_(sessions.c.ends_at <= closed, sessions.c.ended_at <= closed)),

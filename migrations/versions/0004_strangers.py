@@ -1,4 +1,4 @@
-"""What strangers may do: wrong tries and requests counted by where they come from, and browsers that are known."""
+"""What strangers may do: tries and requests counted by where they come from, known browsers, letters asked for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,6 +43,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("token_sha256", "identity_id", name=op.f("pk_known_browsers")),
     )
     op.create_index(op.f("ix_known_browsers_identity_id"), "known_browsers", ["identity_id"])
+    op.create_table(
+        "letter_requests",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.String(length=8), nullable=False),
+        sa.Column("identifier", sa.String(length=254), nullable=False),
+        sa.Column("name", sa.String(length=140), nullable=False),
+        sa.Column("locale", sa.String(length=2), nullable=False),
+        sa.Column("next_path", sa.String(length=501), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("purpose IN ('activate', 'reset')", name=op.f("ck_letter_requests_purpose_known")),
+        sa.CheckConstraint(
+            "sent_at IS NULL OR answered_at IS NOT NULL", name=op.f("ck_letter_requests_sent_as_an_answer")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_letter_requests")),
+    )
+    _index_where("ix_letter_requests_pending", ["id"], "answered_at IS NULL")
+    _index_where("ix_letter_requests_sent", ["identifier", "sent_at"], "sent_at IS NOT NULL")
     if _on_sqlite():
         _rewrite_identities((_COLUMNS, ""), (_CHECK, ""))
     else:
@@ -58,9 +77,15 @@ def downgrade() -> None:
         op.add_column("identities", sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
         op.add_column("identities", sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True))
         op.create_check_constraint(op.f("ck_identities_failures_not_negative"), "identities", "failures >= 0")
+    op.drop_table("letter_requests")
     op.drop_table("known_browsers")
     op.drop_table("rate_counts")
     op.drop_table("sign_in_tries")
+
+
+def _index_where(name: str, columns: list[str], condition: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, "letter_requests", columns, sqlite_where=where, postgresql_where=where)
 
 
 def _on_sqlite() -> bool:

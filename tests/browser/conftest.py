@@ -25,7 +25,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from tests.network import HOST, MailServer, listening, port_of
 from tests.support import Merchant, Purse, Shop, hashed, make_settings
-from wallet import clock, identities, ledger, mail, merchants, purses
+from wallet import clock, identities, ledger, letter_requests, mail, merchants, purses
 from wallet.api_keys import issue
 from wallet.ledger import Posting
 from wallet.mail import smtp_account
@@ -144,6 +144,8 @@ class Town:
     def deliver(self) -> None:
         """Let the post go round once."""
         account = smtp_account(self.smtp, "wallet@obole.example")
+        database, origin = self.shop.database, self.shop.settings.origin
+        letter_requests.answer(database, origin=origin, wallet_name="Obole", at=clock.now())
         mail.deliver(self.shop.database, account, at=clock.now())
 
     def link_in(self, address: str) -> str:

@@ -74,6 +74,7 @@ def test_each_job_runs_once_at_a_time_and_late_rather_than_never(shop: Shop, ban
         "expire",
         "deliver webhooks",
         "deliver mail",
+        "letters",
         "prune",
     }
     assert jobs._job_defaults == {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
+from settlement import scheduler
 from tests.support import ORIGIN, Shop, hashed, make_settings
 from wallet import clock, identities, sessions
 from wallet.errors import ValidationFailed
@@ -55,6 +56,8 @@ def shopper(shop: Shop) -> Any:
 
 
 def letters(shop: Shop) -> list[str]:
+    """What the mail says, once the scheduler was at work."""
+    scheduler.write_letters(shop.database, shop.settings)
     with shop.database.read() as conn:
         return list(conn.execute(sa.select(mails.c.body).order_by(mails.c.id)).scalars())
 
@@ -147,8 +150,7 @@ def test_nobody_learns_who_has_a_purse(shop: Shop) -> None:
 def test_a_link_of_a_reset_lets_nobody_past_the_second_factor(shop: Shop) -> None:
     shopper(shop)
     post(shop, "/forgot", {"identifier": ADDRESS})
-    with shop.database.read() as conn:
-        (body,) = conn.execute(sa.select(mails.c.body)).scalars()
+    (body,) = letters(shop)
     link = re.search(r"/link/\S+", body)
     assert link
     answer = post(shop, link.group(), {"pin": "385062", "again": "385062"})

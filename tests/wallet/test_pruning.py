@@ -18,6 +18,7 @@ FORGOTTEN = {
     "sessions",
     "sign_in_tries",
     "rate_counts",
+    "letter_requests",
     "known_browsers",
     "mails",
     "webhook_events",
@@ -50,7 +51,7 @@ def test_only_what_is_past_its_time_is_forgotten_and_never_the_books(db: Databas
     assert counts(db) == before
     pruning.prune(db, at=NOON + A_MONTH)
     assert {name for name, count in counts(db).items() if count < before[name]} <= {
-        *("idempotency_keys", "challenges", "rate_counts")
+        *("idempotency_keys", "challenges", "rate_counts", "letter_requests")
     }
     assert counts(db)["idempotency_keys"] == 0
     assert pruning.prune(db, at=NOON + 2 * A_QUARTER) > 0

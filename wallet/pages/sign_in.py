@@ -11,10 +11,12 @@ from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from wallet import clock, identities, invitations, letters, passkeys, pins, purses, schemas, sessions, totp, tries
+from wallet import clock, identities, letter_requests, passkeys, pins, purses, schemas, sessions, totp, tries
 from wallet.api.context import current
 from wallet.api.operations import json_body
 from wallet.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
+from wallet.letter_requests import Asked
+from wallet.mail import is_address
 from wallet.page_models import IdentityKind, LinkPurpose
 from wallet.pages import forms
 from wallet.pages.page import (
@@ -112,7 +114,11 @@ def sign_up() -> ResponseReturnValue:
     if request.method == "POST":
         try:
             wanted = forms.read(SignUp)
-            _ask_for_purse(wanted["email"], wanted["name"])
+            email, wish = wanted["email"], next_path("")
+            if not is_address(email):
+                raise ValidationFailed(errors={"email": ["An e-mail address."]})
+            purpose, locale = LinkPurpose.ACTIVATE, language()
+            _ask(Asked(purpose=purpose, identifier=email, name=wanted["name"], locale=locale, next_path=wish))
             return page("sign_up_sent.html", email=wanted["email"])
         except OboleError as error:
             refusal = error
@@ -239,7 +245,7 @@ def forgot() -> ResponseReturnValue:
     refusal = None
     if request.method == "POST":
         try:
-            _send_reset(forms.read(Whom)["identifier"])
+            _ask(Asked(purpose=LinkPurpose.RESET, identifier=forms.read(Whom)["identifier"]))
             return page("forgot_sent.html")
         except OboleError as error:
             refusal = error
@@ -351,21 +357,10 @@ def second_factor() -> ResponseReturnValue:
     )
 
 
-def _ask_for_purse(email: str, name: str) -> None:
-    obole, at = current(), clock.now()
-    origin, wallet_name = obole.settings.origin, obole.settings.operator_name
-    with obole.database.write() as conn:
-        identity = identities.find_by_identifier(conn, IdentityKind.SHOPPER, email)
-        if identity is not None and identity.activated_at is not None:
-            letter = letters.already_known(identity, origin=origin, wallet_name=wallet_name)
-            letters.put(conn, letter, at=at)
-        else:
-            identity_id = (
-                identities.add(conn, IdentityKind.SHOPPER, identifier=email, name=name, locale=language(), at=at)
-                if identity is None
-                else identity.id
-            )
-            invitations.send(conn, identity_id, origin=origin, wallet_name=wallet_name, at=at, then=next_path(""))
+def _ask(asked: Asked) -> None:
+    """The same for whomever it is about: what is known of them is not looked at here."""
+    with current().database.write() as conn:
+        letter_requests.ask(conn, asked, at=clock.now())
 
 
 def _open_first_purse(conn: Any, identity: Any) -> None:
@@ -381,13 +376,3 @@ def _open_first_purse(conn: Any, identity: Any) -> None:
         limits=purses.Limits(),
         at=clock.now(),
     )
-
-
-def _send_reset(identifier: str) -> None:
-    obole, at = current(), clock.now()
-    origin, wallet_name = obole.settings.origin, obole.settings.operator_name
-    with obole.database.write() as conn:
-        for kind in (IdentityKind.SHOPPER, IdentityKind.MERCHANT, IdentityKind.OPERATOR):
-            identity = identities.find_by_identifier(conn, kind, identifier)
-            if identity is not None and identity.activated_at is not None and identity.ended_at is None:
-                invitations.send(conn, identity.id, LinkPurpose.RESET, origin=origin, wallet_name=wallet_name, at=at)
