@@ -10,8 +10,9 @@ import segno
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
+from marshmallow import fields
 
-from wallet import clock, identities, letter_requests, passkeys, pins, purses, schemas, sessions, totp, tries
+from wallet import clock, identities, letter_requests, passkeys, pins, purses, schemas, sessions, totp, tries, ways_in
 from wallet.api.context import current
 from wallet.api.operations import json_body
 from wallet.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
@@ -75,6 +76,10 @@ class Secret(Strict):
 
     pin = Text(200, required=True)
     again = Text(200, required=True)
+    # Which ways in to end with the old one.
+    passkeys = fields.Boolean(load_default=False)
+    devices = fields.Boolean(load_default=False)
+    keys = fields.Boolean(load_default=False)
 
 
 class Whom(Strict):
@@ -133,6 +138,8 @@ def link(token: str) -> ResponseReturnValue:
     with current().database.read() as conn:
         found = identities.look_at_link(conn, token, at=at)
         identity = identities.find(conn, found.identity_id)
+        is_reset = found.purpose == LinkPurpose.RESET.value
+        goes_on = ways_in.find(conn, identity) if is_reset else {}
     refusal = None
     if request.method == "POST":
         try:
@@ -147,10 +154,11 @@ def link(token: str) -> ResponseReturnValue:
                 identities.set_secret(conn, identity.id, chosen, at=at)
                 _open_first_purse(conn, identity)
                 sessions.end_all(conn, identity.id, at=at)
-                if found.purpose == LinkPurpose.RESET.value:
+                if is_reset:
+                    ways_in.end(conn, identity, [kind for kind in ways_in.WayIn if secret[kind]], at=at)
                     # Whoever keeps guessing elsewhere does not stand in their way here.
                     remember_browser(conn, identity.id)
-            if found.purpose == LinkPurpose.RESET.value:
+            if is_reset:
                 # The mailbox alone lets nobody in: codes and passkeys are asked for where there are any.
                 tell("Your new PIN or passphrase is set. Sign in with it.")
                 return go(AREAS[IdentityKind(identity.kind)][0])
@@ -160,7 +168,7 @@ def link(token: str) -> ResponseReturnValue:
         except OboleError as error:
             refusal = error
     is_pin = pins.has_pin(IdentityKind(identity.kind))
-    return page("link.html", refusal=refusal, identity=identity, is_pin=is_pin, next=next_path(""))
+    return page("link.html", refusal=refusal, identity=identity, is_pin=is_pin, goes_on=goes_on, next=next_path(""))
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"], defaults={"area": "shopper"})
