@@ -94,7 +94,8 @@ def _ways_in(say: "functools.partial[str]", goes_on: Mapping[WayIn, Sequence[str
     for kind, labels in goes_on.items():
         # What they are called, somebody else may have chosen: one line each, and no link.
         named = ", ".join(" ".join(label.split()).replace("://", " ") for label in labels[:_ROWS])
-        yield f"{called[kind]} ({len(labels)}): {named}{', …' if len(labels) > _ROWS else ''}"
+        names = f"{named}, …" if len(labels) > _ROWS else named
+        yield say("%(kind)s (%(count)s): %(names)s", kind=called[kind], count=len(labels), names=names)
 
 
 def already_known(identity: Any, *, origin: str, wallet_name: str) -> Letter:

@@ -59,6 +59,9 @@ def reset(shop: Shop, email: str, **ended: str) -> tuple[str, str]:
     link = re.search(r"/link/\S+", body)
     assert link
     shown = reader.get(link.group()).text
+    # Nothing is ticked unasked, nor by what a refused PIN brings back.
+    assert "checked" not in shown
+    assert "checked" not in reader.send(link.group(), pin="010190", again="010190").text
     assert reader.send(link.group(), pin=NEW, again=NEW, **ended).status_code == 303
     return str(body), shown
 
