@@ -18,7 +18,18 @@ from apscheduler.triggers.cron import CronTrigger
 
 from settlement import business_day, nightly, receiving, reconciliation
 from settlement.nightly import Bank
-from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, pruning, vouchers, webhooks
+from wallet import (
+    alerts,
+    automatic_top_ups,
+    checkouts,
+    clock,
+    closing,
+    letter_requests,
+    mail,
+    pruning,
+    vouchers,
+    webhooks,
+)
 from wallet.db import Database
 from wallet.keys import Keyring
 from wallet.settings import Settings
@@ -79,6 +90,7 @@ def build(
     soon = Every(1)
     # A merchant's server that is slow to answer keeps one of these busy, and the others hear at once all the same.
     jobs.add_job(deliver_webhooks, soon, (database, settings, keyring), id="deliver webhooks", max_instances=4)
+    jobs.add_job(write_letters, soon, (database, settings), id="letters")
     jobs.add_job(deliver_mail, soon, (database, settings), id="deliver mail")
     jobs.add_job(prune, Every(6 * 60 * 60), (database,), id="prune")
     # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
@@ -164,6 +176,12 @@ def expire(database: Database) -> int:
 def deliver_webhooks(database: Database, settings: Settings, keyring: Keyring) -> int:
     """Tell merchants' servers what is due; answers how many deliveries arrived."""
     return webhooks.deliver(database, keyring, at=clock.now(), allow_loopback=settings.is_local)
+
+
+def write_letters(database: Database, settings: Settings) -> int:
+    """Write the letters that strangers asked for, to whom they are due; answers how many were asked for."""
+    name = settings.operator_name
+    return letter_requests.answer(database, origin=settings.origin, wallet_name=name, at=clock.now())
 
 
 def deliver_mail(database: Database, settings: Settings) -> int:

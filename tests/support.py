@@ -24,7 +24,7 @@ from nacl.signing import SigningKey
 from werkzeug.test import TestResponse
 
 from app import create_app, open_wallet
-from wallet import api_keys, clock, ledger, merchants, purses
+from wallet import api_keys, clock, ledger, merchants, pins, purses
 from wallet.api.context import EXTENSION, Obole
 from wallet.db import Database
 from wallet.ids import new_id
@@ -33,7 +33,7 @@ from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.models import KeyKind, Reason
 from wallet.money import Money
-from wallet.pages.page import limiter
+from wallet.page_models import IdentityKind
 from wallet.purses import Limits
 from wallet.settings import Settings
 
@@ -63,6 +63,19 @@ def cheap_key_file() -> Path:
         memlimit=argon2id.MEMLIMIT_MIN,
     )
     return path
+
+
+@functools.cache
+def cheap_keyring() -> Keyring:
+    """The keys that tests use who do not change them."""
+    return Keyring.open(cheap_key_file(), PASSPHRASE)
+
+
+@functools.cache
+def hashed(secret: str) -> pins.Stored:
+    """What is stored of a PIN, or of a passphrase, under the keys that tests use; it takes a while, once."""
+    kind = IdentityKind.SHOPPER if secret.isdigit() else IdentityKind.OPERATOR
+    return pins.store(cheap_keyring(), kind, secret, identifier="")
 
 
 def make_settings(tmp_path: Path, database_url: str, **changes: Any) -> Settings:
@@ -128,7 +141,7 @@ class Device:
 
 
 # Applications that no shop uses now, by the settings built into them: making one takes longer than most tests.
-_IDLE: defaultdict[tuple[str, str], list[Flask]] = defaultdict(list)
+_IDLE: defaultdict[tuple[str, str, int | None], list[Flask]] = defaultdict(list)
 
 
 class Shop:
@@ -139,13 +152,12 @@ class Shop:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        idle = _IDLE[settings.origin, settings.secret_key]
+        idle = _IDLE[settings.origin, settings.secret_key, settings.proxies]
         if idle:
             self.app = idle.pop()
             self.app.extensions[EXTENSION] = open_wallet(settings)
         else:
             self.app = make_app(settings)
-        limiter.reset()
         self.obole: Obole = self.app.extensions[EXTENSION]
         self.database: Database = self.obole.database
         self.client: FlaskClient = self.app.test_client()
@@ -158,7 +170,7 @@ class Shop:
 
     def __exit__(self, *_: object) -> None:
         self.database.dispose()
-        _IDLE[self.settings.origin, self.settings.secret_key].append(self.app)
+        _IDLE[self.settings.origin, self.settings.secret_key, self.settings.proxies].append(self.app)
 
     @functools.cached_property
     def operator(self) -> str:

@@ -342,6 +342,7 @@ VAGUE = re.compile(r"_*((process|handle|manage)_|(Process|Handle|Manage)([A-Z]|r
 HOOKS = {
     "handle_message",
     "process_bind_param",
+    "_process_jobs",
     "process_result_value",
     "process_literal_param",
     "handle_http_exception",

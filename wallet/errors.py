@@ -5,21 +5,32 @@ request, sent again later and unchanged, can succeed. The HTTP status of each is
 (`wallet.api.problems`). ``docs/errors.md`` lists them all; a test compares the list with this file.
 """
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 
 class OboleError(Exception):
-    """Base of every error a caller may see. ``errors`` maps a field to what is wrong with it."""
+    """Base of every error a caller may see. ``errors`` maps a field to what is wrong with it.
+
+    ``wait`` says after how long the same request may be sent again, where that is known.
+    """
 
     code: ClassVar[str]
     title: ClassVar[str]
     retryable: ClassVar[bool] = False
 
-    def __init__(self, detail: str = "", *, errors: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        errors: Mapping[str, Sequence[str]] | None = None,
+        wait: dt.timedelta | None = None,
+    ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.errors = errors
+        self.wait = wait
 
 
 def leaves(root: type[OboleError] = OboleError) -> Iterator[type[OboleError]]:
@@ -363,6 +374,10 @@ class BankNotConfigured(Conflict):
 
 class Unavailable(OboleError):
     code, title, retryable = "temporarily_unavailable", "Too busy or not ready; nothing was done.", True
+
+
+class ProxiesUnknown(OboleError):
+    code, title = "proxies_unknown", "Not set up yet: the operator must say which proxies there are."
 
 
 class BankMessageFailed(OboleError):

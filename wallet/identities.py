@@ -1,35 +1,27 @@
 """Who signs in: shoppers, members of a family purse, merchants' people and operators, each with a secret of theirs.
 
 Invariant: nobody is activated but by a link sent to their own address (a member: by the shopper whose purse it is);
-a secret is stored as argon2id only; and a wrong guess is counted before it is looked at, so that guessing many at
-once gets no further than guessing one after the other.
+a secret is kept as `wallet.pins` stores it; and a guess is counted (`wallet.tries`) before it is looked at.
 """
 
 import datetime as dt
-import re
 import secrets
 from collections.abc import Callable
 from uuid import UUID
 
-import nacl.exceptions
-import nacl.pwhash
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import names, passkeys, sessions
+from wallet import browsers, names, passkeys, pins, sessions, tries
 from wallet.db import Database, insert_into
-from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused, ValidationFailed
+from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInRefused
 from wallet.ids import new_id, token_sha256
+from wallet.keys import Keyring
 from wallet.models import shoppers
 from wallet.page_models import IdentityKind, LinkPurpose, identities, links
+from wallet.tries import Place
 
-FREE_TRIES = 5
-_FIRST_LOCK = dt.timedelta(minutes=15)
-_LONGEST_LOCK = dt.timedelta(hours=24)
 LINK_LIFE = {LinkPurpose.ACTIVATE: dt.timedelta(hours=48), LinkPurpose.RESET: dt.timedelta(hours=1)}
-
-_PIN = re.compile(r"[0-9]{6,12}", re.ASCII)
-_SHORTEST_PASSPHRASE, _LONGEST_PASSPHRASE = 12, 200
 
 
 def add(
@@ -132,8 +124,6 @@ def start_over(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
             ended_at=None,
             activated_at=None,
             pin_hash=None,
-            failures=0,
-            locked_until=None,
             # Below zero there are none; the next ones come from the next number (`wallet.totp`).
             totp_number=-func.abs(identities.c.totp_number),
         )
@@ -143,82 +133,86 @@ def start_over(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
 # --- secrets -----------------------------------------------------------------------------------------------
 
 
-def hash_secret(kind: IdentityKind, secret: str) -> str:
-    """The argon2id hash (RFC 9106) to store for a PIN of 6 to 12 digits, or a passphrase of 12 to 200 characters.
+def set_secret(conn: Connection, identity_id: UUID, secret: pins.Stored, *, at: dt.datetime) -> None:
+    """Give somebody their PIN or passphrase (`pins.store`), which activates them; strangers' tries are counted anew.
 
-    Shoppers and members have PINs, merchants and operators passphrases. Raises `ValidationFailed` about ``pin``.
+    What browsers are known is forgotten, since another may have known the old one in one of them.
     """
-    if kind in (IdentityKind.SHOPPER, IdentityKind.MEMBER):
-        if not _PIN.fullmatch(secret):
-            raise ValidationFailed(errors={"pin": ["A PIN has 6 to 12 digits."]})
-        if len(set(secret)) == 1 or secret in _RUNS or secret in _RUNS[::-1]:
-            raise ValidationFailed(errors={"pin": ["That PIN is too easy to guess."]})
-    elif not _SHORTEST_PASSPHRASE <= len(secret) <= _LONGEST_PASSPHRASE:
-        raise ValidationFailed(errors={"pin": ["A passphrase has 12 to 200 characters."]})
-    return nacl.pwhash.argon2id.str(_bytes(secret), *_COST).decode("ascii")
-
-
-def set_secret(conn: Connection, identity_id: UUID, secret: str, *, at: dt.datetime) -> None:
-    """Give somebody their PIN or passphrase, which activates them; tries are counted anew."""
     row = find(conn, identity_id)
     conn.execute(
         identities.update()
         .where(identities.c.id == identity_id)
-        .values(
-            pin_hash=hash_secret(IdentityKind(row.kind), secret),
-            failures=0,
-            locked_until=None,
-            activated_at=row.activated_at or at,
-        )
+        .values(pin_hash=secret, activated_at=row.activated_at or at)
     )
+    tries.clear(conn, tries.of_strangers(_DOORS[IdentityKind(row.kind)], row.identifier))
+    browsers.forget_all(conn, identity_id)
 
 
 def check_secret(
-    database: Database, identity_id: UUID, secret: str, *, at: dt.datetime, then: Callable[[], None] = lambda: None
+    database: Database, keyring: Keyring, identity_id: UUID, secret: str, *, place: Place, at: dt.datetime
 ) -> None:
     """Return if this is the identity's PIN or passphrase; else `SignInRefused`, or `SignInLocked` after too many.
 
-    The try is counted and, from the fifth on, locks (15 minutes, doubled each time, at most a day) before the
-    secret is looked at. The right one clears the count, unless ``then`` raises: whoever knows the secret must not
-    be able to guess at a second factor for ever.
+    Tries are counted in ``place``: that of the session they sit in. The right one clears its count. Raises
+    `Unavailable`, and counts none, where many sign in at once.
     """
-    stored = _count_try(database, identity_id, at)
-    if not _matches(stored, secret):
-        raise SignInRefused
-    then()
+    with pins.in_line():
+        tries.count(database, place, at=at)
+        with database.read() as conn:
+            stored = find(conn, identity_id).pin_hash
+        if not pins.matches(keyring, stored, secret):
+            raise SignInRefused
+        renewed = _renewed(keyring, stored, secret)
     with database.write() as conn:
-        conn.execute(identities.update().where(identities.c.id == identity_id).values(failures=0, locked_until=None))
+        tries.clear(conn, place)
+        _renew(conn, identity_id, stored, renewed)
 
 
 def sign_in(
     database: Database,
+    keyring: Keyring,
     kinds: tuple[IdentityKind, ...],
     identifier: str,
     secret: str,
     *,
+    browser: str | None = None,
     at: dt.datetime,
     second: Callable[[Row[tuple[object, ...]]], None] = lambda _: None,
 ) -> Row[tuple[object, ...]]:
     """The identity that knows this secret; `SignInRefused` says neither who exists nor what was wrong.
 
-    ``second`` raises it, too, unless a second factor holds. After too many tries the right secret gets the same
-    answer, because `SignInLocked` would tell that there is somebody.
+    ``browser`` is the token of the browser it was typed in: one that is known has a count of tries of its own. All
+    others share one for the identifier, and `SignInLocked` says so alike whether or not anybody has it.
+    ``second`` raises `SignInRefused`, too, unless a second factor holds; whoever knows the secret must not be able to
+    guess at that for ever, so a try is right only after it. Raises `Unavailable`, and counts none, where many sign in
+    at once.
     """
-    wanted = identities.c.kind.in_([kind.value for kind in kinds])
-    with database.read() as conn:
-        row = conn.execute(
-            select(identities).where(wanted, identities.c.identifier == identifier.strip().lower())
-        ).one_or_none()
-    if row is None or row.activated_at is None or row.ended_at is not None or row.pin_hash is None:
-        _matches(_NOBODYS_HASH, secret)  # takes as long as for somebody
-        raise SignInRefused(_REFUSED)
+    with pins.in_line():
+        wanted = identities.c.kind.in_([kind.value for kind in kinds])
+        with database.read() as conn:
+            row = conn.execute(
+                select(identities).where(wanted, identities.c.identifier == identifier.strip().lower())
+            ).one_or_none()
+            # Asked for nobody, too: it takes as long.
+            is_known = browsers.knows(conn, browser, row.id if row is not None else UUID(int=0), at=at)
+        at_browser = tries.of_browser(browser, row.id) if row is not None and browser is not None and is_known else None
+        place = at_browser or tries.of_strangers(_DOORS[kinds[0]], identifier)
+        tries.count(database, place, at=at)
+        may = row is not None and row.activated_at is not None and row.ended_at is None
+        stored = row.pin_hash if row is not None and may else None
+        if not pins.matches(keyring, stored, secret) or row is None or stored is None:
+            raise SignInRefused(_REFUSED)
+        renewed = _renewed(keyring, stored, secret)
     try:
-        check_secret(database, row.id, secret, at=at, then=lambda: second(row))
-    except SignInLocked:
-        _matches(_NOBODYS_HASH, secret)
-        raise SignInRefused(_REFUSED) from None
+        second(row)
     except SignInRefused:
         raise SignInRefused(_REFUSED) from None
+    with database.write() as conn:
+        if at_browser:
+            tries.clear(conn, place)
+        else:
+            tries.take_back(conn, place)
+        _renew(conn, row.id, stored, renewed)
     return row
 
 
@@ -264,45 +258,22 @@ def _works(token: str, at: dt.datetime) -> ColumnElement[bool]:
     return (links.c.token_sha256 == token_sha256(token)) & links.c.used_at.is_(None) & (links.c.ends_at > at)
 
 
-def _count_try(database: Database, identity_id: UUID, at: dt.datetime) -> str:
-    while True:
-        with database.write() as conn:
-            row = find(conn, identity_id)
-            if row.locked_until is not None and row.locked_until > at:
-                raise SignInLocked
-            if row.pin_hash is None:
-                raise SignInRefused
-            failures = row.failures + 1
-            counted = conn.execute(
-                identities.update()
-                .where(identities.c.id == identity_id, identities.c.failures == row.failures)
-                .values(failures=failures, locked_until=_locked_until(failures, at))
-                .returning(identities.c.pin_hash)
-            ).scalar_one_or_none()
-            if counted is not None:
-                return str(counted)
+def _renewed(keyring: Keyring, stored: str, secret: str) -> pins.Stored | None:
+    return pins.renewed(keyring, secret) if pins.is_old(stored) else None
 
 
-def _locked_until(failures: int, at: dt.datetime) -> dt.datetime | None:
-    if failures < FREE_TRIES:
-        return None
-    doubled = min(failures - FREE_TRIES, 10)  # beyond which it is the longest anyway
-    return at + min(_FIRST_LOCK * (1 << doubled), _LONGEST_LOCK)
-
-
-def _matches(stored: str, secret: str) -> bool:
-    try:
-        return nacl.pwhash.verify(stored.encode("ascii"), _bytes(secret))
-    except nacl.exceptions.InvalidkeyError:
-        return False
-
-
-def _bytes(secret: str) -> bytes:
-    return secret.encode("utf-8", "surrogatepass")
+def _renew(conn: Connection, identity_id: UUID, stored: str, renewed: pins.Stored | None) -> None:
+    """Store anew what was stored in an older way, unless it was changed meanwhile."""
+    if renewed is not None:
+        mine = (identities.c.id == identity_id) & (identities.c.pin_hash == stored)
+        conn.execute(identities.update().where(mine).values(pin_hash=renewed))
 
 
 _REFUSED = "That did not match. After five wrong tries, another one counts after a quarter of an hour at the earliest."
-_RUNS = "0123456789012345"
-# OWASP's first choice for argon2id, in whole passes and bytes: 2 passes over 19 MiB.
-_COST = (2, 19 * 1024 * 1024)
-_NOBODYS_HASH = nacl.pwhash.argon2id.str(secrets.token_bytes(16), *_COST).decode("ascii")
+# Where people of each kind sign in by an identifier: a member's is never that of a shopper.
+_DOORS = {
+    IdentityKind.SHOPPER: "purse",
+    IdentityKind.MEMBER: "purse",
+    IdentityKind.MERCHANT: "merchant",
+    IdentityKind.OPERATOR: "console",
+}

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.engine import Connection
 
-from wallet import identities, letters
+from wallet import identities, letters, ways_in
 from wallet.page_models import LinkPurpose
 
 
@@ -28,6 +28,7 @@ def send(
     """
     identity = identities.find(conn, identity_id)
     token = identities.new_link(conn, identity_id, purpose, at=at)
-    letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name, then=then)
+    goes_on = ways_in.find(conn, identity) if purpose is LinkPurpose.RESET else {}
+    letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name, then=then, goes_on=goes_on)
     letters.put(conn, letter, at=at)
     return token

@@ -8,11 +8,13 @@ import datetime as dt
 import functools
 import gettext
 import io
+import math
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from babel import Locale
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency
@@ -22,6 +24,7 @@ from wallet.money import EXPONENTS, MICROS_PER_UNIT, Money
 LOCALES = ("en", "fr")
 TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
 _DECIMALS = 6
+_MANY_MINUTES = 100
 # Dates and amounts as people write them where the currency is mostly euro: 23 November 2026, not November 23.
 _REGION = {"en": "en_IE", "fr": "fr_FR"}
 
@@ -80,3 +83,12 @@ def instant(value: dt.datetime, locale: str) -> str:
     """``23 Nov 2026, 21:05 UTC``: every time on a page is UTC and says so."""
     text: str = format_datetime(value.astimezone(dt.UTC), "d MMM y, HH:mm", locale=_REGION[locale])
     return f"{text} UTC"
+
+
+def later(wait: dt.timedelta, locale: str) -> str:
+    """After how long: ``in 15 minutes``, ``in 3 hours``; in whole ones, and never sooner."""
+    minutes = -(-wait // dt.timedelta(minutes=1))
+    unit: Literal["minute", "hour"] = "minute" if minutes < _MANY_MINUTES else "hour"
+    whole = dt.timedelta(minutes=max(1, minutes)) if unit == "minute" else dt.timedelta(hours=-(-minutes // 60))
+    text: str = format_timedelta(whole, unit, threshold=math.inf, add_direction=True, locale=_REGION[locale])
+    return text

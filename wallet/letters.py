@@ -5,8 +5,9 @@ Invariant: a letter never holds a voucher, a key or bank data; the only secret i
 
 import datetime as dt
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -15,8 +16,9 @@ from sqlalchemy.engine import Connection
 from wallet import languages, mail
 from wallet.money import Money
 from wallet.page_models import CheckoutState, IdentityKind, LinkPurpose
+from wallet.ways_in import WayIn
 
-# How many rows of a failed check a letter names.
+# How many rows of a failed check, or ways to pay of a kind, a letter names.
 _ROWS = 5
 
 
@@ -34,8 +36,20 @@ def put(conn: Connection, letter: Letter, *, at: dt.datetime) -> None:
     mail.put(conn, recipient=letter.recipient, subject=letter.subject, body=letter.body, at=at)
 
 
-def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet_name: str, then: str = "") -> Letter:
-    """The letter with a link that activates an identity, or lets it choose a new secret."""
+def link(
+    identity: Any,
+    purpose: LinkPurpose,
+    token: str,
+    *,
+    origin: str,
+    wallet_name: str,
+    then: str = "",
+    goes_on: Mapping[WayIn, Sequence[str]] = MappingProxyType({}),
+) -> Letter:
+    """The letter with a link that activates an identity, or lets it choose a new secret.
+
+    ``goes_on`` is what lets in or pays without the secret, and is not ended by another one.
+    """
     say = _speaker(identity.locale)
     values = {
         "name": identity.name,
@@ -49,6 +63,9 @@ def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet
             "%(link)s\n\nIf you did not ask for it, you need not do anything.",
             **values,
         )
+        if goes_on:
+            body += "\n\n" + say("What goes on all the same, unless you end it on that page:") + "\n"
+            body += "".join(f"\n* {line}" for line in _ways_in(say, goes_on))
     elif identity.kind == IdentityKind.SHOPPER.value:
         subject = say("Activate your purse")
         body = say(
@@ -66,6 +83,19 @@ def link(identity: Any, purpose: LinkPurpose, token: str, *, origin: str, wallet
             **values,
         )
     return Letter(recipient=identity.identifier, subject=subject, body=body)
+
+
+def _ways_in(say: "functools.partial[str]", goes_on: Mapping[WayIn, Sequence[str]]) -> Iterator[str]:
+    called = {
+        WayIn.PASSKEY: say("Passkeys, which sign in"),
+        WayIn.DEVICE: say("Devices, which pay without a PIN"),
+        WayIn.KEY: say("Keys of programs, which pay without a PIN"),
+    }
+    for kind, labels in goes_on.items():
+        # What they are called, somebody else may have chosen: one line each, and no link.
+        named = ", ".join(" ".join(label.split()).replace("://", " ") for label in labels[:_ROWS])
+        names = f"{named}, …" if len(labels) > _ROWS else named
+        yield say("%(kind)s (%(count)s): %(names)s", kind=called[kind], count=len(labels), names=names)
 
 
 def already_known(identity: Any, *, origin: str, wallet_name: str) -> Letter:

@@ -19,6 +19,7 @@ from wallet.db import insert_into
 from wallet.errors import MemberNotFound, PurseNotFound, ValidationFailed
 from wallet.models import VoucherState, purses, shoppers, vouchers
 from wallet.page_models import IdentityKind, identities, member_caps
+from wallet.pins import Stored
 
 # No "@": a child may have no address, and an address must not be taken for a member.
 _IDENTIFIER = re.compile(r"[a-z0-9.-]{3,40}", re.ASCII)
@@ -34,12 +35,12 @@ class MemberCaps:
 
 
 def add(
-    conn: Connection, purse_id: UUID, *, identifier: str, name: str, pin: str, caps: MemberCaps, at: dt.datetime
+    conn: Connection, purse_id: UUID, *, identifier: str, name: str, pin: Stored, caps: MemberCaps, at: dt.datetime
 ) -> UUID:
     """Let somebody pay from the purse, who signs in with ``identifier`` and ``pin``; answers the member's id.
 
     They speak the shopper's language to begin with. Raises `PurseNotFound`, `ValidationFailed` (about
-    ``identifier``, ``name`` or ``pin``), or `AlreadyExists` for an identifier that is taken, even by one who ended.
+    ``identifier`` or ``name``), or `AlreadyExists` for an identifier that is taken, even by one who ended.
     """
     identifier, name = identifier.strip().lower(), name.strip()
     if not _IDENTIFIER.fullmatch(identifier):
@@ -64,7 +65,7 @@ def change_caps(conn: Connection, purse_id: UUID, member_id: UUID, caps: MemberC
     _write_caps(conn, member_id, caps)
 
 
-def change_pin(conn: Connection, purse_id: UUID, member_id: UUID, pin: str, *, at: dt.datetime) -> None:
+def change_pin(conn: Connection, purse_id: UUID, member_id: UUID, pin: Stored, *, at: dt.datetime) -> None:
     """Give the member another PIN; one who was locked out is not any more. Raises `MemberNotFound`.
 
     Whoever got in by the old one is out: sessions end, and so do passkeys, which a member's pages do not list.
@@ -113,7 +114,6 @@ def _members(purse_id: UUID, at: dt.datetime) -> Select[tuple[object, ...]]:
             identities.c.id,
             identities.c.identifier,
             identities.c.name,
-            identities.c.locked_until,
             identities.c.created_at,
             member_caps.c.per_purchase_micros,
             member_caps.c.per_day_micros,

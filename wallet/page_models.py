@@ -70,8 +70,6 @@ identities = Table(
     Column("purse_id", ForeignKey("purses.id"), index=True),
     Column("merchant_id", ForeignKey("merchants.id"), index=True),
     Column("pin_hash", sa.String(128)),
-    Column("failures", sa.Integer, nullable=False, server_default="0"),
-    Column("locked_until", UtcInstant),
     # Above zero once a TOTP app was shown to work: the secret is derived from the key ring, this id and this number.
     # Below zero the codes of that number are not asked for any more; the next ones have the next number.
     Column("totp_number", sa.Integer),
@@ -85,7 +83,34 @@ identities = Table(
     CheckConstraint("(kind = 'shopper') = (shopper_id IS NOT NULL)", name="shopper_named"),
     CheckConstraint("(kind = 'member') = (purse_id IS NOT NULL)", name="member_has_purse"),
     CheckConstraint("(kind = 'merchant') = (merchant_id IS NOT NULL)", name="merchant_named"),
+)
+
+sign_in_tries = Table(
+    "sign_in_tries",
+    metadata,
+    # A hash of where guesses come from (`wallet.tries`), whether or not there is anybody to be guessed at.
+    Column("place", sa.LargeBinary(32), primary_key=True),
+    Column("failures", sa.Integer, nullable=False),
+    Column("tried_at", UtcInstant, nullable=False),
+    Column("locked_until", UtcInstant),
     CheckConstraint("failures >= 0", name="failures_not_negative"),
+)
+
+rate_counts = Table(
+    "rate_counts",
+    metadata,
+    # A hash of who asks for what (`wallet.pages.rates`).
+    Column("place", sa.LargeBinary(32), primary_key=True),
+    Column("hits", sa.Integer, nullable=False),
+    Column("ends_at", UtcInstant, nullable=False),
+)
+
+known_browsers = Table(
+    "known_browsers",
+    metadata,
+    Column("token_sha256", sa.LargeBinary(32), primary_key=True),
+    Column("identity_id", ForeignKey("identities.id"), primary_key=True, index=True),
+    Column("known_at", UtcInstant, nullable=False),
 )
 
 member_caps = Table(
@@ -135,6 +160,35 @@ links = Table(
     Column("ends_at", UtcInstant, nullable=False),
     Column("used_at", UtcInstant),
     one_of("purpose", LinkPurpose),
+)
+
+letter_requests = Table(
+    "letter_requests",
+    metadata,
+    # What strangers asked for (`wallet.letter_requests`), whether or not there is anybody to get it.
+    Column("id", sa.Uuid, primary_key=True),
+    Column("purpose", sa.String(8), nullable=False),
+    Column("identifier", sa.String(254), nullable=False),
+    Column("name", sa.String(140), nullable=False),
+    Column("locale", sa.String(2), nullable=False),
+    # The path of ours that they were going to.
+    Column("next_path", sa.String(501), nullable=False),
+    Column("asked_at", UtcInstant, nullable=False),
+    Column("answered_at", UtcInstant),
+    # Only where a letter was written.
+    Column("sent_at", UtcInstant),
+    one_of("purpose", LinkPurpose),
+    CheckConstraint("sent_at IS NULL OR answered_at IS NOT NULL", name="sent_as_an_answer"),
+)
+_REQUEST_WAITS = letter_requests.c.answered_at.is_(None)
+Index("ix_letter_requests_pending", letter_requests.c.id, sqlite_where=_REQUEST_WAITS, postgresql_where=_REQUEST_WAITS)
+_WAS_SENT = letter_requests.c.sent_at.is_not(None)
+Index(
+    "ix_letter_requests_sent",
+    letter_requests.c.identifier,
+    letter_requests.c.sent_at,
+    sqlite_where=_WAS_SENT,
+    postgresql_where=_WAS_SENT,
 )
 
 challenges = Table(

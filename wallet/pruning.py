@@ -9,14 +9,19 @@ import datetime as dt
 import sqlalchemy as sa
 from sqlalchemy import and_, exists, or_, select
 
+from wallet import browsers
 from wallet.db import Database
 from wallet.models import idempotency_keys
 from wallet.page_models import (
     DeliveryState,
     challenges,
+    known_browsers,
+    letter_requests,
     links,
     mails,
+    rate_counts,
     sessions,
+    sign_in_tries,
     webhook_attempts,
     webhook_deliveries,
     webhook_events,
@@ -26,6 +31,8 @@ from wallet.page_models import (
 KEYS_LAST = dt.timedelta(days=30)
 # As long as a merchant may look up what it was told, and replay it.
 EVENTS_LAST = dt.timedelta(days=90)
+# Twice as long as one counts against the next.
+LETTERS_LAST = dt.timedelta(days=2)
 _BATCH = 500
 
 
@@ -48,6 +55,11 @@ def prune(database: Database, *, at: dt.datetime) -> int:
         (idempotency_keys, idempotency_keys.c.recorded_at <= at - KEYS_LAST),
         (challenges, challenges.c.ends_at <= at),
         (links, links.c.ends_at <= closed),
+        # By then none is left of a count that forgets one a day.
+        (sign_in_tries, sign_in_tries.c.tried_at <= at - EVENTS_LAST),
+        (letter_requests, letter_requests.c.answered_at <= at - LETTERS_LAST),
+        (rate_counts, rate_counts.c.ends_at <= at),
+        (known_browsers, known_browsers.c.known_at <= at - browsers.LASTS),
         (sessions, or_(sessions.c.ends_at <= closed, sessions.c.ended_at <= closed)),
     )
     return sum(_forget(database, table, condition) for table, condition in doomed)

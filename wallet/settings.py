@@ -63,7 +63,8 @@ class Settings:
     of its own, in micros by currency. After ``bank_answer_days`` days without the
     bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
     bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method, which costs nobody anything: with an
-    ``https`` origin the operator must have said ``free_money``, too.
+    ``https`` origin the operator must have said ``free_money``, too. ``proxies`` is None until the operator says how
+    many there are.
     """
 
     origin: str
@@ -97,7 +98,7 @@ class Settings:
     checkout_life: dt.timedelta = dt.timedelta(minutes=30)
     currency: str = "EUR"
     sign_up: bool = True
-    proxies: int = 0
+    proxies: int | None = None
     smtp_url: str | None = field(default=None, repr=False)
     mail_from: str | None = None
 
@@ -132,7 +133,7 @@ class Settings:
         checkout_minutes = env.optional("CHECKOUT_MINUTES", _whole(1, 24 * 60), 30)
         currency = env.optional("CURRENCY", _currency, "EUR")
         sign_up = env.optional("SIGN_UP", _boolean, True)
-        proxies = env.optional("PROXIES", _whole(0, 9), 0)
+        proxies = env.optional("PROXIES", _whole(0, 9), None)
         if bank_iban and not operator_name:
             env.problem("OPERATOR_NAME", "is the name on the account of OBOLE_BANK_IBAN and must be set with it")
         if presentation > hold:

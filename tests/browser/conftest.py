@@ -24,8 +24,8 @@ from sqlalchemy import select
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from tests.network import HOST, MailServer, listening, port_of
-from tests.support import Merchant, Purse, Shop, make_settings
-from wallet import clock, identities, ledger, mail, merchants, purses
+from tests.support import Merchant, Purse, Shop, hashed, make_settings
+from wallet import clock, identities, ledger, letter_requests, mail, merchants, purses
 from wallet.api_keys import issue
 from wallet.ledger import Posting
 from wallet.mail import smtp_account
@@ -144,6 +144,8 @@ class Town:
     def deliver(self) -> None:
         """Let the post go round once."""
         account = smtp_account(self.smtp, "wallet@obole.example")
+        database, origin = self.shop.database, self.shop.settings.origin
+        letter_requests.answer(database, origin=origin, wallet_name="Obole", at=clock.now())
         mail.deliver(self.shop.database, account, at=clock.now())
 
     def link_in(self, address: str) -> str:
@@ -158,7 +160,7 @@ class Town:
         at = clock.now()
         with self.shop.database.write() as conn:
             identity = identities.add(conn, IdentityKind.SHOPPER, identifier=email, name=name, locale="en", at=at)
-            identities.set_secret(conn, identity, PIN, at=at)
+            identities.set_secret(conn, identity, hashed(PIN), at=at)
             purse_id = purses.open_purse(
                 conn, currency="EUR", email=email, name=name, locale="en", limits=Limits(), at=at
             )
@@ -185,7 +187,7 @@ class Town:
             identity = identities.add(
                 conn, IdentityKind.MERCHANT, identifier=email, name=name, locale="en", merchant_id=merchant_id, at=at
             )
-            identities.set_secret(conn, identity, PASSPHRASE, at=at)
+            identities.set_secret(conn, identity, hashed(PASSPHRASE), at=at)
         return Merchant(merchant_id, self.merchant_origin, "EUR", token)
 
     def operator(self, email: str = "ops@obole.example", name: str = "Olga") -> UUID:
@@ -193,7 +195,7 @@ class Town:
         at = clock.now()
         with self.shop.database.write() as conn:
             identity = identities.add(conn, IdentityKind.OPERATOR, identifier=email, name=name, locale="en", at=at)
-            identities.set_secret(conn, identity, PASSPHRASE, at=at)
+            identities.set_secret(conn, identity, hashed(PASSPHRASE), at=at)
         return identity
 
     def checkout(self, merchant: Merchant, amount: str = "0.20", **more: Any) -> dict[str, Any]:

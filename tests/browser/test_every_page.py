@@ -25,7 +25,7 @@ from tests.browser.conftest import (
     check_fits,
     sign_in,
 )
-from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, created
+from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, created, hashed
 from wallet import clock, members, vouchers
 
 # Files to keep rather than pages to look at, and what is somebody else's work (Swagger UI).
@@ -44,7 +44,7 @@ def furnish(town: Town) -> None:
     shop.post("/v1/webhook-endpoints", {"url": f"{town.merchant_origin}/hook"}, token=merchant.token)
     with shop.database.write() as conn:
         caps = members.MemberCaps(per_purchase_micros=1_000_000, per_day_micros=2_000_000)
-        members.add(conn, purse.id, identifier="lea", name="Léa", pin=PIN, caps=caps, at=clock.now())
+        members.add(conn, purse.id, identifier="lea", name="Léa", pin=hashed(PIN), caps=caps, at=clock.now())
         vouchers.undo(conn, UUID(bought[2]["id"]), purse_id=purse.id, window=shop.settings.undo_window, at=clock.now())
     today = {"business_date": clock.today().isoformat()}
     shop.post("/v1/settlement/runs", today, token=shop.operator)

@@ -13,7 +13,7 @@ from settlement import audits, quarantine
 from settlement.models import bank_transactions
 from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
-from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, make_settings
+from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, hashed, make_settings
 from wallet import actions, clock, identities
 from wallet.models import purses
 from wallet.page_models import IdentityKind
@@ -76,7 +76,7 @@ def test_a_run_goes_to_the_bank_once_an_operator_has_approved_it(database_url: s
             ada = identities.add(
                 conn, IdentityKind.OPERATOR, identifier="ada@a.example", name="Ada", locale="en", at=at
             )
-            identities.set_secret(conn, ada, "a passphrase of Ada's", at=at)
+            identities.set_secret(conn, ada, hashed("a passphrase of Ada's"), at=at)
         run = said(shop, "settlement", "run")
         assert (run["state"], run["approvals_missing"]) == ("rendered", 1)
         assert "approvals_missing" in flask(shop, "settlement", "submit", run["run"], status=1)

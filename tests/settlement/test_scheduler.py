@@ -20,7 +20,7 @@ from settlement import audits, business_day, nightly, scheduler
 from settlement.audit import audit
 from settlement.models import TransactionState, bank_transactions, settlement_runs
 from settlement.nightly import Bank
-from tests.support import SHOPPER_IBAN, Shop, created, make_settings
+from tests.support import SHOPPER_IBAN, Shop, created, hashed, make_settings
 from tests.wallet.receiver import receiver
 from wallet import alerts, automatic_top_ups, checkouts, clock, closing, identities, mail, webhooks
 from wallet.checkouts import Wanted
@@ -99,6 +99,7 @@ def test_each_job_runs_once_at_a_time_and_late_rather_than_never(shop: Shop, ban
         "expire",
         "deliver webhooks",
         "deliver mail",
+        "letters",
         "prune",
     }
     assert jobs._job_defaults == {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -141,7 +142,7 @@ def test_the_night_ends_with_the_proof_which_is_kept_and_told(shop: Shop, bank: 
     with shop.database.write() as conn:
         at = clock.now()
         ada = identities.add(conn, IdentityKind.OPERATOR, identifier="ada@a.example", name="Ada", locale="en", at=at)
-        identities.set_secret(conn, ada, "a passphrase of Ada's", at=at)
+        identities.set_secret(conn, ada, hashed("a passphrase of Ada's"), at=at)
     scheduler.settle(shop.database, bank, shop.settings)
     today = clock.today()
     with shop.database.write() as conn:

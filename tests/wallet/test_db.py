@@ -315,3 +315,13 @@ def test_a_database_this_wallet_does_not_run_on_is_refused_before_it_starts(url)
 @pytest.mark.parametrize("url", ["sqlite:///obole.db", "postgresql+psycopg://obole@db/obole"])
 def test_a_database_this_wallet_runs_on_is_taken(url):
     assert checked_url(url).render_as_string() == url
+
+
+def test_what_is_noted_waits_for_no_disk_and_everything_else_does(db: Database) -> None:
+    asked, waits, does_not = ("PRAGMA synchronous", 2, 1) if db.is_sqlite else ("SHOW synchronous_commit", "on", "off")
+    for _ in range(2):  # the second time on connections that were used the other way before
+        with db.note() as conn:
+            assert conn.execute(sa.text(asked)).scalar_one() == does_not
+        for way in (db.write, db.read, db.write_alone, db.settle):
+            with way() as conn:
+                assert conn.execute(sa.text(asked)).scalar_one() == waits

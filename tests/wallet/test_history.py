@@ -8,7 +8,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from tests.support import SHOPPER_IBAN
+from tests.support import SHOPPER_IBAN, hashed
 from tests.wallet.scene import DAY, NOON, micros
 from wallet import history, members, purses
 from wallet.history import Search
@@ -91,7 +91,9 @@ def test_pages_of_a_search_miss_and_repeat_nothing(town):
 
 def test_a_member_finds_what_is_theirs(town):
     with town.database.write() as conn:
-        leo = members.add(conn, town.alice.id, identifier="leo", name="Léo", pin="271828", caps=MemberCaps(), at=NOON)
+        leo = members.add(
+            conn, town.alice.id, identifier="leo", name="Léo", pin=hashed("271828"), caps=MemberCaps(), at=NOON
+        )
         conn.execute(vouchers.update().where(vouchers.c.id == town.news.id).values(member_id=leo))
         rows = history.lines(conn, town.alice.id, Search(member_id=leo), limit=99)
     assert [(row.voucher_id, row.member_name) for row in rows] == [(town.news.id, "Léo")]
@@ -115,7 +117,7 @@ def test_the_csv_adds_up_and_holds_no_formula(town):
 def test_my_data_is_everything_but_secrets(town):
     device = town.device(town.alice)
     with town.database.write() as conn:
-        members.add(conn, town.alice.id, identifier="leo", name="Léo", pin="271828", caps=MemberCaps(), at=NOON)
+        members.add(conn, town.alice.id, identifier="leo", name="Léo", pin=hashed("271828"), caps=MemberCaps(), at=NOON)
         mine = sa.select(purses_table.c.shopper_id).where(purses_table.c.id == town.alice.id)
         shopper_id = conn.execute(mine).scalar_one()
         data = history.my_data(conn, shopper_id)

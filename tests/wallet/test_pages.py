@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from app import create_app
-from tests.support import ORIGIN, Shop, make_settings
+from settlement import scheduler
+from tests.support import ORIGIN, Shop, hashed, make_settings
 from wallet import clock, identities, sessions
 from wallet.errors import ValidationFailed
 from wallet.ids import new_id
@@ -51,8 +52,15 @@ def shopper(shop: Shop) -> Any:
         identity = identities.add(
             conn, IdentityKind.SHOPPER, identifier=ADDRESS, name="Ada", locale="fr", at=clock.now()
         )
-        identities.set_secret(conn, identity, PIN, at=clock.now())
+        identities.set_secret(conn, identity, hashed(PIN), at=clock.now())
     return identity
+
+
+def letters(shop: Shop) -> list[str]:
+    """What the mail says, once the scheduler was at work."""
+    scheduler.write_letters(shop.database, shop.settings)
+    with shop.database.read() as conn:
+        return list(conn.execute(sa.select(mails.c.body).order_by(mails.c.id)).scalars())
 
 
 def sign(shop: Shop, **more: str) -> TestResponse:
@@ -87,8 +95,8 @@ def test_files_are_kept_for_ever_under_an_address_that_changes_with_them(shop: S
 
 def test_the_cookie_is_kept_from_scripts_and_other_sites(shop: Shop) -> None:
     shopper(shop)
-    cookie = sign(shop).headers["Set-Cookie"]
-    assert cookie.startswith("__Host-obole=")
+    cookies = sign(shop).headers.getlist("Set-Cookie")
+    (cookie,) = (cookie for cookie in cookies if cookie.startswith("__Host-obole="))
     for flag in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
         assert flag in cookie
 
@@ -143,8 +151,7 @@ def test_nobody_learns_who_has_a_purse(shop: Shop) -> None:
 def test_a_link_of_a_reset_lets_nobody_past_the_second_factor(shop: Shop) -> None:
     shopper(shop)
     post(shop, "/forgot", {"identifier": ADDRESS})
-    with shop.database.read() as conn:
-        (body,) = conn.execute(sa.select(mails.c.body)).scalars()
+    (body,) = letters(shop)
     link = re.search(r"/link/\S+", body)
     assert link
     answer = post(shop, link.group(), {"pin": "385062", "again": "385062"})
@@ -156,12 +163,57 @@ def test_a_link_of_a_reset_lets_nobody_past_the_second_factor(shop: Shop) -> Non
     assert post(shop, "/sign-in", {"identifier": ADDRESS, "pin": "385062"}).status_code == 303
 
 
+def test_strangers_who_guess_do_not_stand_in_the_way_of_a_browser_where_its_owner_signed_in(shop: Shop) -> None:
+    shopper(shop)
+    sign(shop)
+    post(shop, "/sign-out")
+    stranger = shop.app.test_client()
+    owner, shop.client = shop.client, stranger
+    answers = [sign(shop, pin="000111") for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+    assert answers[5].headers["Retry-After"] == "900"
+    assert "Try again in 15 minutes. Meanwhile a passkey lets you in" in answers[5].text
+    french = get(shop, "/sign-in?lang=fr")
+    assert french.status_code == 200
+    assert "Réessayez dans 15 minutes." in sign(shop).text
+    shop.client = owner
+    assert sign(shop).headers["Location"] == "/purse"
+    assert post(shop, "/prove", {"pin": PIN}).status_code == 303
+
+
+def test_whoever_is_locked_out_by_strangers_gets_in_by_a_letter(shop: Shop) -> None:
+    shopper(shop)
+    for _ in range(6):
+        sign(shop, pin="000111")
+    post(shop, "/forgot", {"identifier": ADDRESS})
+    link = re.search(r"/link/\S+", letters(shop)[-1])
+    assert link
+    post(shop, link.group(), {"pin": "385062", "again": "385062"})
+    stranger = shop.app.test_client()
+    owner, shop.client = shop.client, stranger
+    for _ in range(6):
+        sign(shop, pin="000111")
+    shop.client = owner
+    assert sign(shop, pin="385062").headers["Location"] == "/purse"
+
+
+def test_the_cookie_of_a_known_browser_opens_nothing_and_is_kept_from_scripts(shop: Shop) -> None:
+    shopper(shop)
+    cookies = {cookie.partition("=")[0]: cookie for cookie in sign(shop).headers.getlist("Set-Cookie")}
+    known = cookies["__Host-obole-browser"]
+    for flag in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=34560000"):
+        assert flag in known
+    other = shop.app.test_client()
+    other.set_cookie("__Host-obole-browser", known.split("=")[1].split(";")[0], domain="wallet.example", secure=True)
+    assert other.get("/purse", base_url=ORIGIN).status_code == 303
+
+
 def test_an_operator_without_a_second_factor_sees_only_how_to_get_one(shop: Shop) -> None:
     with shop.database.write() as conn:
         identity = identities.add(
             conn, IdentityKind.OPERATOR, identifier="o@o.example", name="O", locale="en", at=clock.now()
         )
-        identities.set_secret(conn, identity, "a passphrase of many letters", at=clock.now())
+        identities.set_secret(conn, identity, hashed("a passphrase of many letters"), at=clock.now())
     form = {"identifier": "o@o.example", "pin": "a passphrase of many letters"}
     assert post(shop, "/console/sign-in", form).headers["Location"] == "/console"
     assert get(shop, "/console").headers["Location"] == "/second-factor"

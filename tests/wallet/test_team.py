@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from tests.support import hashed
 from tests.wallet.scene import Merchant, Scene
 from wallet import identities, passkeys, sessions, team
 from wallet.errors import AlreadyExists, IdentityNotFound, SignInRefused, ValidationFailed
@@ -39,11 +40,12 @@ def come_in(scene: Scene) -> None:
     """Follow the link in the newest letter, and choose a passphrase."""
     with scene.database.write() as conn:
         who = identities.use_link(conn, last_link(conn), at=scene.at)
-        identities.set_secret(conn, who, PASSPHRASE, at=scene.at)
+        identities.set_secret(conn, who, hashed(PASSPHRASE), at=scene.at)
 
 
 def sign_in(scene: Scene) -> None:
-    identities.sign_in(scene.database, (IdentityKind.MERCHANT,), "bea@bakery.example", PASSPHRASE, at=scene.at)
+    keyring, kinds = scene.issuer.keyring, (IdentityKind.MERCHANT,)
+    identities.sign_in(scene.database, keyring, kinds, "bea@bakery.example", PASSPHRASE, at=scene.at)
 
 
 def test_who_is_invited_is_in_by_the_link_in_their_mail(scene: Scene, bakery: Merchant) -> None:

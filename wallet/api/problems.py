@@ -5,6 +5,7 @@ nothing of the inside (SQL, paths, stack) is ever in it.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,6 +101,7 @@ STATUS: Mapping[str, int] = {
     "settings_invalid": 500,
     "key_file_invalid": 500,
     "temporarily_unavailable": 503,
+    "proxies_unknown": 503,
 }
 
 # Flask's and Werkzeug's own refusals, in our words.
@@ -143,7 +145,15 @@ def response(error: OboleError) -> Response:
     answer = Response(json.dumps(members), status=members["status"], content_type=MEDIA_TYPE)
     if members["status"] == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
+    answer.headers.update(when_again(error))
     return answer
+
+
+def when_again(error: OboleError) -> dict[str, str]:
+    """When to send the same request again, in seconds (RFC 9110 section 10.2.3), where that is known."""
+    if error.wait is not None:
+        return {"Retry-After": str(max(1, math.ceil(error.wait.total_seconds())))}
+    return {"Retry-After": "1"} if STATUS[error.code] == 503 else {}
 
 
 def register(app: Flask) -> None:
@@ -173,9 +183,7 @@ def meant(error: OboleError | HTTPException) -> OboleError:
 
 
 def with_headers(answer: Response, error: OboleError | HTTPException) -> Response:
-    """An answer with what is told of a refusal in headers, to people and programs alike."""
-    if answer.status_code == 503:
-        answer.headers.setdefault("Retry-After", "1")
+    """An answer with what the framework's own refusals tell in headers."""
     if isinstance(error, MethodNotAllowed):
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return answer

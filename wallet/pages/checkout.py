@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, clock, closing, errors, identities, orders, passkeys, purses, top_ups
+from wallet import checkouts, clock, closing, errors, identities, orders, passkeys, purses, top_ups, tries
 from wallet.api.context import current
 from wallet.api.operations import read_json
 from wallet.api.top_ups import send, top_up_body
@@ -25,16 +25,18 @@ from wallet.models import TopUpMethod
 from wallet.money import MICROS_PER_UNIT, Money
 from wallet.page_models import CheckoutState, IdentityKind
 from wallet.pages import forms
+from wallet.pages.page import asker, browser, go, keep_purchase, page, visitor, welcome
 from wallet.pages.page import blueprint as page_blueprint
-from wallet.pages.page import browser, go, keep_purchase, limiter, page, visitor, welcome
 from wallet.pages.purse import Once, do_once
-from wallet.pages.sign_in import check_typed
+from wallet.pages.rates import limiter
+from wallet.pages.sign_in import SIGN_INS, check_typed
 from wallet.schemas import Amount, Strict, Text
 from wallet.sessions import Visitor
 
 blueprint = page_blueprint("checkout", __name__)
 
 _PAYERS = (IdentityKind.SHOPPER, IdentityKind.MEMBER)
+# A town behind one address pays all the same: who pays is counted, not where they are.
 _TRIES = "60 per minute"
 # Where a PIN was typed to sign in on this very checkout's page, it is not asked for a second time.
 _SIGNED_IN_FOR = "signed_in_for"
@@ -90,7 +92,7 @@ def state(checkout_id: UUID) -> Response:
 
 
 @blueprint.post("/checkout/<uuid:checkout_id>/sign-in")
-@limiter.limit(_TRIES)
+@limiter.limit(SIGN_INS)
 def sign_in(checkout_id: UUID) -> ResponseReturnValue:
     """Sign in on the checkout's page, and see the purse before confirming."""
     try:
@@ -102,7 +104,7 @@ def sign_in(checkout_id: UUID) -> ResponseReturnValue:
 
 
 @blueprint.post("/checkout/<uuid:checkout_id>/passkey")
-@limiter.limit(_TRIES)
+@limiter.limit(_TRIES, key_func=asker)
 def passkey_options(checkout_id: UUID) -> Response:
     """What a passkey signs to confirm this checkout: a challenge over who is paid how much for what."""
     obole, at = current(), clock.now()
@@ -123,7 +125,7 @@ def passkey_options(checkout_id: UUID) -> Response:
 
 
 @blueprint.post("/checkout/<uuid:checkout_id>/pay")
-@limiter.limit(_TRIES)
+@limiter.limit(_TRIES, key_func=asker)
 def pay(checkout_id: UUID) -> ResponseReturnValue:
     """Confirm and pay; then back to the merchant with the voucher."""
     try:
@@ -142,7 +144,7 @@ def pay(checkout_id: UUID) -> ResponseReturnValue:
 
 
 @blueprint.post("/checkout/<uuid:checkout_id>/cancel")
-@limiter.limit(_TRIES)
+@limiter.limit(_TRIES, key_func=asker)
 def cancel(checkout_id: UUID) -> ResponseReturnValue:
     """Do not pay, and go back to the merchant. The page of one that ended meanwhile says how."""
     found = visitor()
@@ -156,7 +158,7 @@ def cancel(checkout_id: UUID) -> ResponseReturnValue:
 
 
 @blueprint.post("/checkout/<uuid:checkout_id>/top-up")
-@limiter.limit(_TRIES)
+@limiter.limit(_TRIES, key_func=asker)
 def top_up(checkout_id: UUID) -> ResponseReturnValue:
     """Ask for a top-up without leaving the checkout; its page waits for the money."""
     obole, at = current(), clock.now()
@@ -202,7 +204,8 @@ def _pay(checkout_id: UUID) -> RowMapping:
     if sent["order"] is None and sent["passkey"] is None and not payer.needs_no_pin:
         if sent["pin"] is None:
             raise ValidationFailed(errors={"pin": ["Type your PIN to pay."]})
-        identities.check_secret(obole.database, payer.visitor.identity_id, sent["pin"], at=at)
+        here, who = tries.of_session(payer.visitor.session_id), payer.visitor.identity_id
+        identities.check_secret(obole.database, obole.keyring, who, sent["pin"], place=here, at=at)
     with obole.database.write() as conn:
         if sent["order"] is not None:
             order = orders.verify(conn, sent["order"], origin=obole.settings.origin, at=at)

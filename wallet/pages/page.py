@@ -4,6 +4,7 @@ Invariant: nothing is loaded from elsewhere, no script or style stands in the pa
 ``unsafe-inline``), and whoever is not signed in, or is somebody else, sees no page that is not theirs.
 """
 
+import datetime as dt
 import functools
 import gzip
 import hashlib
@@ -15,19 +16,31 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import markupsafe
-from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, send_from_directory, session
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    g,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    session,
+)
 from flask.typing import ResponseReturnValue
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect, generate_csrf
-from werkzeug.middleware.proxy_fix import ProxyFix
+from sqlalchemy.engine import Connection
 
-from wallet import clock, languages, sessions
-from wallet.api import problems
+from wallet import browsers, clock, languages, sessions
+from wallet.api import problems, proxies
 from wallet.api.context import EXTENSION, current
-from wallet.errors import OboleError, ProofNeeded
+from wallet.api.proxies import visitor_network
+from wallet.errors import OboleError, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.money import Money
 from wallet.page_models import IdentityKind
+from wallet.pages.rates import limiter
 from wallet.sessions import Visitor
 from wallet.settings import Settings
 
@@ -46,8 +59,6 @@ _PURCHASE = "purchase"
 _SHRINKS = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json"})
 _A_YEAR = 365 * 24 * 60 * 60
 
-# Counts by address and process; what guards money and PINs is counted in the database (`wallet.identities`).
-limiter = Limiter(get_remote_address, storage_uri="memory://", headers_enabled=False)
 _csrf = CSRFProtect()
 _files = Blueprint("files", __name__)
 
@@ -63,10 +74,8 @@ def register(app: Flask, *blueprints: Blueprint) -> None:
         SESSION_COOKIE_NAME="obole" if settings.is_local else "__Host-obole",
         PERMANENT_SESSION_LIFETIME=90 * 24 * 60 * 60,
     )
-    if settings.proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=0, x_prefix=0
-        )
+    # Before the limiter, which counts by where visitors come from.
+    proxies.register(app, settings, people=frozenset(each.name for each in blueprints))
     _csrf.init_app(app)
     limiter.init_app(app)
     app.jinja_env.add_extension("jinja2.ext.i18n")
@@ -107,7 +116,10 @@ def page(template: str, *, refusal: OboleError | None = None, status: int = 200,
     if refusal is not None:
         status = problems.STATUS[refusal.code]
     body = render_template(template, refusal=refusal, errors=_field_errors(refusal), **values)
-    return Response(body, status=status, content_type="text/html; charset=utf-8")
+    response = Response(body, status=status, content_type="text/html; charset=utf-8")
+    if refusal is not None:
+        response.headers.update(problems.when_again(refusal))
+    return response
 
 
 def go(path: str) -> ResponseReturnValue:
@@ -132,9 +144,25 @@ def static(name: str) -> str:
 
 def refusal_text(error: OboleError) -> str:
     """What to tell people about a refusal: its detail where that has been put into their language, else its title."""
+    after = None if error.wait is None else _after(error, error.wait)
+    if after is not None:
+        return after
     chosen = languages.catalog(language())
     detail = chosen.gettext(error.detail)
     return detail if detail != error.detail or language() == "en" else chosen.gettext(error.title)
+
+
+def _after(error: OboleError, wait: dt.timedelta) -> str | None:
+    """What to tell people who are to come again later: when, and what else they can do."""
+    when = languages.later(wait, language())
+    if isinstance(error, SignInLocked):
+        return say(
+            "Too many wrong tries. Try again %(when)s. Meanwhile a passkey lets you in, and so does your PIN or "
+            "passphrase in a browser where you signed in before. Or have a letter sent to choose a new one; a member "
+            "of a family purse gets a new PIN from whoever keeps the purse.",
+            when=when,
+        )
+    return say("Too many requests; try again %(when)s.", when=when) if isinstance(error, TooManyRequests) else None
 
 
 # --- who is looking ----------------------------------------------------------------------------------------
@@ -171,6 +199,12 @@ def keep_purchase(checkout_id: UUID | None) -> None:
         session[_PURCHASE] = str(checkout_id)
 
 
+def asker() -> str:
+    """Who asks, to count how often: whoever is signed in, wherever they are; else somebody of a network."""
+    found = visitor()
+    return f"{visitor_network()} {request.path}" if found is None else str(found.identity_id)
+
+
 def signed_in(*kinds: IdentityKind, proved: bool = False) -> Callable[[View], View]:
     """Show the page to these kinds of people; others are sent to sign in, and back.
 
@@ -203,13 +237,32 @@ def require_proof() -> None:
 
 
 def welcome(identity: Any) -> None:
-    """Begin a session for an identity that just proved who they are; whatever this browser had before is gone."""
+    """Begin a session for an identity that just proved who they are; whatever this browser had before is gone.
+
+    All but the cookie that says it is known to them, so that no stranger's wrong tries lock them out here from now on,
+    and the purchase they came for.
+    """
     _forget(_LANGUAGE, _PURCHASE)
     session.permanent = True
     with current().database.write() as conn:
         session[_TOKEN] = sessions.begin(
             conn, identity.id, IdentityKind(identity.kind), label=browser(), at=clock.now()
         )
+        remember_browser(conn, identity.id)
+
+
+def remember_browser(conn: Connection, identity_id: UUID) -> None:
+    """Know this browser to be that of an identity who just proved who they are."""
+    g.known_browser = browsers.remember(conn, browser_token(), identity_id, at=clock.now())
+
+
+def browser_token() -> str | None:
+    """By which this browser is known to those who signed in here, if it is."""
+    return request.cookies.get(_browser_cookie())
+
+
+def _browser_cookie() -> str:
+    return f"{current_app.config['SESSION_COOKIE_NAME']}-browser"
 
 
 def farewell() -> None:
@@ -274,6 +327,15 @@ def finish(response: Response) -> Response:
     response.headers["Permissions-Policy"] = "camera=(self), microphone=(), geolocation=(), payment=()"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["Vary"] = "Cookie, Accept-Language"
+    if "known_browser" in g:
+        response.set_cookie(
+            _browser_cookie(),
+            g.known_browser,
+            max_age=browsers.LASTS,
+            secure=current_app.config["SESSION_COOKIE_SECURE"],
+            httponly=True,
+            samesite="Lax",
+        )
     return response
 
 

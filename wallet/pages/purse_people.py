@@ -10,11 +10,12 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 
-from wallet import api_keys, clock, history, identities, limits, members, passkeys, purses, sessions
+from wallet import api_keys, clock, history, identities, limits, members, passkeys, pins, purses, sessions
 from wallet.api.context import current
 from wallet.errors import OboleError
 from wallet.languages import LOCALES
 from wallet.members import MemberCaps
+from wallet.page_models import IdentityKind
 from wallet.pages import forms
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, page, signed_in, tell, who
@@ -136,13 +137,15 @@ def add_member(purse_id: UUID) -> ResponseReturnValue:
     try:
         typed = forms.read(NewMember)
         caps = MemberCaps(per_purchase_micros=typed["per_purchase"], per_day_micros=typed["per_day"])
+        kind, identifier = IdentityKind.MEMBER, typed["identifier"]
+        pin = pins.store(current().keyring, kind, typed["pin"], identifier=identifier)
         with current().database.write() as conn:
             members.add(
                 conn,
                 mine(conn, purse_id).id,
-                identifier=typed["identifier"],
+                identifier=identifier,
                 name=typed["name"],
-                pin=typed["pin"],
+                pin=pin,
                 caps=caps,
                 at=clock.now(),
             )
@@ -180,8 +183,11 @@ def new_member_pin(purse_id: UUID, member_id: UUID) -> ResponseReturnValue:
     """A PIN for a member who forgot theirs, or guessed too often."""
     try:
         typed = forms.read(NewPin)
+        with current().database.read() as conn:
+            member = members.find(conn, mine(conn, purse_id).id, member_id, at=clock.now())
+        pin = pins.store(current().keyring, IdentityKind.MEMBER, typed["pin"], identifier=member.identifier)
         with current().database.write() as conn:
-            members.change_pin(conn, mine(conn, purse_id).id, member_id, typed["pin"], at=clock.now())
+            members.change_pin(conn, mine(conn, purse_id).id, member_id, pin, at=clock.now())
     except OboleError as refusal:
         return _member_page(purse_id, member_id, refusal)
     tell("The new PIN holds from now on.")

@@ -4,6 +4,7 @@ Invariant: only programs get a problem: who asks at one of their addresses, or w
 was about to pay finds the way back to that purchase.
 """
 
+import datetime as dt
 import re
 from urllib.parse import urlencode
 
@@ -13,9 +14,11 @@ from flask_limiter.errors import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
+from wallet import clock
 from wallet.api import problems
 from wallet.errors import FormOutdated, InternalError, OboleError, TooManyRequests
 from wallet.pages.page import choose_language, finish, forget_visitor, go, next_path, page, visitor
+from wallet.pages.rates import limiter
 
 _PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|healthz|readyz|metrics|openapi\.json)(?:/|$)")
 
@@ -41,9 +44,10 @@ def _answer(error: OboleError | HTTPException) -> ResponseReturnValue:
         visitor()
     except OboleError:
         forget_visitor()
-    if problems.STATUS[refusal.code] >= 500 and not refusal.retryable:
+    if problems.STATUS[refusal.code] == 500:
         refusal = InternalError()
     answer = page("refusal.html", refusal=refusal, way_on=_way_on())
+    answer.headers.update(problems.when_again(refusal))
     return finish(problems.with_headers(answer, error))
 
 
@@ -51,7 +55,11 @@ def _of_pages(error: OboleError | HTTPException) -> OboleError | None:
     """What only pages refuse, by the libraries that do it."""
     if isinstance(error, CSRFError):
         return FormOutdated()
-    return TooManyRequests() if isinstance(error, RateLimitExceeded) else None
+    if isinstance(error, RateLimitExceeded):
+        hit = limiter.current_limit
+        seconds = max(1, hit.reset_at - int(clock.now().timestamp())) if hit else 1
+        return TooManyRequests(wait=dt.timedelta(seconds=seconds))
+    return None
 
 
 def _asked_by_people() -> bool:

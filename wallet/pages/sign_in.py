@@ -10,21 +10,26 @@ import segno
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
+from marshmallow import fields
 
-from wallet import clock, identities, invitations, letters, passkeys, purses, schemas, sessions, totp
+from wallet import clock, identities, letter_requests, passkeys, pins, purses, schemas, sessions, totp, tries, ways_in
 from wallet.api.context import current
 from wallet.api.operations import json_body
 from wallet.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
+from wallet.letter_requests import Asked
+from wallet.mail import is_address
 from wallet.page_models import IdentityKind, LinkPurpose
 from wallet.pages import forms
 from wallet.pages.page import (
     AREAS,
+    asker,
+    browser_token,
     farewell,
     go,
     language,
-    limiter,
     next_path,
     page,
+    remember_browser,
     require_proof,
     signed_in,
     tell,
@@ -33,6 +38,7 @@ from wallet.pages.page import (
     who,
 )
 from wallet.pages.page import blueprint as page_blueprint
+from wallet.pages.rates import limiter
 from wallet.schemas import Strict, Text
 
 blueprint = page_blueprint("sign_in", __name__)
@@ -44,8 +50,9 @@ _KINDS = {
     "merchant": (IdentityKind.MERCHANT,),
     "operator": (IdentityKind.OPERATOR,),
 }
-# A festival or a campus is one address; what guards a PIN is counted per identity.
-_TRIES = "60 per minute"
+# A festival or a campus is one address; what guards a PIN is counted by identifier, browser and session.
+SIGN_INS = "300 per minute"
+_PROOFS = "60 per minute"
 _LETTERS = "30 per hour"
 
 
@@ -69,6 +76,10 @@ class Secret(Strict):
 
     pin = Text(200, required=True)
     again = Text(200, required=True)
+    # Which ways in to end with the old one.
+    passkeys = fields.Boolean(load_default=False)
+    devices = fields.Boolean(load_default=False)
+    keys = fields.Boolean(load_default=False)
 
 
 class Whom(Strict):
@@ -108,7 +119,11 @@ def sign_up() -> ResponseReturnValue:
     if request.method == "POST":
         try:
             wanted = forms.read(SignUp)
-            _ask_for_purse(wanted["email"], wanted["name"])
+            email, wish = wanted["email"], next_path("")
+            if not is_address(email):
+                raise ValidationFailed(errors={"email": ["An e-mail address."]})
+            purpose, locale = LinkPurpose.ACTIVATE, language()
+            _ask(Asked(purpose=purpose, identifier=email, name=wanted["name"], locale=locale, next_path=wish))
             return page("sign_up_sent.html", email=wanted["email"])
         except OboleError as error:
             refusal = error
@@ -116,26 +131,34 @@ def sign_up() -> ResponseReturnValue:
 
 
 @blueprint.route("/link/<token>", methods=["GET", "POST"])
-@limiter.limit(_TRIES)
+@limiter.limit(SIGN_INS)
 def link(token: str) -> ResponseReturnValue:
     """The page behind a link in a mail: choose a PIN or passphrase, and be signed in."""
     at = clock.now()
     with current().database.read() as conn:
         found = identities.look_at_link(conn, token, at=at)
         identity = identities.find(conn, found.identity_id)
+        is_reset = found.purpose == LinkPurpose.RESET.value
+        goes_on = ways_in.find(conn, identity) if is_reset else {}
     refusal = None
     if request.method == "POST":
         try:
             secret = forms.read(Secret)
             if secret["pin"] != secret["again"]:
                 raise ValidationFailed(errors={"again": ["This is not the same."]})
+            kind = IdentityKind(identity.kind)
+            chosen = pins.store(current().keyring, kind, secret["pin"], identifier=identity.identifier)
             with current().database.write() as conn:
                 if identities.use_link(conn, token, at=at) != identity.id:
                     raise LinkInvalid
-                identities.set_secret(conn, identity.id, secret["pin"], at=at)
+                identities.set_secret(conn, identity.id, chosen, at=at)
                 _open_first_purse(conn, identity)
                 sessions.end_all(conn, identity.id, at=at)
-            if found.purpose == LinkPurpose.RESET.value:
+                if is_reset:
+                    ways_in.end(conn, identity, [kind for kind in ways_in.WayIn if secret[kind]], at=at)
+                    # Whoever keeps guessing elsewhere does not stand in their way here.
+                    remember_browser(conn, identity.id)
+            if is_reset:
                 # The mailbox alone lets nobody in: codes and passkeys are asked for where there are any.
                 tell("Your new PIN or passphrase is set. Sign in with it.")
                 return go(AREAS[IdentityKind(identity.kind)][0])
@@ -144,14 +167,14 @@ def link(token: str) -> ResponseReturnValue:
             return go(next_path(AREAS[IdentityKind(identity.kind)][1]))
         except OboleError as error:
             refusal = error
-    is_pin = identity.kind in (IdentityKind.SHOPPER.value, IdentityKind.MEMBER.value)
-    return page("link.html", refusal=refusal, identity=identity, is_pin=is_pin, next=next_path(""))
+    is_pin = pins.has_pin(IdentityKind(identity.kind))
+    return page("link.html", refusal=refusal, identity=identity, is_pin=is_pin, goes_on=goes_on, next=next_path(""))
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"], defaults={"area": "shopper"})
 @blueprint.route("/merchant/sign-in", methods=["GET", "POST"], defaults={"area": "merchant"})
 @blueprint.route("/console/sign-in", methods=["GET", "POST"], defaults={"area": "operator"})
-@limiter.limit(_TRIES, methods=["POST"])
+@limiter.limit(SIGN_INS, methods=["POST"])
 def sign_in(area: str) -> ResponseReturnValue:
     """By passkey, or by identifier and PIN or passphrase."""
     refusal = None
@@ -178,11 +201,20 @@ def check_typed(kinds: tuple[IdentityKind, ...]) -> Any:
                 if passkeys.listing(conn, identity.id):
                     raise SignInRefused  # whoever has a passkey shows it
 
-    return identities.sign_in(obole.database, kinds, typed["identifier"], typed["pin"], at=at, second=second)
+    return identities.sign_in(
+        obole.database,
+        obole.keyring,
+        kinds,
+        typed["identifier"],
+        typed["pin"],
+        browser=browser_token(),
+        at=at,
+        second=second,
+    )
 
 
 @blueprint.post("/sign-in/passkey/options")
-@limiter.limit(_TRIES)
+@limiter.limit(SIGN_INS)
 def passkey_options() -> Response:
     """What the browser asks a passkey for, to sign in."""
     with current().database.write() as conn:
@@ -193,7 +225,7 @@ def passkey_options() -> Response:
 
 
 @blueprint.post("/sign-in/passkey")
-@limiter.limit(_TRIES)
+@limiter.limit(SIGN_INS)
 def sign_in_by_passkey() -> Response:
     """Sign in with what a passkey answered; says where to go."""
     obole, answer = current(), json_body()
@@ -221,7 +253,7 @@ def forgot() -> ResponseReturnValue:
     refusal = None
     if request.method == "POST":
         try:
-            _send_reset(forms.read(Whom)["identifier"])
+            _ask(Asked(purpose=LinkPurpose.RESET, identifier=forms.read(Whom)["identifier"]))
             return page("forgot_sent.html")
         except OboleError as error:
             refusal = error
@@ -230,19 +262,20 @@ def forgot() -> ResponseReturnValue:
 
 @blueprint.route("/prove", methods=["GET", "POST"])
 @signed_in(*_EVERYBODY)
-@limiter.limit(_TRIES, methods=["POST"])
+@limiter.limit(_PROOFS, key_func=asker, methods=["POST"])
 def prove() -> ResponseReturnValue:
     """Show who you are once more, before something dangerous."""
     refusal, found, at = None, who(), clock.now()
     if request.method == "POST":
         try:
-            identities.check_secret(current().database, found.identity_id, forms.read(Proving)["pin"], at=at)
-            with current().database.write() as conn:
+            obole, pin, here = current(), forms.read(Proving)["pin"], tries.of_session(found.session_id)
+            identities.check_secret(obole.database, obole.keyring, found.identity_id, pin, place=here, at=at)
+            with obole.database.write() as conn:
                 sessions.prove(conn, found.session_id, at=at)
             return go(next_path(AREAS[found.kind][1]))
         except OboleError as error:
             refusal = error
-    return page("prove.html", refusal=refusal, next=next_path(AREAS[found.kind][1]), is_pin=_has_pin(found.kind))
+    return page("prove.html", refusal=refusal, next=next_path(AREAS[found.kind][1]), is_pin=pins.has_pin(found.kind))
 
 
 @blueprint.post("/prove/passkey/options")
@@ -300,7 +333,7 @@ def new_passkey() -> Response:
 
 
 @blueprint.route("/second-factor", methods=["GET", "POST"])
-@limiter.limit(_TRIES, methods=["POST"])
+@limiter.limit(_PROOFS, key_func=asker, methods=["POST"])
 def second_factor() -> ResponseReturnValue:
     """Set up one-time codes, or a passkey: operators must, before they see anything."""
     found = visitor()
@@ -332,21 +365,10 @@ def second_factor() -> ResponseReturnValue:
     )
 
 
-def _ask_for_purse(email: str, name: str) -> None:
-    obole, at = current(), clock.now()
-    origin, wallet_name = obole.settings.origin, obole.settings.operator_name
-    with obole.database.write() as conn:
-        identity = identities.find_by_identifier(conn, IdentityKind.SHOPPER, email)
-        if identity is not None and identity.activated_at is not None:
-            letter = letters.already_known(identity, origin=origin, wallet_name=wallet_name)
-            letters.put(conn, letter, at=at)
-        else:
-            identity_id = (
-                identities.add(conn, IdentityKind.SHOPPER, identifier=email, name=name, locale=language(), at=at)
-                if identity is None
-                else identity.id
-            )
-            invitations.send(conn, identity_id, origin=origin, wallet_name=wallet_name, at=at, then=next_path(""))
+def _ask(asked: Asked) -> None:
+    """The same for whomever it is about: what is known of them is not looked at here."""
+    with current().database.write() as conn:
+        letter_requests.ask(conn, asked, at=clock.now())
 
 
 def _open_first_purse(conn: Any, identity: Any) -> None:
@@ -362,17 +384,3 @@ def _open_first_purse(conn: Any, identity: Any) -> None:
         limits=purses.Limits(),
         at=clock.now(),
     )
-
-
-def _send_reset(identifier: str) -> None:
-    obole, at = current(), clock.now()
-    origin, wallet_name = obole.settings.origin, obole.settings.operator_name
-    with obole.database.write() as conn:
-        for kind in (IdentityKind.SHOPPER, IdentityKind.MERCHANT, IdentityKind.OPERATOR):
-            identity = identities.find_by_identifier(conn, kind, identifier)
-            if identity is not None and identity.activated_at is not None and identity.ended_at is None:
-                invitations.send(conn, identity.id, LinkPurpose.RESET, origin=origin, wallet_name=wallet_name, at=at)
-
-
-def _has_pin(kind: IdentityKind) -> bool:
-    return kind in (IdentityKind.SHOPPER, IdentityKind.MEMBER)

@@ -20,6 +20,7 @@ from tests.support import (
     Shop,
     bearer,
     created,
+    hashed,
     make_settings,
     refused,
 )
@@ -357,7 +358,7 @@ def test_a_run_that_is_asked_for_ends_with_the_proof_and_says_how_it_came_out(sh
     at = clock.now()
     with shop.database.write() as conn:
         ada = identities.add(conn, IdentityKind.OPERATOR, identifier="ada@a.example", name="Ada", locale="en", at=at)
-        identities.set_secret(conn, ada, "a passphrase of Ada's", at=at)
+        identities.set_secret(conn, ada, hashed("a passphrase of Ada's"), at=at)
     sound = created(shop.post("/v1/settlement/runs", {}, token=shop.operator), status=200)
     assert (sound["audit"]["failed"], sound["audit"]["business_date"]) == (0, sound["business_date"])
     with shop.database.write_alone() as conn:

@@ -11,7 +11,7 @@ import pytest
 from nacl.signing import VerifyKey
 
 from settlement import nightly, scheduler
-from tests.support import Merchant, Purse, Shop, make_settings
+from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import clock, members
 from wallet.members import MemberCaps
@@ -96,7 +96,9 @@ def test_the_proof_holds_without_asking_us(shop, alice, bakery, reader) -> None:
 def test_nobody_else_sees_it_and_a_member_sees_their_own(shop, alice, bakery, reader) -> None:
     mine, theirs = (shop.voucher(alice, bakery, amount) for amount in ("1.00", "2.00"))
     with shop.database.write() as conn:
-        leo = members.add(conn, alice.id, identifier="leo", name="Léo", pin="274951", caps=MemberCaps(), at=clock.now())
+        leo = members.add(
+            conn, alice.id, identifier="leo", name="Léo", pin=hashed("274951"), caps=MemberCaps(), at=clock.now()
+        )
         conn.execute(vouchers.update().where(vouchers.c.id == UUID(theirs["id"])).values(member_id=leo))
     member, stranger = Reader(shop).sign_in("leo"), shopper_of(shop, shop.purse("1.00"))
     path = f"/purse/{alice.id}/purchases"

@@ -5,7 +5,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from tests.support import Purse, Shop
+from tests.support import Purse, Shop, hashed
 from wallet import clock, identities
 from wallet.models import purses, shoppers
 from wallet.page_models import IdentityKind
@@ -87,5 +87,5 @@ def shopper_of(shop: Shop, purse: Purse) -> Reader:
             identity = identities.add(
                 conn, IdentityKind.SHOPPER, identifier=shopper.email, name=shopper.name, locale="en", at=at
             )
-            identities.set_secret(conn, identity, PIN, at=at)
+            identities.set_secret(conn, identity, hashed(PIN), at=at)
     return Reader(shop).sign_in(shopper.email)

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from nacl.signing import SigningKey
 
-from tests.support import SHOPPER_IBAN, Device, Merchant, Purse, Shop, public_jwk
+from tests.support import SHOPPER_IBAN, Device, Merchant, Purse, Shop, hashed, public_jwk
 from tests.wallet.pages.reader import PIN, Reader, shopper_of
 from wallet import checkouts, clock, closing, members, purses
 from wallet.checkouts import Wanted
@@ -47,7 +47,7 @@ def test_a_member_sees_no_balance_and_pays_within_their_caps_even_with_the_shopp
     device, checkout = shop.device(alice), opened(shop, bakery, "2.00")
     caps = MemberCaps(per_purchase_micros=1_000_000)
     with shop.database.write() as conn:
-        members.add(conn, alice.id, identifier="leo", name="Léo", pin=PIN, caps=caps, at=clock.now())
+        members.add(conn, alice.id, identifier="leo", name="Léo", pin=hashed(PIN), caps=caps, at=clock.now())
     leo = Reader(shop).sign_in("leo")
     page = leo.get(f"/checkout/{checkout}").get_data(as_text=True)
     assert "€2.00" in page

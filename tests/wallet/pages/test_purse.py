@@ -1,6 +1,6 @@
 """The purse's pages: whose they are, what they show, and every form of them."""
 
-from tests.support import Purse, Shop
+from tests.support import Purse, Shop, hashed
 from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import clock, members, purses
 from wallet.ledger import MOVEMENTS
@@ -72,7 +72,7 @@ def test_a_form_without_its_token_changes_nothing(shop: Shop, alice: Purse, read
 def test_a_member_sees_what_is_left_and_what_is_theirs_and_nothing_else(shop: Shop, alice: Purse) -> None:
     with shop.database.write() as conn:
         caps = MemberCaps(per_purchase_micros=500_000, per_day_micros=1_500_000)
-        members.add(conn, alice.id, identifier="leo", name="Léo", pin="274951", caps=caps, at=clock.now())
+        members.add(conn, alice.id, identifier="leo", name="Léo", pin=hashed("274951"), caps=caps, at=clock.now())
     shop.voucher(alice, shop.merchant("bakery"), "3.21")
     leo = Reader(shop).sign_in("leo")
     text = leo.get("/purse").get_data(as_text=True)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support import SHOPPER_IBAN, Purse, Shop
+from tests.support import SHOPPER_IBAN, Purse, Shop, hashed
 from tests.wallet.pages.reader import PIN, Reader
 from wallet import clock, members, purses
 from wallet.members import MemberCaps
@@ -56,7 +56,7 @@ def test_a_search_that_is_none_says_which_field_is_wrong(reader: Reader, alice: 
 
 def test_a_member_sees_nothing_of_the_others_whatever_they_ask_for(shop: Shop, alice: Purse) -> None:
     with shop.database.write() as conn:
-        members.add(conn, alice.id, identifier="leo", name="Léo", pin=PIN, caps=MemberCaps(), at=clock.now())
+        members.add(conn, alice.id, identifier="leo", name="Léo", pin=hashed(PIN), caps=MemberCaps(), at=clock.now())
     leo, path = Reader(shop).sign_in("leo"), f"/purse/{alice.id}/history"
     for query in ("", "?text=bakery", "?since=yesterday", "?least=much", "?cursor=nonsense", "?text=%00"):
         assert amounts(leo.get(path + query).get_data(as_text=True)) == []

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support import Merchant, Purse, Shop, created, make_settings
+from tests.support import Merchant, Purse, Shop, created, hashed, make_settings
 from wallet import clock, identities, sessions
 from wallet.page_models import IdentityKind
 
@@ -36,7 +36,7 @@ class Seat:
                 merchant_id=merchant.id,
                 at=at,
             )
-            identities.set_secret(conn, self.id, PASSPHRASE, at=at)
+            identities.set_secret(conn, self.id, hashed(PASSPHRASE), at=at)
             token = sessions.begin(conn, self.id, IdentityKind.MERCHANT, label="test", at=at)
         self.client: FlaskClient = shop.app.test_client()
         with self.client.session_transaction(base_url=shop.settings.origin) as session:

@@ -1,0 +1,144 @@
+"""PINs and passphrases: which are refused, that the database alone gives nothing away, and who waits for whom."""
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nacl.pwhash
+import pytest
+
+from tests.support import PASSPHRASE, cheap_key_file, cheap_keyring
+from wallet import clock, pins
+from wallet.errors import OboleError, Unavailable, ValidationFailed
+from wallet.keys import Keyring
+from wallet.page_models import IdentityKind
+
+PIN = "274951"
+SHOPPER, OPERATOR = IdentityKind.SHOPPER, IdentityKind.OPERATOR
+
+
+def refused(kind: IdentityKind, secret: str, identifier: str = "ada@shoppers.example") -> bool:
+    try:
+        pins.store(cheap_keyring(), kind, secret, identifier=identifier)
+    except ValidationFailed as refusal:
+        return list(refusal.errors or {}) == ["pin"]
+    return False
+
+
+@pytest.mark.parametrize("pin", ["12345", "1234567890123", "12345x", "", "١٢٣٤٥٦", "274 951"])
+def test_a_pin_is_six_to_twelve_digits(pin: str) -> None:
+    assert refused(SHOPPER, pin)
+    assert refused(IdentityKind.MEMBER, pin)
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        *("111111", "000000", "123456", "654321", "012345", "890123", "987654", "1234567890", "0987654321"),
+        *("112233", "332211", "445566", "111222", "122122", "121212", "123123", "274274", "27492749", "100001"),
+        *("123321", "274472", "123789", "456123", "123654", "789456", "147258", "741852", "159753", "258369", "369147"),
+        *("135791", "246802", "102030", "101112", "142536", "202122", "112358", "147896", "999999999999"),
+        # Days as the French, the Americans and computers write them, and months.
+        *("010190", "311299", "123199", "900101", "290296", "010203", "140789", "071489", "199001", "011990", "122024"),
+        *("19900101", "01011990", "12311999", "31121999", "20240229", "14071989"),
+    ],
+)
+def test_a_pin_that_many_choose_is_refused_and_the_words_say_why(pin: str) -> None:
+    assert refused(SHOPPER, pin)
+    with pytest.raises(ValidationFailed, match="wrong") as refusal:
+        pins.store(cheap_keyring(), SHOPPER, pin, identifier="")
+    assert "too easy to guess" in (refusal.value.errors or {})["pin"][0]
+
+
+@pytest.mark.parametrize("pin", [PIN, "385062", "271828", "314159", "834517", "69208413", "99000101"])
+def test_other_pins_are_fine(pin: str) -> None:
+    assert not refused(SHOPPER, pin)
+
+
+def test_the_digits_of_somebodys_own_address_are_no_pin() -> None:
+    assert refused(SHOPPER, PIN, "ada274951@shoppers.example")
+    assert refused(SHOPPER, PIN, "ada27.49-51@shoppers.example")
+
+
+def test_few_of_all_pins_are_refused() -> None:
+    """A guesser knows the rules, too: they must not leave little to guess at."""
+    allowed = sum(not pins._is_common_pin(f"{number:06d}") for number in range(0, 1_000_000, 7))
+    assert allowed * 7 > 850_000
+
+
+@pytest.mark.parametrize(
+    "passphrase",
+    [
+        *("short", "x" * 201, "a" * 12, "abababababab", "passwordpassword", "Password1234", "password-2024!"),
+        *("123456789012", "abcdefghijklm", "qwertyuiopas", "azertyuiopqs", "ADA@shoppers.example", "administrator"),
+        *("motdepasse123", "correct horse battery staple", "            ", "1234 1234 1234"),
+    ],
+)
+def test_a_passphrase_that_many_choose_is_refused(passphrase: str) -> None:
+    assert refused(OPERATOR, passphrase)
+    assert refused(IdentityKind.MERCHANT, passphrase)
+
+
+def test_other_passphrases_are_fine() -> None:
+    for passphrase in ("a passphrase of many letters", "quatre mots sans rapport", "длинная фраза без смысла"):
+        assert not refused(OPERATOR, passphrase)
+
+
+def test_the_database_alone_gives_nothing_to_guess_with(tmp_path: Path) -> None:
+    stored = pins.store(cheap_keyring(), SHOPPER, PIN, identifier="")
+    assert PIN not in stored
+    assert pins.matches(cheap_keyring(), stored, PIN)
+    assert not pins.matches(cheap_keyring(), stored, "385062")
+    assert not pins.matches(cheap_keyring(), None, PIN)
+    # Who knows the PIN, but not the keys, cannot even tell that it is right.
+    bare = stored.partition(":")[2].encode()
+    with pytest.raises(nacl.exceptions.InvalidkeyError):
+        nacl.pwhash.verify(bare, PIN.encode())
+    others = Keyring.create(tmp_path / "other.keys", PASSPHRASE, now=clock.now(), opslimit=1, memlimit=8192)
+    assert not pins.matches(others, stored, PIN)
+    # New keys to sign with, another passphrase of the file, and the file of a backup: PINs go on.
+    copy = tmp_path / "copy.keys"
+    shutil.copy2(cheap_key_file(), copy)
+    ours = Keyring.open(copy, PASSPHRASE)
+    ours.rotate(now=clock.now())
+    ours.change_passphrase("another passphrase of the file")
+    assert pins.matches(Keyring.open(copy, "another passphrase of the file"), stored, PIN)
+
+
+def test_signing_in_takes_its_own_few_places_and_who_finds_the_line_long_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored, verify = pins.store(cheap_keyring(), SHOPPER, PIN, identifier=""), nacl.pwhash.verify
+    goes_on, entered, at_work, most = threading.Event(), threading.Semaphore(0), [0], [0]
+
+    def slow(*asked: Any) -> bool:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        goes_on.wait(60)
+        at_work[0] -= 1
+        return bool(verify(*asked))
+
+    monkeypatch.setattr(nacl.pwhash, "verify", slow)
+
+    def look() -> bool:
+        with pins.in_line():
+            entered.release()
+            return pins.matches(cheap_keyring(), stored, PIN)
+
+    places = pins.AT_WORK + pins.IN_LINE
+    with ThreadPoolExecutor(places) as pool:
+        try:
+            looks = [pool.submit(look) for _ in range(places)]
+            for _ in range(places):
+                assert entered.acquire(timeout=60)
+            for once_more in (look, lambda: pins.store(cheap_keyring(), SHOPPER, "385062", identifier="")):
+                with pytest.raises(Unavailable) as refusal:
+                    once_more()
+                assert isinstance(refusal.value, OboleError)
+        finally:
+            goes_on.set()
+        assert all(look.result(60) for look in looks)
+    assert most == [pins.AT_WORK]
+    assert look()
