@@ -19,7 +19,8 @@ import click
 from aiosmtpd.controller import Controller
 from flask import Flask, Response, abort, render_template
 from flask.typing import ResponseReturnValue
-from werkzeug.serving import run_simple
+
+from obole_demo.quiet import server
 
 _LINK = re.compile(r"(https?://[^\s<>\"]+)")
 
@@ -100,7 +101,7 @@ def main(folder: Path, host: str, port: int, smtp_port: int) -> None:
     controller = Controller(box, host, smtp_port)
     controller.start()
     try:
-        run_simple(host, port, create_mailbox(box), threaded=True)
+        server(host, port, create_mailbox(box)).serve_forever()
     finally:
         controller.stop()
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 from flask import Flask
-from werkzeug.serving import run_simple
 
 from obole_demo.jukebox import create_jukebox
 from obole_demo.newspaper import create_newspaper
+from obole_demo.quiet import server
 from obole_demo.shop import Wallet
 
 SITES: Mapping[str, Callable[[Wallet], Flask]] = {"newspaper": create_newspaper, "jukebox": create_jukebox}
@@ -23,7 +23,7 @@ SITES: Mapping[str, Callable[[Wallet], Flask]] = {"newspaper": create_newspaper,
 @click.option("--port", type=int, required=True)
 def main(kind: str, keys: Path, wallet: str, host: str, port: int) -> None:
     """Open one shop until stopped; its key and webhook secret are those of the merchant at this port of localhost."""
-    run_simple(host, port, SITES[kind](_wallet(keys, wallet, f"http://localhost:{port}")), threaded=True)
+    server(host, port, SITES[kind](_wallet(keys, wallet, f"http://localhost:{port}"))).serve_forever()
 
 
 def _wallet(keys: Path, origin: str, shop: str) -> Wallet:

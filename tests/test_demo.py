@@ -2,14 +2,19 @@
 
 import asyncio
 import os
+import threading
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from click.testing import CliRunner
+from flask import Flask
 
 from obole_demo import setup
 from obole_demo.__main__ import main
 from obole_demo.mailbox import Box, create_mailbox
+from obole_demo.quiet import server
 from tests.network import HOST, MailServer
 from wallet import clock, mail
 from wallet.db import Database
@@ -60,6 +65,22 @@ def test_a_letter_in_the_mailbox_is_the_accounts_alone(tmp_path: Path) -> None:
         os.umask(before)
     assert [letter.subject for letter in box.letters()] == ["a link"]
     assert [path.stat().st_mode & 0o077 for path in (box.folder, *box.folder.iterdir())] == [0, 0]
+
+
+def test_a_shop_writes_down_no_address_with_its_voucher(capfd: pytest.CaptureFixture[str]) -> None:
+    shop = Flask("shop")
+    shop.add_url_rule("/", view_func=lambda: "thanks")
+    running = server(HOST, 0, shop)
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{running.port}/?voucher=eyJhbGciOi") as answer:
+            assert answer.read() == b"thanks"
+    finally:
+        running.shutdown()
+        thread.join()
+        running.server_close()
+    assert "voucher" not in "".join(capfd.readouterr())
 
 
 def test_secrets_are_generated_once_and_are_the_owners_alone(tmp_path: Path) -> None:
