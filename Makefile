@@ -12,6 +12,7 @@
 #   make demo     a day of the demo shop in one go: purchases, redemptions, the nightly run, the bank's answer
 #   make audit    recompute the books of `make run` from their rows and compare
 #   make bench    measure, against a baseline taken in the same run
+#   make torture  kill, stop and starve a whole wallet under load for MINUTES (3): is anything lost or doubled?
 #   make screenshots   the pictures of the pages in docs/screenshots
 #   make clean    remove what these made, the demo's books included
 #
@@ -24,6 +25,10 @@
 # EVERY_CASE=yes, as CI has it:
 #
 #   make test EVERY_CASE=yes
+#
+# What `make torture` chooses by chance begins with SEED, which is printed. Databases share the MINUTES:
+#
+#   make torture MINUTES=0.5 DATABASE=postgresql SEED=42
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -32,12 +37,14 @@ DATABASE = both
 TESTS =
 EVERY_CASE =
 EXAMPLES = 3000
-SOURCES = $(wildcard app.py wallet settlement sandbox_bank obole_demo benchmarks tests migrations)
+MINUTES = 3
+SEED =
+SOURCES = $(wildcard app.py wallet settlement sandbox_bank obole_demo benchmarks torture tests migrations)
 SETTINGS = var/settings.env
 
 # One recipe at a time, so that two goals do not install into one environment at once; pytest is parallel by itself.
 .NOTPARALLEL:
-.PHONY: help run test test-nightly check lint format demo audit bench screenshots clean chromium
+.PHONY: help run test test-nightly check lint format demo audit bench torture screenshots clean chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -59,6 +66,9 @@ audit: $(VENV)/run.stamp
 
 bench: $(VENV)/test.stamp
 	@$(PYTHON) -m benchmarks
+
+torture: $(VENV)/test.stamp
+	@$(PYTHON) -m torture --minutes $(MINUTES) --database $(DATABASE) $(if $(SEED),--seed $(SEED))
 
 screenshots: $(VENV)/test.stamp chromium
 	@$(PYTHON) -m tests.browser.screenshots

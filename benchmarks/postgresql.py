@@ -22,24 +22,20 @@ _START_SECONDS = 60
 
 
 class PostgresServer:
-    """One running server, until `stop` or the end of a ``with``; ``settings`` are lines of its ``postgresql.conf``."""
+    """One running server, until `stop` or the end of a ``with``; ``settings`` are lines of its ``postgresql.conf``.
 
-    def __init__(self, **settings: str) -> None:
+    ``parent`` is where its folder is made, which *nobody* must be able to reach.
+    """
+
+    def __init__(self, *, parent: Path | None = None, **settings: str) -> None:
         # /tmp where there is one: a socket's path has at most 107 bytes, and *nobody* must reach the folder.
-        parent = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else tempfile.gettempdir()
-        self.folder = Path(tempfile.mkdtemp(prefix="obole-postgresql-", dir=parent))
+        usual = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else tempfile.gettempdir()
+        self.folder = Path(tempfile.mkdtemp(prefix="obole-postgresql-", dir=parent or usual))
         try:
-            account = _unprivileged(self.folder)
-            programs = _programs(self.folder, account)
-            _initialise(programs, self.folder, account, settings)
-            self._process = Kept(
-                [programs / "postgres", "-D", self.folder / "data"],
-                log=self.folder / "log",
-                cwd=self.folder,
-                signal="INT",
-                account=account,
-                folder=self.folder,
-            )
+            self._account = _unprivileged(self.folder)
+            self._programs = _programs(self.folder, self._account)
+            _initialise(self._programs, self.folder, self._account, settings)
+            self._process = self._started()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -60,6 +56,21 @@ class PostgresServer:
         self._process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def pid(self) -> int:
+        """The number of the process that the others are children of."""
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process.is_running()
+
+    def start_again(self) -> None:
+        """After it ended: start it on what it left behind. Raises RuntimeError when it does not come up."""
+        self._process.forsake()
+        self._process = self._started()
+        self._await()
+
     def url(self, database: str) -> str:
         """The address of ``database``, as SQLAlchemy wants it."""
         return address(self.folder, database)
@@ -75,6 +86,16 @@ class PostgresServer:
         with psycopg.connect(libpq(self.url("postgres"))) as conn:
             row = conn.execute("SHOW server_version").fetchone()
         return str(row[0]) if row else ""
+
+    def _started(self) -> Kept:
+        return Kept(
+            [self._programs / "postgres", "-D", self.folder / "data"],
+            log=self.folder / "log",
+            cwd=self.folder,
+            signal="INT",
+            account=self._account,
+            folder=self.folder,
+        )
 
     def _await(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

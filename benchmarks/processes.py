@@ -78,6 +78,19 @@ class Kept:
             self._process.wait()
         self._keeper.wait(self.STOP_SECONDS)
 
+    def forsake(self) -> None:
+        """Once it has ended: reap it, and end its keeper, so that its folder stays as it is."""
+        self._process.wait(self.STOP_SECONDS)
+        self._keeper.kill()
+        if self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+        self._keeper.wait(self.STOP_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process itself."""
+        return self._process.pid
+
     def said(self) -> str:
         """The end of its log, for an error message."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-2_000:]

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SELF = "tests/test_tidy.py"
 
 MONEY = ("wallet", "settlement", "sandbox_bank")
-SHIPPED = ("app.py", "wsgi.py", "gunicorn.conf.py", *MONEY, "obole_demo", "benchmarks", "migrations")
+SHIPPED = ("app.py", "wsgi.py", "gunicorn.conf.py", *MONEY, "obole_demo", "benchmarks", "torture", "migrations")
 NOT_OURS = {
     ".git",
     ".venv",
@@ -136,6 +136,7 @@ MAY_IMPORT = {
     "migrations": {"wallet", "settlement", "migrations"},
     "obole_demo": {"obole_demo", "wallet", "settlement", "sandbox_bank"},
     "benchmarks": {"benchmarks", "obole_demo", "wallet", "settlement", "sandbox_bank"},
+    "torture": {"torture", "benchmarks", "obole_demo", "wallet"},
     "tests": {
         "app",
         "wsgi",
@@ -144,6 +145,7 @@ MAY_IMPORT = {
         "sandbox_bank",
         "obole_demo",
         "benchmarks",
+        "torture",
         "tests",
         "migrations",
     },
