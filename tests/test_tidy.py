@@ -136,7 +136,7 @@ MAY_IMPORT = {
     "migrations": {"wallet", "settlement", "migrations"},
     "obole_demo": {"obole_demo", "wallet", "settlement", "sandbox_bank"},
     "benchmarks": {"benchmarks", "obole_demo", "wallet", "settlement", "sandbox_bank"},
-    "torture": {"torture", "benchmarks", "obole_demo", "wallet"},
+    "torture": {"torture", "benchmarks", "obole_demo", "wallet", "sandbox_bank"},
     "tests": {
         "app",
         "wsgi",

@@ -88,7 +88,7 @@ class Wallet:
         self.url, self.seed, self.disk, self.postgres = url, f"{seed} {url.partition(':')[0]}", disk, postgres
         self.settings = ground.prepare(disk.folder / "wallet", url)
         self.bank = Path(self.settings["OBOLE_BANK_FOLDER"])
-        self.operator = ground.run(self.settings, "flask", "--app", "app", "operator", "add", "torture").strip()
+        self.operator = ground.open_books(url)
         scheduler = ("flask", "--app", "app", "scheduler", "--every", "1")
         works = ("sandbox_bank", "run", "--folder", str(self.bank), "--every", "1")
         self.server = Program("server", server(self.settings, folder / "server.log"))
@@ -105,7 +105,7 @@ class Wallet:
             for program in (self.server, *self.others):
                 program.begin()
                 stack.callback(program.end)
-            people = self._furnish()
+            people = self._furnish(clients)
             began = time.monotonic()
             self._storm(people, minutes=minutes, clients=clients)
             ended = time.monotonic()
@@ -130,12 +130,12 @@ class Wallet:
     def _port(self) -> int | None:
         return self.server.port
 
-    def _furnish(self) -> Scene:
-        """The town, its people with their PINs, and money in every purse."""
+    def _furnish(self, clients: int) -> Scene:
+        """The town, its people with their PINs, as many as there are clients, and money in every purse."""
         port = self.server.port or 0
         made = scene.furnish(port, self.operator, self.bank, origin=ground.ORIGIN, sellers=_SELLERS, purses=_PURSES)
         line = Line(self._port)
-        for resident in made.people:
+        for resident in made.people[:clients]:
             Person(resident, line).sign_up(self._link)
         for purse, micros in zip(made.purses, _FIRST_TOP_UPS_MICROS, strict=True):
             self.journal.attempt(top_up(self.journal, purse, micros), line)

@@ -14,14 +14,18 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nacl.pwhash import argon2id
 
 from benchmarks import servers
 from benchmarks.postgresql import PostgresServer
+from sandbox_bank.bank import Bank
 from torture.programs import children_of
-from wallet import clock
+from wallet import api_keys, clock, ledger
+from wallet.db import Database, migrate
 from wallet.keys import Keyring
+from wallet.models import KeyKind
 
 ORIGIN = "http://localhost"
 _OPERATOR_IBAN = "FR7630006000011234567890189"
@@ -32,7 +36,7 @@ _MEGABYTES, _MEGABYTES_A_MINUTE = 384, 64
 _MOST_BYTES_OF_A_FILE = 4_096
 _POSTGRESQL = {"max_wal_size": "64MB", "shared_buffers": "32MB", "max_connections": "100", "timezone": "Europe/Paris"}
 # As banks are met, and each answer half written for a pass.
-_WAYS = ("--slow-upload", "--dialect", "two-references", "--dialect", "fees-apart", "--dialect", "notified-first")
+_WAYS: dict[str, Any] = {"slow_upload": True, "dialect": ("two-references", "fees-apart", "notified-first")}
 
 
 class Disk:
@@ -116,7 +120,7 @@ class Postgres:
 
 
 def prepare(folder: Path, database_url: str) -> dict[str, str]:
-    """Keys, a bank and a migrated database on the disk in ``folder``; answers the settings."""
+    """Keys and a bank on the disk, in ``folder``; answers the settings."""
     folder.mkdir(mode=0o700)
     settings = {
         "OBOLE_ORIGIN": ORIGIN,
@@ -141,10 +145,19 @@ def prepare(folder: Path, database_url: str) -> dict[str, str]:
         opslimit=argon2id.OPSLIMIT_MIN,
         memlimit=argon2id.MEMLIMIT_MIN,
     )
-    account = ("--iban", _OPERATOR_IBAN, "--name", _OPERATOR_NAME, "--opening", "EUR=0.00", "--fee", f"EUR={_FEE}")
-    run(settings, "sandbox_bank", "init", "--folder", settings["OBOLE_BANK_FOLDER"], *account, *_WAYS)
-    run(settings, "flask", "--app", "app", "migrate")
+    Bank.init(folder / "bank", iban=_OPERATOR_IBAN, name=_OPERATOR_NAME, fees={"EUR": _FEE}, **_WAYS).close()
     return settings
+
+
+def open_books(url: str) -> str:
+    """Migrate the database, open its first day, and answer the key of an operator."""
+    database = Database(url)
+    migrate(database)
+    with database.write() as conn:
+        ledger.open_first_day(conn, clock.today(), opened_at=clock.now())
+        token = api_keys.issue(conn, KeyKind.OPERATOR, owner_id=None, label="torture", at=clock.now())[1]
+    database.dispose()
+    return token
 
 
 def run(settings: dict[str, str], *words: str) -> str:
