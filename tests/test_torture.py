@@ -2,10 +2,12 @@
 
 import ast
 import contextlib
+import errno
 import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,14 @@ from typing import Any
 import psycopg
 import pytest
 from flask.testing import FlaskClient
+from rich.console import Console
 
 from benchmarks.postgresql import libpq
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Shop, bearer, make_settings
-from torture import sums
+from torture import report, sums
 from torture.clients import keyed
+from torture.ground import Disk
 from torture.journal import Answer, Journal, Kind, Operation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -245,3 +249,65 @@ def test_it_runs_to_its_end_and_says_how_it_ended(database: str) -> None:
         + r": \d+ operations, \d+ blows, 0 lost, 0 doubled, 0 sums wrong, longest outage [\d.]+ s: all of it adds up",
         summary.group(1),
     )
+
+
+def test_whoever_reads_how_it_ended_sees_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    journal = Journal()
+    journal.open(Operation(Kind.TOP_UP, "key", lambda _: None, {}))
+    journal.strike("disk: full")
+    found = [sums.Finding(sums.Sort.LOST, "refund 17 is gone"), sums.Finding(sums.Sort.SUM, "purse 4 has 3 micros")]
+    outcome = report.Outcome(
+        database="sqlite",
+        seed="a1",
+        seconds=2.0,
+        journal=journal,
+        outage=(1.5, "disk: full"),
+        findings=found,
+        looked_up=0,
+        full_disk="a file system of its own",
+    )
+
+    report.show(Console(width=130), outcome)
+
+    said = capsys.readouterr().out
+    assert "lost: refund 17 is gone" in said
+    assert "does not add up: purse 4 has 3 micros" in said
+    assert said.endswith(
+        "sqlite: 1 operations, 1 blows, 1 lost, 0 doubled, 1 sums wrong, longest outage 1.5 s: NOT SOUND\n"
+    )
+    assert not outcome.is_sound
+
+
+def test_the_longest_outage_lies_between_two_successes() -> None:
+    journal = Journal()
+    asked = journal.open(Operation(Kind.TOP_UP, "key", lambda _: Answer(201, {"id": "1"}), {}))
+    journal.attempt(asked, None)
+    now = time.monotonic()
+    assert journal.longest_outage(now - 10, now + 4)[0] == pytest.approx(10, abs=2)
+    assert journal.longest_outage(now - 1, now + 100)[0] == pytest.approx(100, abs=2)
+
+
+def test_a_file_that_cannot_grow_can_again_afterwards(tmp_path: Path) -> None:
+    """Where nothing may be mounted, the disk is full by a limit, which ends with what was done."""
+    disk = Disk(tmp_path, is_mounted=False)
+    script = "import sys\nfor line in sys.stdin:\n    try:\n        open(line.strip(), 'wb').write(bytes(9000))\n"
+    script += (
+        "        print('whole', flush=True)\n    except OSError as error:\n        print(error.errno, flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as it:
+
+        def write() -> str:
+            assert it.stdin is not None
+            assert it.stdout is not None
+            it.stdin.write(f"{tmp_path / 'file'}\n")
+            it.stdin.flush()
+            return it.stdout.readline().strip()
+
+        assert write() == "whole"
+        disk.fill([it.pid])
+        assert write() == str(errno.EFBIG)
+        disk.empty()
+        assert write() == "whole"
+        it.communicate()

@@ -26,8 +26,11 @@ from torture.people import Person
 from torture.programs import Program, command, server
 from torture.report import Outcome
 from torture.scene import Scene, wait_for
+from torture.sums import Finding
 
 _SELLERS, _PURSES = 4, 8
+# Of the whole time, as long again as this, everything is hurt while the days are settled.
+_NIGHT_SHARE = 0.15
 # The last purse is soon empty, so that there are refusals, too.
 _FIRST_TOP_UPS_MICROS = (*(100_000_000,) * (_PURSES - 1), 5_000_000)
 _WIDTH = 130  # columns, where the terminal does not say
@@ -107,9 +110,8 @@ class Wallet:
                 stack.callback(program.end)
             people = self._furnish(clients)
             began = time.monotonic()
-            self._storm(people, minutes=minutes, clients=clients)
-            ended = time.monotonic()
-            looked_up = self._calm(trouble)
+            ended = self._storm(people, minutes=minutes, clients=clients)
+            findings, looked_up = self._calm(trouble)
             # Blows are over, so that what is counted is what the blows led to.
             restarts = {each.name: each.starts - 1 for each in (self.server, *self.others)}
         if self.postgres is not None:
@@ -120,7 +122,7 @@ class Wallet:
             seconds=ended - began,
             journal=self.journal,
             outage=self.journal.longest_outage(began, ended),
-            findings=sums.check(self.journal, self.url, self.bank),
+            findings=findings,
             looked_up=looked_up,
             full_disk="a file system of its own" if self.disk.is_mounted else "a limit on the size of files",
             restarts=restarts,
@@ -151,7 +153,8 @@ class Wallet:
         [(body,)] = sums.Tables(self.url).rows(query)
         return next(str(word) for word in body.split() if "/link/" in word)
 
-    def _storm(self, made: Scene, *, minutes: float, clients: int) -> None:
+    def _storm(self, made: Scene, *, minutes: float, clients: int) -> float:
+        """Clients and blows, and then a night without clients in which the blows go on; answers when clients ended."""
         town = Town(scene=made, journal=self.journal, port=self._port)
         crowd = [Client(town, number, self.seed) for number in range(clients)]
         chaos = Chaos(
@@ -171,33 +174,53 @@ class Wallet:
         try:
             while time.monotonic() < end and all(thread.is_alive() for thread in (*crowd, chaos)):
                 time.sleep(0.1)
-        finally:
-            chaos.end()
             town.closing.set()
             for client in crowd:
                 client.join()
+            ended = time.monotonic()
+            self._night_of_blows(minutes * 60 * _NIGHT_SHARE)
+        finally:
+            town.closing.set()
+            chaos.end()
         failures = [chaos.failure, *(client.failure for client in crowd)]
         for failure in failures:
             if failure is not None:
                 raise failure
+        return ended
 
-    def _calm(self, trouble: list[str]) -> int:
-        """Everything is up again; every question has its answer; the night has come, and the proof is made."""
+    def _night_of_blows(self, seconds: float) -> None:
+        """Both days are settled, and the bank told, while everything is hurt."""
+        # A withdrawal that is only accepted after tomorrow was closed would have no night to go out in.
+        aftermath.resolve(self.journal, self._port)
+        line, end = Line(self._port), time.monotonic() + seconds
+        while not self.journal.open_ends() and time.monotonic() < end:
+            aftermath.ask_for_nights(line, self.operator)
+            time.sleep(0.2)
+        line.close()
+
+    def _calm(self, trouble: list[str]) -> tuple[list[Finding], int]:
+        """Everything is up again; every question has its answer; the night has come, and the proof is made.
+
+        Answers what is wrong, and how many answers were looked up. The sums are made before, too: what was lost is done
+        anew when it is asked for again.
+        """
         for program in (self.server, *self.others):
             program.await_running()
-        looked_up = 0
+        looked_up, findings = 0, list[Finding]()
         line = Line(self._port)
         try:
             wait_for(lambda: _is_ready(line), what="the wallet is not ready again", seconds=60)
             aftermath.resolve(self.journal, self._port)
             aftermath.let_the_night_come(self.journal, line, self.url, self.bank, self.operator)
+            findings += sums.check(self.journal, self.url, self.bank)
             looked_up = aftermath.look_up(self.journal, self._port)
             ground.run(self.settings, "flask", "--app", "app", "audit")
         except (TimeoutError, RuntimeError, sqlite3.Error) as error:
             trouble.append(str(error))
         finally:
             line.close()
-        return looked_up
+        findings += sums.check(self.journal, self.url, self.bank)
+        return list(dict.fromkeys(findings)), looked_up
 
 
 def _is_ready(line: Line) -> bool:

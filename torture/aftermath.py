@@ -60,16 +60,17 @@ def let_the_night_come(journal: Journal, line: Line, url: str, bank: Path, opera
         return bool(booked >= announced)
 
     wait_for(is_booked, what="not every top-up was booked", seconds=_PATIENCE_SECONDS)
-    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
-    for body in ({}, {"business_date": tomorrow.isoformat()}):
-        # Over midnight the day is another one; it is asked for again.
-        wait_for(lambda body=body: _runs(line, body, operator), what=f"the run {body} was not made", seconds=60)  # type: ignore[misc]
+    wait_for(lambda: ask_for_nights(line, operator), what="the nightly runs were not made", seconds=60)
     wait_for(lambda: _is_quiet(tables, bank), what="the bank's messages never ended", seconds=_PATIENCE_SECONDS)
 
 
-def _runs(line: Line, body: dict[str, str], operator: str) -> bool:
-    answer = line.post("/v1/settlement/runs", body, token=operator)
-    return answer is not None and answer.is_yes
+def ask_for_nights(line: Line, operator: str) -> bool:
+    """Have today settled, and tomorrow, which is where business goes on after that; answers whether both are."""
+    # Over midnight tomorrow is another day.
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    bodies: tuple[dict[str, str], ...] = ({}, {"business_date": tomorrow.isoformat()})
+    answers = [line.post("/v1/settlement/runs", body, token=operator) for body in bodies]
+    return all(answer is not None and answer.is_yes for answer in answers)
 
 
 def _is_quiet(tables: Tables, bank: Path) -> bool:

@@ -4,7 +4,6 @@ Invariant: whatever was stopped goes on, whatever was filled is emptied and what
 has ended. Each blow is in the journal, with what was under way.
 """
 
-import datetime as dt
 import os
 import random
 import signal
@@ -58,7 +57,6 @@ class Chaos(threading.Thread):
         self._postgres = postgres
         self._database_url = database_url
         self._operator = operator
-        self._line = Line(lambda: server.port)
         self._closing = threading.Event()
 
     def run(self) -> None:
@@ -74,7 +72,6 @@ class Chaos(threading.Thread):
             raise
         finally:
             self._disk.empty()
-            self._line.close()
 
     def end(self) -> None:
         """No more blows; what is under way is undone."""
@@ -227,15 +224,14 @@ class Chaos(threading.Thread):
         beside.replace(self._bank / "inbox" / name)
 
     def _settle(self) -> None:
-        """The night comes, of today or tomorrow, and perhaps for the second time."""
-        tomorrow = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)).isoformat()
-        body = self._chance.choice([{}, {}, {"business_date": tomorrow}])
-        threading.Thread(target=self._ask_for_run, args=(body,), daemon=True).start()
+        """The night comes, perhaps for the second time, and is not waited for."""
+        threading.Thread(target=self._ask_for_run, daemon=True).start()
         time.sleep(self._chance.uniform(0, 0.3))
 
-    def _ask_for_run(self, body: dict[str, str]) -> None:
+    def _ask_for_run(self) -> None:
         line = Line(lambda: self._server.port)
-        line.post("/v1/settlement/runs", body, token=self._operator)
+        # Not tomorrow's: a day cannot be closed further ahead, and what is withdrawn afterwards would never go out.
+        line.post("/v1/settlement/runs", {}, token=self._operator)
         line.close()
 
 

@@ -162,13 +162,17 @@ class Journal:
 
     @staticmethod
     def _compare(operation: Operation, later: Answer) -> None:
+        """A yes never changes; a refusal may become a yes when money has come in meanwhile."""
         first = operation.answer
-        if first is not None and (first.status, _lasting(first.body)) != (later.status, _lasting(later.body)):
-            # A refusal may become a yes when money has come in meanwhile; a yes never changes.
-            if first.is_yes:
-                operation.contradiction = f"first {first.status} {first.body}, then {later.status} {later.body}"[:600]
+        if first is not None and first.is_yes and first != later:
+            operation.contradiction = _difference(first, later)
 
 
-def _lasting(body: Any) -> Any:
-    """The part of an answer that is the same every time: not the correlation of one request."""
-    return body if not isinstance(body, dict) else {name: said for name, said in body.items() if name != "request_id"}
+def _difference(first: Answer, later: Answer) -> str:
+    """What was said otherwise, without what was said alike."""
+    if first.status == later.status and isinstance(first.body, dict) and isinstance(later.body, dict):
+        names = [name for name in first.body | later.body if first.body.get(name) != later.body.get(name)]
+        return ", ".join(
+            f"{name} was {first.body.get(name)!s:.120}, then {later.body.get(name)!s:.120}" for name in names
+        )
+    return f"it was {first.status} {first.body!s:.200}, then {later.status} {later.body!s:.200}"
