@@ -245,8 +245,8 @@ def test_it_runs_to_its_end_and_says_how_it_ended(database: str) -> None:
     summary = re.search(r"^torture: (.*)$", done.stdout, re.MULTILINE)
     assert summary is not None, done.stdout
     assert re.fullmatch(
-        database
-        + r": \d+ operations, \d+ blows, 0 lost, 0 doubled, 0 sums wrong, longest outage [\d.]+ s: all of it adds up",
+        database + r": \d+ operations, \d+ kills, \d+ other blows, 0 lost, 0 doubled, 0 sums wrong, "
+        r"longest outage [\d.]+ s: all of it adds up",
         summary.group(1),
     )
 
@@ -273,7 +273,8 @@ def test_whoever_reads_how_it_ended_sees_what_is_wrong(capsys: pytest.CaptureFix
     assert "lost: refund 17 is gone" in said
     assert "does not add up: purse 4 has 3 micros" in said
     assert said.endswith(
-        "sqlite: 1 operations, 1 blows, 1 lost, 0 doubled, 1 sums wrong, longest outage 1.5 s: NOT SOUND\n"
+        "sqlite: 1 operations, 0 kills, 1 other blows, 1 lost, 0 doubled, 1 sums wrong, "
+        "longest outage 1.5 s: NOT SOUND\n"
     )
     assert not outcome.is_sound
 

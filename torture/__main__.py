@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
+import psycopg
 from rich.console import Console
 
 from benchmarks.databases import KINDS
@@ -110,7 +111,7 @@ class Wallet:
                 stack.callback(program.end)
             people = self._furnish(clients)
             began = time.monotonic()
-            ended = self._storm(people, minutes=minutes, clients=clients)
+            ended = self._storm(people, trouble, minutes=minutes, clients=clients)
             findings, looked_up = self._calm(trouble)
             # Blows are over, so that what is counted is what the blows led to.
             restarts = {each.name: each.starts - 1 for each in (self.server, *self.others)}
@@ -153,7 +154,7 @@ class Wallet:
         [(body,)] = sums.Tables(self.url).rows(query)
         return next(str(word) for word in body.split() if "/link/" in word)
 
-    def _storm(self, made: Scene, *, minutes: float, clients: int) -> float:
+    def _storm(self, made: Scene, trouble: list[str], *, minutes: float, clients: int) -> float:
         """Clients and blows, and then a night without clients in which the blows go on; answers when clients ended."""
         town = Town(scene=made, journal=self.journal, port=self._port)
         crowd = [Client(town, number, self.seed) for number in range(clients)]
@@ -183,9 +184,7 @@ class Wallet:
             town.closing.set()
             chaos.end()
         failures = [chaos.failure, *(client.failure for client in crowd)]
-        for failure in failures:
-            if failure is not None:
-                raise failure
+        trouble += [f"a client, or what hurts, failed: {failure!r}" for failure in failures if failure is not None]
         return ended
 
     def _night_of_blows(self, seconds: float) -> None:
@@ -215,7 +214,7 @@ class Wallet:
             findings += sums.check(self.journal, self.url, self.bank)
             looked_up = aftermath.look_up(self.journal, self._port)
             ground.run(self.settings, "flask", "--app", "app", "audit")
-        except (TimeoutError, RuntimeError, sqlite3.Error) as error:
+        except (TimeoutError, RuntimeError, sqlite3.Error, psycopg.Error) as error:
             trouble.append(str(error))
         finally:
             line.close()

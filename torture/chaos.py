@@ -90,7 +90,7 @@ class Chaos(threading.Thread):
         server = self._server
         found: list[tuple[str, Blow, int]] = [
             ("server: kill a process", lambda: self._kill(server, some(self._chance, server.children())), 3),
-            ("server: kill the first process", lambda: self._kill(server, None), 2),
+            ("server: kill the first process", lambda: self._kill(server, None), 1),
             ("server: stop and start", lambda: server.signal(None, signal.SIGTERM), 1),
             ("server: suspend a process", lambda: self._suspend(some(self._chance, server.processes())), 1),
             ("disk: full", self._fill, 2),

@@ -85,6 +85,11 @@ class Blow:
     at: float
     in_flight: tuple[str, ...]
 
+    @property
+    def is_kill(self) -> bool:
+        """Whether a process or a connection was ended without a word."""
+        return ": kill" in self.what or ": terminate" in self.what
+
 
 class Journal:
     """What all clients did, by all threads."""

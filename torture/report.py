@@ -68,10 +68,12 @@ def _lines(outcome: Outcome) -> list[str]:
         f"{times} × {'no answer' if status == 0 else status}" for status, times in sorted(journal.unanswered.items())
     )
     restarts = ", ".join(f"{name} {times} times" for name, times in outcome.restarts.items())
-    in_flight = sum(len(blow.in_flight) for blow in journal.blows)
+    in_flight = {key for blow in journal.blows for key in blow.in_flight}
+    done = sum(1 for each in journal.operations if each.key in in_flight and each.is_yes)
     seconds, after = outcome.outage
     lines = [
-        f"under way when something was done to it: {in_flight} operations; answers that were none: {silence or 'none'}",
+        f"under way when something was done to it: {len(in_flight)} operations, {done} of which were done in the end",
+        f"answers that were none, after which the same was asked again: {silence or 'none'}",
         f"started again: {restarts}; the disk was full by {outcome.full_disk}",
         f"acknowledged and looked up again: {outcome.looked_up}",
         f"longest outage: {seconds:.1f} s, while: {after}",
@@ -89,9 +91,10 @@ def summary(outcome: Outcome) -> str:
     """One line that says it all."""
     journal = outcome.journal
     operations = sum(1 for each in journal.operations if each.kind is not Kind.BATCH)
+    kills = sum(1 for blow in journal.blows if blow.is_kill)
     verdict = "all of it adds up" if outcome.is_sound else "NOT SOUND"
     return (
-        f"{outcome.database}: {operations} operations, {len(journal.blows)} blows, {outcome.count(Sort.LOST)} lost, "
-        f"{outcome.count(Sort.DOUBLED)} doubled, {outcome.count(Sort.SUM)} sums wrong, "
-        f"longest outage {outcome.outage[0]:.1f} s: {verdict}"
+        f"{outcome.database}: {operations} operations, {kills} kills, {len(journal.blows) - kills} other blows, "
+        f"{outcome.count(Sort.LOST)} lost, {outcome.count(Sort.DOUBLED)} doubled, "
+        f"{outcome.count(Sort.SUM)} sums wrong, longest outage {outcome.outage[0]:.1f} s: {verdict}"
     )
