@@ -16,11 +16,11 @@ from settlement import cli
 from settlement import metrics as settlement_metrics
 from settlement.pages import console, merchant, purchases
 from wallet.api import (
+    bodies,
     checkouts,
     documentation,
     merchants,
     metrics,
-    operations,
     problems,
     purses,
     redemptions,
@@ -49,7 +49,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.update(
         SECRET_KEY=settings.secret_key,
-        MAX_CONTENT_LENGTH=operations.MAX_BODY_BYTES,
         SESSION_COOKIE_SECURE=not settings.is_local,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -61,6 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = open_wallet(settings)
     requests.register(app, origin=settings.origin)
+    bodies.register(app)
     metrics.also(app, settlement_metrics.figures)
     api = Api(app)
     documentation.prepare(api)

@@ -19,7 +19,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy.engine import Connection
 
 from wallet import clock, errors
-from wallet.api import auth, problems
+from wallet.api import auth, bodies, problems
 from wallet.api.context import current
 from wallet.api_keys import Caller
 from wallet.errors import MalformedBody, NotAcceptable, OboleError, UnsupportedMediaType, ValidationFailed
@@ -28,7 +28,6 @@ from wallet.models import KeyKind
 from wallet.schemas import Empty, Problem
 
 JSON = "application/json"
-MAX_BODY_BYTES = 16 * 1024 * 1024
 _LONGEST_NAME = 100
 
 # A view takes what it names of what its operation declares: caller, key, body, query, the path's variables.
@@ -74,6 +73,7 @@ def operation(
     callers: Sequence[KeyKind] = (),
     body: type[Schema] | None = None,
     body_required: bool = True,
+    most_body_bytes: int = bodies.USUAL,
     query: type[Schema] | None = None,
     idempotent: bool = False,
     replayable: bool = False,
@@ -85,9 +85,10 @@ def operation(
     """Declare the call ``method rule`` on a blueprint.
 
     ``callers`` are the kinds of key that may call, none for anyone. ``answer`` is the schema of the JSON
-    answer, a dict of content by media type, or None for no content. ``refuses`` names what the rooms raise;
-    what every such call refuses is added. ``replayable`` only documents the header of a replay, for a view
-    that keeps its own idempotency; ``document`` adds to or replaces parts of the OpenAPI operation.
+    answer, a dict of content by media type, or None for no content. A body of more than ``most_body_bytes`` is
+    refused unread, and one of more than `bodies.SMALL` is read only once the key was found good. ``refuses`` names
+    what the rooms raise; what every such call refuses is added. ``replayable`` only documents the header of a replay,
+    for a view that keeps its own idempotency; ``document`` adds to or replaces parts of the OpenAPI operation.
     """
     produces = tuple(answer) if isinstance(answer, dict) else (JSON,)
 
@@ -104,6 +105,8 @@ def operation(
                 path["key"] = auth.idempotency_key()
             if query is not None:
                 path["query"] = load(query, _query())
+            if bodies.BEFORE_BODY in request.environ:
+                return Response(status=100)
             if body is not None:
                 path["body"] = load(body, json_body(required=body_required))
             answered = view(**{name: value for name, value in path.items() if name in wanted})
@@ -124,7 +127,7 @@ def operation(
             )
             | document
         }
-        blueprint.add_url_rule(rule, view.__name__, call, methods=[method])
+        blueprint.add_url_rule(rule, view.__name__, bodies.up_to(most_body_bytes)(call), methods=[method])
         return view
 
     return declare

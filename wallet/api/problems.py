@@ -19,6 +19,7 @@ from wallet.errors import OboleError
 MEDIA_TYPE = "application/problem+json"
 
 STATUS: Mapping[str, int] = {
+    "request_malformed": 400,
     "malformed_body": 400,
     "idempotency_key_required": 400,
     "unauthorized": 401,
@@ -52,6 +53,7 @@ STATUS: Mapping[str, int] = {
     "bank_file_not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "request_timeout": 408,
     "idempotency_conflict": 409,
     "already_exists": 409,
     "purse_closing": 409,
@@ -94,6 +96,7 @@ STATUS: Mapping[str, int] = {
     "amount_exceeds_voucher": 422,
     "sign_in_locked": 429,
     "too_many_requests": 429,
+    "headers_too_large": 431,
     "bank_message_failed": 500,
     "internal_error": 500,
     "settings_invalid": 500,

@@ -29,6 +29,8 @@ from wallet.vouchers import Issued, Purchase
 
 blueprint = Blueprint("vouchers", __name__, description="Signed promises over money held for a merchant.")
 
+# A thousand orders with long resources; more than that comes in two.
+_MOST_BATCH_BYTES = 1024 * 1024
 _PURCHASE_REFUSALS: list[type[OboleError]] = [
     errors.PurseNotFound,
     errors.MerchantNotFound,
@@ -86,6 +88,7 @@ def authorize() -> Response:
     "POST",
     "/v1/vouchers/batch",
     body=schemas.SignedOrders,
+    most_body_bytes=_MOST_BATCH_BYTES,
     answer={
         JSON: {
             "type": "object",
