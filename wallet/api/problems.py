@@ -4,6 +4,7 @@ Invariant: whatever goes wrong, the answer has a ``code`` of `wallet.errors` and
 nothing of the inside (SQL, paths, stack) is ever in it.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,10 @@ from wallet import errors
 from wallet.errors import OboleError
 
 MEDIA_TYPE = "application/problem+json"
+# No answer to nonsense is longer than the nonsense.
+MOST_FIELDS = 20
+_LONGEST_NAME = 60
+_LONGEST_DETAIL = 1_000
 
 STATUS: Mapping[str, int] = {
     "request_malformed": 400,
@@ -122,19 +127,30 @@ _log = structlog.get_logger(__name__)
 
 
 def problem(error: OboleError) -> dict[str, Any]:
-    """The members of RFC 9457 section 3.1, and ours: ``code``, ``retryable``, ``errors`` (field →
-    messages)."""
+    """The members of RFC 9457 section 3.1, and ours: ``code``, ``retryable``, ``errors`` (field → messages).
+
+    Of fields the first are named, and ``detail`` says how many there are.
+    """
+    wrong = error.errors or {}
+    more = f" These are the first {MOST_FIELDS} of {len(wrong)}." if len(wrong) > MOST_FIELDS else ""
     members: dict[str, Any] = {
         "type": f"/docs/errors#{error.code}",
         "title": error.title,
         "status": STATUS[error.code],
         "code": error.code,
-        "detail": error.detail,
+        "detail": _short(error.detail, _LONGEST_DETAIL) + more,
         "retryable": error.retryable,
     }
     if error.errors is not None:
-        members["errors"] = {field: list(messages) for field, messages in error.errors.items()}
+        members["errors"] = {
+            _short(field, _LONGEST_NAME): [_short(line, _LONGEST_DETAIL) for line in messages]
+            for field, messages in itertools.islice(wrong.items(), MOST_FIELDS)
+        }
     return members
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def response(error: OboleError) -> Response:

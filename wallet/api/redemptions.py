@@ -15,6 +15,7 @@ from wallet.api.operations import (
     WITH_BODY,
     check_acceptable,
     dump,
+    few_strangers,
     json_body,
     load,
     operation,
@@ -73,6 +74,7 @@ def redeem(caller: Caller, key: str) -> Response:
     with obole.database.read() as conn:
         origin = merchants.find(conn, caller.owner_id).origin
     # Signatures cost far more than rows, and are checked before anything is locked.
+    few_strangers("vouchers", [line["voucher"] for line in lines])
     claims = [_claim(obole.issuer, line, origin) for line in lines]
 
     def work(conn: Connection) -> bytes:
@@ -113,7 +115,9 @@ def _json_lines() -> list[dict[str, Any]]:
 
 
 def _ndjson_lines() -> list[dict[str, Any]]:
-    texts = [text for text in request.get_data(cache=False).split(b"\n") if text.strip()]
+    # One more than there may be, so that it shows; blank lines between them are let pass, but not by the million.
+    texts = request.get_data(cache=False).split(b"\n", 2 * schemas.MAX_REDEMPTIONS)
+    texts = [text for text in texts if text.strip()]
     if not texts:
         raise MalformedBody("At least one line is needed.")
     if len(texts) > schemas.MAX_REDEMPTIONS:

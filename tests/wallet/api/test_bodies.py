@@ -29,3 +29,10 @@ def test_what_is_not_there_reads_no_more_than_the_rest(shop: Shop):
 def test_a_form_is_held_to_it_as_a_call_is(shop: Shop):
     answer = shop.client.post("/sign-in", data={"identifier": "x" * (bodies.USUAL + 1)})
     assert answer.status_code == 413
+
+
+def test_the_document_says_how_long_a_body_may_be(shop: Shop):
+    document = shop.get("/openapi.json").get_json()["paths"]
+    assert document["/v1/vouchers"]["post"]["x-most-body-bytes"] == bodies.USUAL
+    assert document["/v1/redemptions"]["post"]["x-most-body-bytes"] == redemptions.MOST_BODY_BYTES
+    assert "x-most-body-bytes" not in document["/healthz"]["get"]

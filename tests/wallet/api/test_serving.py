@@ -21,7 +21,7 @@ from tests.flows import story
 from tests.network import listening, port_of
 from tests.races.crowd import Client, Server
 from tests.support import Merchant, Shop, make_settings
-from wallet.api import serving
+from wallet.api import redemptions, serving
 from wallet.api.serving import Listener
 
 MIB = 1024 * 1024
@@ -211,6 +211,28 @@ def test_what_is_long_is_read_with_one(server: Server, bakery: Merchant):
             assert (response.status, json.loads(response.read())["code"]) == (422, "validation_failed")
 
 
+def test_nothing_large_is_kept(server: Server, bakery: Merchant):
+    most = redemptions.MOST_BODY_BYTES - 1000
+    headers = {"Authorization": f"Bearer {bakery.token}", "Idempotency-Key": "k", "Content-Type": "application/json"}
+    nonsense = {
+        "empty objects": b'{"vouchers": [' + b"{}," * (most // 3) + b"{}]}",
+        "lists within lists": b'{"vouchers": ' + b"[" * (most // 2) + b"]" * (most // 2) + b"}",
+        "one number": b'{"vouchers": ' + b"1" * most + b"}",
+        "one string": b'{"vouchers": "' + b"x" * most + b'"}',
+        "names": b"{" + b",".join(b'"%d": 1' % number for number in range(most // 14)) + b"}",
+    }
+    before = _resident(server)
+    for what, body in nonsense.items():
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/redemptions", body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        assert response.status in (400, 422), what
+        assert len(answer) < 10_000, what
+    assert _resident(server) - before < 4 * redemptions.MOST_BODY_BYTES
+
+
 def test_a_worker_that_was_killed_comes_back(server: Server):
     [worker] = server.workers()
     os.kill(worker.pid, signal.SIGKILL)
@@ -287,3 +309,7 @@ def test_whoever_takes_too_long_is_let_go(monkeypatch: pytest.MonkeyPatch, begin
 
         turn(is_gone)
         assert slow.recv(12) == answer
+
+
+def _resident(server: Server) -> int:
+    return sum(worker.memory_info().rss for worker in server.workers())
