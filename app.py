@@ -19,12 +19,12 @@ from settlement.bank import directory
 from settlement.pages import console, merchant, purchases
 from wallet import private
 from wallet.api import (
+    bodies,
     checkouts,
     documentation,
     failures,
     merchants,
     metrics,
-    operations,
     purses,
     redemptions,
     requests,
@@ -56,7 +56,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = failures.Application(__name__, static_folder=None)
     app.config.update(
         SECRET_KEY=settings.secret_key,
-        MAX_CONTENT_LENGTH=operations.MAX_BODY_BYTES,
         SESSION_COOKIE_SECURE=not settings.is_local,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -68,6 +67,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = open_wallet(settings)
     requests.register(app, origin=settings.origin)
+    bodies.register(app)
     if settings.gives_money_away:
         log.warning("free money: whoever reaches this wallet tops up for nothing", origin=settings.origin)
     if not settings.is_local and not app.extensions[EXTENSION].keyring.is_well_sealed:

@@ -18,14 +18,18 @@ if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
 
 wsgi_app = "app:create_app()"
 bind = "127.0.0.1:8000"
-worker_class = "gthread"
+# Reads requests whole before a thread is taken, and holds clients to their time.
+worker_class = "wallet.api.serving.Worker"
 _on_sqlite = os.environ.get("OBOLE_DATABASE_URL", "").startswith("sqlite")
 workers = 1 if _on_sqlite else int(os.environ.get("WEB_CONCURRENCY", os.cpu_count() or 1))
 threads = 16
+# Connections of one process; the one that keeps it waiting longest makes room for the next.
+worker_connections = 500
 # Requests at work have this many seconds to finish when the server stops.
 graceful_timeout = 30
 timeout = 60
-keepalive = 5
+# Idle connections cost no thread. Longer than a proxy keeps its own, so that none is closed under a request.
+keepalive = 75
 # Signals are enough to steer it, and its socket would be one more thing in somebody's home directory.
 control_socket_disable = True
 # The application writes one JSON line for each request itself.

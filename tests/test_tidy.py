@@ -112,6 +112,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "wallet/keys.py": "seconds between looks at the key file",
         "wallet/api/metrics.py": "seconds, the buckets of a histogram",
         "wallet/api/requests.py::_record": "how long a request took, for the log",
+        "wallet/api/serving.py": "seconds, of a loop's turns",
     },
     "time_comes_from_the_clock": {
         "wallet/clock.py": "the one clock",
@@ -350,6 +351,11 @@ HOOKS = {
     "handle_http_exception",
     "handle_RCPT",
     "handle_DATA",
+    "handle_accept",
+    "handle_error",
+    "handle_expt",
+    "handle_read",
+    "handle_write",
 }
 
 

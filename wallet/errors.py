@@ -48,6 +48,18 @@ class RequestInvalid(OboleError):
     """The request cannot be understood or does not fit the interface."""
 
 
+class RequestMalformed(RequestInvalid):
+    code, title = "request_malformed", "That is not a request in HTTP."
+
+
+class RequestTimeout(RequestInvalid):
+    code, title, retryable = "request_timeout", "The request took too long to arrive.", True
+
+
+class HeadersTooLarge(RequestInvalid):
+    code, title = "headers_too_large", "The header of the request is too long."
+
+
 class MalformedBody(RequestInvalid):
     code, title = "malformed_body", "The body cannot be read."
 

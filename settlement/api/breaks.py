@@ -14,7 +14,7 @@ from settlement.imports import NO_CURRENCY
 from settlement.owners import Owner
 from settlement.resolutions import Done, Resolution
 from wallet import clock
-from wallet.api import auth
+from wallet.api import auth, bodies
 from wallet.api.context import current
 from wallet.api.keys import when
 from wallet.api.operations import operation, respond_once
@@ -106,6 +106,8 @@ def get_break(caller: Caller, break_id: UUID) -> dict[str, Any]:
     "/v1/settlement/breaks/<uuid:break_id>/resolve",
     callers=[KeyKind.OPERATOR],
     body=schemas.NewResolution,
+    # With its parts, and the breaks that it explains together.
+    most_body_bytes=bodies.SMALL,
     idempotent=True,
     answer=schemas.ResolutionView,
     refuses=[

@@ -46,6 +46,7 @@ blueprint = Blueprint("messages", __name__, description="What the bank says, and
     "POST",
     "/v1/settlement/statements",
     callers=[KeyKind.OPERATOR],
+    most_body_bytes=xml.MAX_BYTES,
     answer=schemas.ImportedView,
     refuses=[UnsupportedMediaType, PayloadTooLarge, BankMessageInvalid, BankMessageFailed, BankNotConfigured],
     requestBody={
@@ -63,7 +64,6 @@ def import_statement(caller: Caller) -> dict[str, Any]:
     """
     if request.mimetype not in _MESSAGE_TYPES:
         raise UnsupportedMediaType(f"The body must be {XML} or {ZIP}.")
-    request.max_content_length = xml.MAX_BYTES
     obole = current()
     bank, at = nightly.bank_of(obole.settings), clock.now()
     received = receiving.receive(obole.database, bank, request.get_data(cache=False), name="sent over HTTP", at=at)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from tests.flows import story
 from wallet.settings import Settings
 
@@ -51,6 +53,15 @@ class Server:
         except BaseException:
             self.stop()
             raise
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer."""
+        [master] = psutil.Process(self._process.pid).children()
+        return list(master.children())
+
+    def signal(self, number: int) -> None:
+        """Tell it something, and do not wait."""
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         """End it, gently if it listens."""
@@ -107,10 +118,11 @@ class Client:
 
     port: int
     again: int = 0
+    timeout: float = 60
     _connection: http.client.HTTPConnection = field(init=False)
 
     def __post_init__(self) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
 
     def __enter__(self) -> "Client":
         return self

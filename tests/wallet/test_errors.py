@@ -39,6 +39,7 @@ def test_only_what_can_change_by_itself_is_worth_a_retry():
         "own_money_exceeded",
         "purse_frozen",
         "refund_limit_exceeded",
+        "request_timeout",
         "sign_in_locked",
         "temporarily_unavailable",
         "too_many_requests",

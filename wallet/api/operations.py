@@ -9,6 +9,7 @@ what the client accepts (406), its key (401, 403, 404), its idempotency key (400
 import functools
 import inspect
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -19,17 +20,22 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy.engine import Connection
 
 from wallet import clock, errors
-from wallet.api import auth, problems
+from wallet.api import auth, bodies, problems
 from wallet.api.context import current
 from wallet.api_keys import Caller
 from wallet.errors import MalformedBody, NotAcceptable, OboleError, UnsupportedMediaType, ValidationFailed
 from wallet.idempotency import once
 from wallet.models import KeyKind
-from wallet.schemas import Empty, Problem
+from wallet.schemas import TOKEN_PATTERN, Empty, Problem
 
 JSON = "application/json"
-MAX_BODY_BYTES = 16 * 1024 * 1024
-_LONGEST_NAME = 100
+# What takes no more memory than the largest honest body does: ten thousand redemptions, of two members each.
+_MOST_PARTS = 100_000
+# A header, claims with two ids and a signature are longer, and a problem is hardly longer than that.
+_SHORTEST_TOKEN = 200
+_TOKEN = re.compile(TOKEN_PATTERN)
+# marshmallow takes a time that grows with the square of the names that nobody knows.
+_MOST_NAMES = 3_000
 
 # A view takes what it names of what its operation declares: caller, key, body, query, the path's variables.
 View = Callable[..., Any]
@@ -74,6 +80,7 @@ def operation(
     callers: Sequence[KeyKind] = (),
     body: type[Schema] | None = None,
     body_required: bool = True,
+    most_body_bytes: int = bodies.USUAL,
     query: type[Schema] | None = None,
     idempotent: bool = False,
     replayable: bool = False,
@@ -85,9 +92,10 @@ def operation(
     """Declare the call ``method rule`` on a blueprint.
 
     ``callers`` are the kinds of key that may call, none for anyone. ``answer`` is the schema of the JSON
-    answer, a dict of content by media type, or None for no content. ``refuses`` names what the rooms raise;
-    what every such call refuses is added. ``replayable`` only documents the header of a replay, for a view
-    that keeps its own idempotency; ``document`` adds to or replaces parts of the OpenAPI operation.
+    answer, a dict of content by media type, or None for no content. A body of more than ``most_body_bytes`` is
+    refused unread, and one of more than `bodies.SMALL` is read only once the key was found good. ``refuses`` names
+    what the rooms raise; what every such call refuses is added. ``replayable`` only documents the header of a replay,
+    for a view that keeps its own idempotency; ``document`` adds to or replaces parts of the OpenAPI operation.
     """
     produces = tuple(answer) if isinstance(answer, dict) else (JSON,)
 
@@ -104,6 +112,8 @@ def operation(
                 path["key"] = auth.idempotency_key()
             if query is not None:
                 path["query"] = load(query, _query())
+            if bodies.BEFORE_BODY in request.environ:
+                return Response(status=100)
             if body is not None:
                 path["body"] = load(body, json_body(required=body_required))
             answered = view(**{name: value for name, value in path.items() if name in wanted})
@@ -123,8 +133,9 @@ def operation(
                 },
             )
             | document
+            | ({} if method == "GET" else {"x-most-body-bytes": most_body_bytes})
         }
-        blueprint.add_url_rule(rule, view.__name__, call, methods=[method])
+        blueprint.add_url_rule(rule, view.__name__, bodies.up_to(most_body_bytes)(call), methods=[method])
         return view
 
     return declare
@@ -156,6 +167,8 @@ def json_body(*, required: bool = True) -> Any:
 
 def read_json(data: bytes) -> Any:
     """JSON as RFC 8259 has it, in UTF-8, without repeated names. Raises `MalformedBody`."""
+    if sum(data.count(mark) for mark in (b"{", b"[", b",")) > _MOST_PARTS:
+        raise MalformedBody(f"The body has more than {_MOST_PARTS} parts.")
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -176,8 +189,8 @@ def flat(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:
     """Nested messages by dotted path: ``{"terms.commission_bp": […], "vouchers.7.amount": […]}``."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, below in messages.items():
-        # A name nobody knows may be anything: long, or with half a character that no reader of JSON takes.
-        shown = str(name)[:_LONGEST_NAME].encode("utf-8", "replace").decode("utf-8")
+        # How much of it is told, `problems` decides; half a character no reader of JSON takes.
+        shown = str(name).encode("utf-8", "replace").decode("utf-8")
         path = prefix.rstrip(".") if name == "_schema" else f"{prefix}{shown}"
         if isinstance(below, Mapping):
             for deeper, lines in flat(below, f"{path}." if path else "").items():
@@ -185,6 +198,20 @@ def flat(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:
         else:
             found[path or "body"] += [str(line) for line in below]
     return dict(found)
+
+
+def few_strangers(name: str, tokens: Sequence[str]) -> None:
+    """Each item of a list is answered for itself, with a problem if need be; but not thousands that are none at all.
+
+    Raises `ValidationFailed`.
+    """
+    strange = [
+        f"{name}.{number}"
+        for number, token in enumerate(tokens)
+        if len(token) < _SHORTEST_TOKEN or not _TOKEN.fullmatch(token)
+    ]
+    if len(strange) > problems.MOST_FIELDS:
+        raise ValidationFailed(errors={each: ["A compact JWS."] for each in strange})
 
 
 class MalformedName(ValueError):
@@ -198,6 +225,8 @@ def _instance(schema: type[Schema]) -> Schema:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_NAMES:
+        raise MalformedName(f"an object has more than {_MOST_NAMES} names")
     members = dict(pairs)
     if len(members) != len(pairs):
         raise MalformedName("a name occurs twice in an object")

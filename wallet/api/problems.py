@@ -4,6 +4,7 @@ Invariant: whatever goes wrong, the answer has a ``code`` of `wallet.errors` and
 nothing of the inside (SQL, paths, stack) is ever in it.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -18,8 +19,13 @@ from wallet import errors
 from wallet.errors import OboleError
 
 MEDIA_TYPE = "application/problem+json"
+# No answer to nonsense is longer than the nonsense.
+MOST_FIELDS = 20
+_LONGEST_NAME = 60
+_LONGEST_DETAIL = 1_000
 
 STATUS: Mapping[str, int] = {
+    "request_malformed": 400,
     "malformed_body": 400,
     "idempotency_key_required": 400,
     "unauthorized": 401,
@@ -54,6 +60,7 @@ STATUS: Mapping[str, int] = {
     "bank_file_not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "request_timeout": 408,
     "idempotency_conflict": 409,
     "already_exists": 409,
     "purse_closing": 409,
@@ -96,6 +103,7 @@ STATUS: Mapping[str, int] = {
     "amount_exceeds_voucher": 422,
     "sign_in_locked": 429,
     "too_many_requests": 429,
+    "headers_too_large": 431,
     "bank_message_failed": 500,
     "internal_error": 500,
     "settings_invalid": 500,
@@ -123,19 +131,30 @@ _log = structlog.get_logger(__name__)
 
 
 def problem(error: OboleError) -> dict[str, Any]:
-    """The members of RFC 9457 section 3.1, and ours: ``code``, ``retryable``, ``errors`` (field →
-    messages)."""
+    """The members of RFC 9457 section 3.1, and ours: ``code``, ``retryable``, ``errors`` (field → messages).
+
+    Of fields the first are named, and ``detail`` says how many there are.
+    """
+    wrong = error.errors or {}
+    more = f" These are the first {MOST_FIELDS} of {len(wrong)}." if len(wrong) > MOST_FIELDS else ""
     members: dict[str, Any] = {
         "type": f"/docs/errors#{error.code}",
         "title": error.title,
         "status": STATUS[error.code],
         "code": error.code,
-        "detail": error.detail,
+        "detail": _short(error.detail, _LONGEST_DETAIL) + more,
         "retryable": error.retryable,
     }
     if error.errors is not None:
-        members["errors"] = {field: list(messages) for field, messages in error.errors.items()}
+        members["errors"] = {
+            _short(field, _LONGEST_NAME): [_short(line, _LONGEST_DETAIL) for line in messages]
+            for field, messages in itertools.islice(wrong.items(), MOST_FIELDS)
+        }
     return members
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def response(error: OboleError) -> Response:

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from wallet import api_keys, clock, errors, limits, purses, schemas
-from wallet.api import auth
+from wallet.api import auth, bodies
 from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown, limit, when
 from wallet.api.operations import operation, respond_once
@@ -138,6 +138,8 @@ def revoke_device(purse_id: UUID, device_id: UUID) -> None:
     "/v1/purses/<uuid:purse_id>/keys",
     callers=[KeyKind.PURSE],
     body=schemas.NewPayingKey,
+    # With its merchants by id.
+    most_body_bytes=bodies.SMALL,
     status=201,
     answer=schemas.KeyShown,
     refuses=[errors.MerchantNotFound],

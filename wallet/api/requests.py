@@ -41,7 +41,9 @@ def register(app: Flask, *, origin: str) -> None:
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         response.headers[REQUEST_ID] = g.request_id
-        _record(response.status_code)
+        # Of 100 the answer is still to come, with the body.
+        if response.status_code != 100:
+            _record(response.status_code)
         return response
 
     metrics.register(app)

@@ -14,6 +14,7 @@ from wallet.api.operations import (
     IDEMPOTENCY_PARAMETER,
     JSON,
     WITH_BODY,
+    few_strangers,
     json_body,
     load,
     operation,
@@ -29,6 +30,8 @@ from wallet.vouchers import Issued, Purchase
 
 blueprint = Blueprint("vouchers", __name__, description="Signed promises over money held for a merchant.")
 
+# A thousand orders with long resources; more than that comes in two.
+_MOST_BATCH_BYTES = 1024 * 1024
 _PURCHASE_REFUSALS: list[type[OboleError]] = [
     errors.PurseNotFound,
     errors.MerchantNotFound,
@@ -87,6 +90,7 @@ def authorize() -> Response:
     "POST",
     "/v1/vouchers/batch",
     body=schemas.SignedOrders,
+    most_body_bytes=_MOST_BATCH_BYTES,
     answer={
         JSON: {
             "type": "object",
@@ -97,6 +101,7 @@ def authorize() -> Response:
 )
 def authorize_batch(body: dict[str, Any]) -> dict[str, Any]:
     """Up to 1 000 signed orders, each on its own, answered in order: a voucher or a problem."""
+    few_strangers("orders", body["orders"])
     obole = current()
     return {"results": [_voucher_or_problem(obole, order) for order in body["orders"]]}
 

@@ -299,6 +299,7 @@ def language() -> str:
 
 # One slash, then no other and no backslash, which browsers take for one: never another host.
 _OUR_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}", re.ASCII)
+LONGEST_PATH = 1_000
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; worker-src 'self'; media-src 'self'; base-uri 'none'; "
@@ -386,14 +387,18 @@ def _forget(*kept: str) -> None:
 
 def _here() -> str:
     if request.method == "GET":
-        return request.full_path.rstrip("?")
-    # After a POST that must be confirmed first, back to the page with the form.
-    return request.headers.get("Referer", "").removeprefix(current().settings.origin) or request.path
+        here = request.full_path.rstrip("?")
+    else:
+        # After a POST that must be confirmed first, back to the page with the form.
+        here = request.headers.get("Referer", "").removeprefix(current().settings.origin)
+    return here if 0 < len(here) <= LONGEST_PATH else request.path
 
 
 def _other() -> str:
     """This page in the other language, and after it what was to come."""
-    query = {**request.args, "lang": "en" if language() == "fr" else "fr"}
+    # A page's own query is short; what somebody made up is not said again.
+    asked = request.args if len(request.query_string) <= LONGEST_PATH else {}
+    query = {**asked, "lang": "en" if language() == "fr" else "fr"}
     if wanted := next_path(""):
         query["next"] = wanted
     return f"?{urlencode(query)}"

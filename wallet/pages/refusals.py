@@ -17,9 +17,10 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from wallet import clock
 from wallet.api import problems
 from wallet.errors import FormOutdated, InternalError, OboleError, TooManyRequests
-from wallet.pages.page import choose_language, finish, forget_visitor, go, next_path, page, visitor
+from wallet.pages.page import LONGEST_PATH, choose_language, finish, forget_visitor, go, next_path, page, visitor
 from wallet.pages.rates import limiter
 
+_DEEPEST = 10
 _PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|healthz|readyz|metrics|openapi\.json)(?:/|$)")
 
 
@@ -73,10 +74,12 @@ def _asked_by_people() -> bool:
 
 def _way_on() -> str:
     """Where this can go on: the page that was asked for, the one with the form, or the nearest above it."""
-    path = request.path
+    # No page of ours is so deep, and whoever makes such addresses up is not to make us look at each part of them.
+    path = request.path if request.path.count("/") <= _DEEPEST else ""
     while path and not _can_be_seen(path):
         path = path.rpartition("/")[0]
-    query = {name: value for name, value in request.args.items() if path == request.path or name == "lang"}
+    asked = request.args if len(request.query_string) <= LONGEST_PATH else {}
+    query = {name: value for name, value in asked.items() if path == request.path or name == "lang"}
     if wanted := next_path(""):
         query["next"] = wanted
     return (path or "/") + (f"?{urlencode(query)}" if query else "")

@@ -12,6 +12,7 @@ from settlement.breaks import Way
 from settlement.pages.console.desk import Why, blueprint, cash, decided, note, seen, show
 from settlement.resolutions import TOGETHER, Done, Resolution
 from wallet import clock, safeguarding
+from wallet.api import bodies
 from wallet.api.context import current
 from wallet.api.operations import load
 from wallet.errors import NameAmbiguous, NotFound, OboleError, ValidationFailed
@@ -53,6 +54,7 @@ def one_break(break_id: UUID) -> ResponseReturnValue:
 
 
 @blueprint.post("/breaks/<uuid:break_id>")
+@bodies.up_to(bodies.SMALL)
 @decided
 def resolve(break_id: UUID) -> ResponseReturnValue:
     """Close a break by what explains it, or note what is known about it."""

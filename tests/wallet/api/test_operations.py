@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.support import Shop, bearer, refused
-from wallet.api import operations
+from wallet.api import bodies, redemptions
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from wallet.api import operations
         ("{}".encode("utf-16"), "application/json", 400, "malformed_body"),
         (b'{"order": NaN}', "application/json", 400, "malformed_body"),
         (b'{"order": "a", "order": "b"}', "application/json", 400, "malformed_body"),
-        (b'{"a":' * 100_000, "application/json", 400, "malformed_body"),
+        (b'{"a":' * 3_000, "application/json", 400, "malformed_body"),
         (b'{"order": ' + b"9" * 5_000 + b"}", "application/json", 400, "malformed_body"),
         (b"{}", "text/plain", 415, "unsupported_media_type"),
         (b"{}", "", 415, "unsupported_media_type"),
@@ -36,12 +36,13 @@ def test_a_body_that_cannot_be_read(shop: Shop, data: bytes, content_type: str, 
 
 def test_a_body_that_is_too_large(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     headers = bearer(shop.operator) | {"Content-Type": "application/json"}
-    body = b" " * (operations.MAX_BODY_BYTES + 1)
+    body = b" " * (bodies.USUAL + 1)
     refused(shop.client.post("/v1/merchants", data=body, headers=headers), 413, "payload_too_large")
     # Redemptions come by the thousand and may be larger.
     merchant = bearer(shop.merchant().token, key="k") | {"Content-Type": "application/json"}
     refused(shop.client.post("/v1/redemptions", data=body, headers=merchant), 400, "malformed_body")
-    refused(shop.client.post("/v1/redemptions", data=body * 4 + b" ", headers=merchant), 413, "payload_too_large")
+    body = b" " * (redemptions.MOST_BODY_BYTES + 1)
+    refused(shop.client.post("/v1/redemptions", data=body, headers=merchant), 413, "payload_too_large")
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/problem+json", "application/json;q=0"])
@@ -58,4 +59,4 @@ def test_a_name_nobody_knows_is_told_in_moderation(shop: Shop):
     body = json.dumps({"\ud800": 1, "x" * 5000: 1})
     headers = bearer(shop.operator) | {"Content-Type": "application/json"}
     problem = refused(shop.client.post("/v1/merchants", data=body, headers=headers), 422, "validation_failed")
-    assert {"?", "x" * 100} < set(problem["errors"])
+    assert {"?", f"{'x' * 59}…"} < set(problem["errors"])
