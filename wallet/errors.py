@@ -147,10 +147,6 @@ class OrderExpired(Refused):
     code, title = "order_expired", "The order is past its time."
 
 
-class OrderEarly(Refused):
-    code, title, retryable = "order_early", "The order is dated ahead of the wallet's clock.", True
-
-
 class SignInRefused(Refused):
     code, title = "sign_in_refused", "That did not match."
 

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
 from wallet import jws
-from wallet.errors import AmountInvalid, CurrencyUnknown, OrderEarly, OrderExpired, OrderInvalid
+from wallet.errors import AmountInvalid, CurrencyUnknown, OrderExpired, OrderInvalid
 from wallet.jws import BadToken
 from wallet.models import devices
 from wallet.money import Money
@@ -38,7 +38,7 @@ def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Pur
     """The purchase that a device's signed order asks of the wallet at ``origin``.
 
     Raises `OrderInvalid` for anything not signed by a standing device of the purse, or with claims missing,
-    foreign or malformed. An order outside its time is still answered, marked: it may have been carried out before.
+    foreign or malformed. An order past its time is still answered, marked: it may have been carried out before.
     """
     try:
         unverified = jws.parse(token, header_type=TYPE)
@@ -63,7 +63,7 @@ def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Pur
         confirmation_key=_confirmation(claims["cnf"]) if "cnf" in claims else None,
         device_id=device.id,
         order_jws=token,
-        untimely=_untimely(claims, at),
+        order_expired=_expired(claims, at),
     )
 
 
@@ -72,13 +72,13 @@ def is_clean(text: str) -> bool:
     return _UNCLEAN.search(text) is None
 
 
-def _untimely(claims: dict[str, Any], at: dt.datetime) -> OrderExpired | OrderEarly | None:
+def _expired(claims: dict[str, Any], at: dt.datetime) -> OrderExpired | None:
     issued, expires = _whole(claims, "iat"), _whole(claims, "exp")
     if not 0 < expires - issued <= LONGEST_LIFE.total_seconds():
         raise OrderInvalid("An order lives for at most 10 minutes.")
     now = at.timestamp()
     if issued > now + CLOCK_SKEW.total_seconds():
-        return OrderEarly()
+        raise OrderInvalid("The order is from the future.")
     return OrderExpired() if expires <= now else None
 
 

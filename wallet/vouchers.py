@@ -82,8 +82,8 @@ class Purchase:
     confirmation_key: bytes | None = None
     device_id: UUID | None = None
     order_jws: str | None = None
-    # An order outside its time still finds the voucher it once got; it gets no new one.
-    untimely: OboleError | None = None
+    # An order past its time still finds the voucher it once got; it gets no new one.
+    order_expired: OboleError | None = None
     api_key_id: UUID | None = None
     confirmation_id: UUID | None = None
     # Somebody whose idempotency keys are not the purse's: a paying key, a person on the page.
@@ -132,8 +132,8 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
     changed since; another one gets `IdempotencyConflict`.
     """
     try:
-        if purchase.untimely is not None:
-            raise purchase.untimely
+        if purchase.order_expired is not None:
+            raise purchase.order_expired
         with database.write() as conn:
             return issue(conn, issuer, purchase, at=at)
     except OboleError as refusal:

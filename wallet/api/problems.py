@@ -31,7 +31,6 @@ STATUS: Mapping[str, int] = {
     "unauthorized": 401,
     "order_invalid": 401,
     "order_expired": 401,
-    "order_early": 401,
     "sign_in_refused": 401,
     "passkey_refused": 401,
     "proof_needed": 401,

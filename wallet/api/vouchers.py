@@ -38,7 +38,6 @@ _PURCHASE_REFUSALS: list[type[OboleError]] = [
     errors.CurrencyMismatch,
     errors.OrderInvalid,
     errors.OrderExpired,
-    errors.OrderEarly,
     errors.ValidationFailed,
     errors.CapExceeded,
     errors.PurseFrozen,
