@@ -50,7 +50,7 @@ from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.db import migrate
+from wallet.db import begin_deed, end_deed, migrate
 from wallet.errors import (
     AlreadyExists,
     AmountInvalid,
@@ -88,10 +88,13 @@ def register(app: Flask) -> None:
 def _says_no(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
+        begin_deed()
         try:
             command(*args, **options)
         except OboleError as refusal:
             raise click.ClickException(f"{refusal.detail} [{refusal.code}]") from None
+        finally:
+            end_deed()
 
     return run
 

@@ -361,6 +361,11 @@ class Unavailable(OboleError):
     code, title, retryable = "temporarily_unavailable", "Too busy or not ready; nothing was done.", True
 
 
+class OutcomeUnknown(Unavailable):
+    code = "outcome_unknown"
+    title = "It is unknown whether this was done. Send the same again with the same key: it is done once."
+
+
 class BankMessageFailed(OboleError):
     code, title = "bank_message_failed", "Importing the bank's message failed on our side; it is kept in quarantine."
 

@@ -29,8 +29,10 @@ from wallet.errors import (
     NotYourVoucher,
     OboleError,
     OrderInvalid,
+    OutcomeUnknown,
     PurseNotFound,
     Unauthorized,
+    Unavailable,
     UndoTooLate,
     ValidationFailed,
     VoucherExpired,
@@ -130,14 +132,20 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
         with database.write() as conn:
             return issue(conn, issuer, purchase, at=at)
     except OboleError as refusal:
-        # Only now is it worth asking whether this was a replay: a new purchase never pays for the question.
-        with database.read() as conn:
-            before = _find_by_key(conn, purchase)
-            if before is None:
-                raise
-            if before.fingerprint != purchase.fingerprint():
-                raise IdempotencyConflict from refusal
-            return _issued(issuer, before, replayed=True)
+        # Only now is it worth asking whether this was a replay: a new purchase never pays for the question. Nor does
+        # one whose answer got lost, if the database can be asked again.
+        try:
+            with database.read() as conn:
+                before = _find_by_key(conn, purchase)
+        except Unavailable:
+            if isinstance(refusal, OutcomeUnknown):
+                raise refusal from None
+            raise
+        if before is None:
+            raise
+        if before.fingerprint != purchase.fingerprint():
+            raise IdempotencyConflict from refusal
+        return _issued(issuer, before, replayed=True)
 
 
 def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.datetime) -> Issued:

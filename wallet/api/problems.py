@@ -17,6 +17,7 @@ from wallet import errors
 from wallet.errors import OboleError
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = "1"
 
 STATUS: Mapping[str, int] = {
     "malformed_body": 400,
@@ -99,6 +100,7 @@ STATUS: Mapping[str, int] = {
     "settings_invalid": 500,
     "key_file_invalid": 500,
     "temporarily_unavailable": 503,
+    "outcome_unknown": 503,
 }
 
 # Flask's and Werkzeug's own refusals, in our words.
@@ -142,7 +144,7 @@ def response(error: OboleError) -> Response:
     if members["status"] == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
     elif members["status"] == 503:
-        answer.headers["Retry-After"] = "1"
+        answer.headers["Retry-After"] = RETRY_AFTER
     return answer
 
 

@@ -22,6 +22,7 @@ from wallet.api.operations import (
 )
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
+from wallet.db import begin_deed
 from wallet.errors import OboleError, PurseNotFound
 from wallet.models import KeyKind
 from wallet.money import Money
@@ -192,6 +193,7 @@ def _authorize_order(obole: Obole, order: str) -> Issued:
 
 
 def _voucher_or_problem(obole: Obole, order: str) -> dict[str, Any]:
+    begin_deed()  # each order is one: what became of those before it says nothing about it
     try:
         return _issued(_authorize_order(obole, order))
     except OboleError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID, uuid4
 
 import markupsafe
 from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, send_from_directory, session
@@ -26,7 +27,15 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from wallet import clock, languages, sessions
 from wallet.api import problems
 from wallet.api.context import EXTENSION, current
-from wallet.errors import FormOutdated, InternalError, NotFound, OboleError, ProofNeeded, TooManyRequests
+from wallet.errors import (
+    FormOutdated,
+    InternalError,
+    NotFound,
+    OboleError,
+    OutcomeUnknown,
+    ProofNeeded,
+    TooManyRequests,
+)
 from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.sessions import Visitor
@@ -41,6 +50,8 @@ AREAS = {
     IdentityKind.MERCHANT: ("/merchant/sign-in", "/merchant"),
     IdentityKind.OPERATOR: ("/console/sign-in", "/console"),
 }
+# Names the form in a form: what makes a second sending the same as the first.
+FORM_ID = "once"
 _TOKEN = "visit"
 _LANGUAGE = "language"
 _SHRINKS = frozenset({"text/css", "text/javascript", "image/svg+xml", "application/json"})
@@ -111,7 +122,10 @@ def page(template: str, *, refusal: OboleError | None = None, status: int = 200,
     if refusal is not None:
         status = problems.STATUS[refusal.code]
     body = render_template(template, refusal=refusal, errors=_field_errors(refusal), **values)
-    return Response(body, status=status, content_type="text/html; charset=utf-8")
+    answer = Response(body, status=status, content_type="text/html; charset=utf-8")
+    if status == 503:
+        answer.headers["Retry-After"] = problems.RETRY_AFTER
+    return answer
 
 
 def go(path: str) -> ResponseReturnValue:
@@ -134,8 +148,21 @@ def static(name: str) -> str:
     return f"/static/{_version(name)}/{name}"
 
 
+def form_id() -> str:
+    """What every form carries, so that one sent twice is known: the same again until what it asked for is done."""
+    if "form_id" not in g:
+        try:
+            g.form_id = str(UUID(request.form.get(FORM_ID, "")))
+        except (ValueError, HTTPException):
+            g.form_id = str(uuid4())
+    found: str = g.form_id
+    return found
+
+
 def refusal_text(error: OboleError) -> str:
     """What to tell people about a refusal: its detail where that has been put into their language, else its title."""
+    if isinstance(error, OutcomeUnknown):
+        return say("It is not known whether that was done. Send the same again: it is done once.")
     chosen = languages.catalog(language())
     detail = chosen.gettext(error.detail)
     return detail if detail != error.detail or language() == "en" else chosen.gettext(error.title)
@@ -317,7 +344,9 @@ def _field_errors(refusal: OboleError | None) -> dict[str, str]:
 
 
 def _csrf_field() -> markupsafe.Markup:
-    return markupsafe.Markup('<input type="hidden" name="csrf_token" value="{}">').format(generate_csrf())
+    hidden = {"csrf_token": generate_csrf(), FORM_ID: form_id()}
+    field = markupsafe.Markup('<input type="hidden" name="{}" value="{}">')
+    return markupsafe.Markup().join(field.format(name, value) for name, value in hidden.items())
 
 
 @functools.lru_cache(maxsize=100)
