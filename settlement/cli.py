@@ -107,19 +107,25 @@ def _says_no(command: Callable[..., None]) -> Callable[..., None]:
 @_JSON
 @_says_no
 def _run(business_date: dt.datetime | None, as_json: bool) -> None:
-    """Close the day, cut, render and submit, then audit the books. Running it again changes nothing.
+    """Close the day, cut, render and submit, then audit the books. Running it again changes nothing, and says so.
 
     Status 1 if the books do not add up.
     """
     settings, database = current().settings, current().database
     bank = nightly.bank_of(settings)
+    with database.read() as conn:
+        before = nightly.states(conn)
     with _progress(quiet=as_json) as step:
         run, failed = nightly.settle(
             database, bank, settings, at=clock.now(), business_date=_date(business_date), progress=step
         )
         if run is None:
             raise click.ClickException("No business day is due yet.")
-    _show_run(run, failed, as_json)
+    with database.read() as conn:
+        settled = nightly.settled_since(conn, before)
+    if not settled:
+        click.echo(f"Nothing was due: the day of {run.business_date.isoformat()} was settled before.", err=True)
+    _show_run(run, failed, as_json, settled=[date.isoformat() for date in settled])
 
 
 @settlement.command("close")
@@ -1012,7 +1018,7 @@ def _words(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bool) -> None:
+def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bool, **more: Any) -> None:
     """What a run did, and how the audit at its end came out. Status 1 if it failed."""
     said = "sound" if not failed else f"{len(failed)} checks failed"
     with current().database.read() as conn:
@@ -1039,6 +1045,7 @@ def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bo
         ],
         files=[file.message_id for file in files],
         audit={"ok": not failed, "failed": [_plain(check) for check in failed]} if as_json else said,
+        **more,
     )
     if failed:
         _show_findings(failed, on_error=True)
