@@ -50,7 +50,7 @@ from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.db import begin_deed, end_deed, migrate
+from wallet.db import begin_deed, end_deed, machine_failed, migrate
 from wallet.errors import (
     AlreadyExists,
     AmountInvalid,
@@ -93,6 +93,9 @@ def _says_no(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **options)
         except OboleError as refusal:
             raise click.ClickException(f"{refusal.detail} [{refusal.code}]") from None
+        except OSError as error:
+            refused = machine_failed(error)
+            raise click.ClickException(f"{refused.detail} {error.strerror or ''} [{refused.code}]") from error
         finally:
             end_deed()
 

@@ -17,7 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from settlement import business_day, nightly, receiving, reconciliation
 from settlement.nightly import Bank
-from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, pruning, vouchers, webhooks
+from wallet import alerts, automatic_top_ups, checkouts, clock, closing, mail, pruning, top_ups, vouchers, webhooks
 from wallet.db import Database
 from wallet.keys import Keyring
 from wallet.settings import Settings
@@ -124,8 +124,9 @@ def send_alerts(database: Database) -> int:
 
 
 def request_top_ups(database: Database, settings: Settings) -> int:
-    """Ask for the automatic top-ups that are due; answers how many."""
-    return automatic_top_ups.request_due(database, settings, at=clock.now())
+    """Ask for the automatic top-ups that are due, and for what could not be asked for before; answers how many."""
+    late = top_ups.pull_late(database, settings, at=clock.now())
+    return late + automatic_top_ups.request_due(database, settings, at=clock.now())
 
 
 def advance_closings(database: Database, settings: Settings) -> int:

@@ -11,6 +11,7 @@ constraint, never in something read earlier.
 """
 
 import datetime as dt
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ import alembic.runtime.migration
 import alembic.script
 import psycopg
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine, ExceptionContext, Transaction
@@ -44,8 +46,8 @@ _WRITE = "obole_write"
 # What to say, by what a database says is wrong with itself (PostgreSQL, Appendix A; sqlite.org/rescode.html). With what
 # was asked nothing is wrong.
 _BUSY = "The database cannot answer now; send the same request again."
-_NO_ROOM = "The database cannot write: its disk is full, or fails."
-_READ_ONLY = "The database cannot write: it is read-only."
+_NO_ROOM = "The wallet cannot write: its disk is full, or fails."
+_READ_ONLY = "The wallet cannot write: its database is read-only."
 _SQLSTATES = {
     **dict.fromkeys(("08", "40", "53", "55P03", "57014", "57P01", "57P02", "57P03", "57P05"), _BUSY),
     **dict.fromkeys(("53000", "53100", "53200", "58"), _NO_ROOM),
@@ -60,7 +62,11 @@ _SQLITE_CODES = {
 _NOT_COMMITTED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT})
 # What such a connection has open (a file, a server that became a standby) is not tried again, but opened anew.
 _FORSAKEN = frozenset({_NO_ROOM, _READ_ONLY})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGED_STATES = frozenset({"XX001", "XX002"})
+
+_log = structlog.get_logger(__name__)
 
 # Whether the deed at hand (a request, a command) has committed something; None where there is none.
 _has_committed: ContextVar[bool | None] = ContextVar("has_committed", default=None)
@@ -74,6 +80,11 @@ def begin_deed() -> None:
 def end_deed() -> None:
     """The yes or the no was said."""
     _has_committed.set(None)
+
+
+def machine_failed(error: OSError) -> Unavailable:
+    """What a disk, a folder or a temporary file refused, as what to say of it."""
+    return unavailable(_NO_ROOM if error.errno in _FULL else "A file or folder of the wallet cannot be used now.")
 
 
 def unavailable(words: str) -> Unavailable:
@@ -339,9 +350,15 @@ def _sqlite_code(cause: sqlite3.Error) -> int:
 def _forsake(context: ExceptionContext) -> None:
     """Throw away every connection to a database that cannot write: what is opened anew may be one that can."""
     cause = context.original_exception
-    is_damaged = isinstance(cause, sqlite3.Error) and _sqlite_code(cause) in _DAMAGED
-    if is_damaged or (isinstance(cause, Exception) and _said(cause) in _FORSAKEN):
+    if isinstance(cause, Exception) and (_is_damaged(cause) or _said(cause) in _FORSAKEN):
         context.is_disconnect = True
+        # An alarm that needs no room: nothing can be stored now.
+        _log.critical("the database fails", error=type(cause).__name__, said=_said(cause) or "It is damaged.")
+
+
+def _is_damaged(error: Exception) -> bool:
+    cause = _cause(error)
+    return (isinstance(cause, sqlite3.Error) and _sqlite_code(cause) in _DAMAGED) or _sqlstate(cause) in _DAMAGED_STATES
 
 
 class UtcInstant(sa.types.TypeDecorator[Any]):

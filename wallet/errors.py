@@ -124,6 +124,10 @@ class OrderExpired(Refused):
     code, title = "order_expired", "The order is past its time."
 
 
+class OrderNotYetValid(Refused):
+    code, title, retryable = "order_not_yet_valid", "The order is ahead of the wallet's clock; send it again.", True
+
+
 class SignInRefused(Refused):
     code, title = "sign_in_refused", "That did not match."
 

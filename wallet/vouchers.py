@@ -84,8 +84,9 @@ class Purchase:
     confirmation_key: bytes | None = None
     device_id: UUID | None = None
     order_jws: str | None = None
-    # An order past its time still finds the voucher it once got; it gets no new one.
-    order_expired: OboleError | None = None
+    # An order past its time, ahead of it, or of a device that was revoked since, still finds the voucher that it once
+    # got; it gets no new one.
+    order_refused: OboleError | None = None
     api_key_id: UUID | None = None
     confirmation_id: UUID | None = None
     member_id: UUID | None = None
@@ -127,8 +128,8 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
     changed since; another one gets `IdempotencyConflict`.
     """
     try:
-        if purchase.order_expired is not None:
-            raise purchase.order_expired
+        if purchase.order_refused is not None:
+            raise purchase.order_refused
         with database.write() as conn:
             return issue(conn, issuer, purchase, at=at)
     except OboleError as refusal:

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from werkzeug.http import HTTP_STATUS_CODES
 
 from wallet import errors
+from wallet.db import machine_failed
 from wallet.errors import OboleError
 
 MEDIA_TYPE = "application/problem+json"
@@ -25,6 +26,7 @@ STATUS: Mapping[str, int] = {
     "unauthorized": 401,
     "order_invalid": 401,
     "order_expired": 401,
+    "order_not_yet_valid": 401,
     "sign_in_refused": 401,
     "passkey_refused": 401,
     "proof_needed": 401,
@@ -151,6 +153,7 @@ def response(error: OboleError) -> Response:
 def register(app: Flask) -> None:
     """Let every error of the application leave as a problem."""
     app.register_error_handler(OboleError, _refused)
+    app.register_error_handler(OSError, _machine_failed)
     app.register_error_handler(HTTPException, http)
     # Flask wraps whatever else was raised in this one, after logging it with its stack.
     app.register_error_handler(InternalServerError, _broken)
@@ -161,6 +164,16 @@ def _refused(error: OboleError) -> Response:
         _log.error("refused by ourselves", code=error.code, detail=error.detail)
         return response(errors.InternalError())
     return response(error)
+
+
+def log_machine(error: OSError) -> None:
+    """Alarm: somebody must look at the machine."""
+    _log.critical("a disk or a folder fails", error=type(error).__name__, reason=error.strerror)
+
+
+def _machine_failed(error: OSError) -> Response:
+    log_machine(error)
+    return response(machine_failed(error))
 
 
 def http(error: HTTPException) -> Response:

@@ -36,6 +36,7 @@ _PURCHASE_REFUSALS: list[type[OboleError]] = [
     errors.CurrencyMismatch,
     errors.OrderInvalid,
     errors.OrderExpired,
+    errors.OrderNotYetValid,
     errors.ValidationFailed,
     errors.CapExceeded,
     errors.PurseFrozen,

@@ -27,6 +27,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from wallet import clock, languages, sessions
 from wallet.api import problems
 from wallet.api.context import EXTENSION, current
+from wallet.db import machine_failed
 from wallet.errors import (
     FormOutdated,
     InternalError,
@@ -110,6 +111,7 @@ def blueprint(name: str, module: str, *, templates: Path = TEMPLATES) -> Bluepri
     made.register_error_handler(OboleError, _refused)
     made.register_error_handler(CSRFError, _outdated)
     made.register_error_handler(RateLimitExceeded, _too_many)
+    made.register_error_handler(OSError, _machine_failed)
     made.register_error_handler(HTTPException, _http)
     return made
 
@@ -313,6 +315,11 @@ def _refused(error: OboleError) -> Response:
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
         return problems.response(error)
     return page("refusal.html", refusal=error)
+
+
+def _machine_failed(error: OSError) -> Response:
+    problems.log_machine(error)
+    return _refused(machine_failed(error))
 
 
 def _outdated(_: CSRFError) -> Response:
