@@ -50,7 +50,7 @@ from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.db import migrate
+from wallet.db import begin_deed, end_deed, machine_failed, migrate
 from wallet.errors import (
     AlreadyExists,
     AmountInvalid,
@@ -88,10 +88,16 @@ def register(app: Flask) -> None:
 def _says_no(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
+        begin_deed()
         try:
             command(*args, **options)
         except OboleError as refusal:
             raise click.ClickException(f"{refusal.detail} [{refusal.code}]") from None
+        except OSError as error:
+            refused = machine_failed(error)
+            raise click.ClickException(f"{refused.detail} {error.strerror or ''} [{refused.code}]") from error
+        finally:
+            end_deed()
 
     return run
 
@@ -104,19 +110,25 @@ def _says_no(command: Callable[..., None]) -> Callable[..., None]:
 @_JSON
 @_says_no
 def _run(business_date: dt.datetime | None, as_json: bool) -> None:
-    """Close the day, cut, render and submit, then audit the books. Running it again changes nothing.
+    """Close the day, cut, render and submit, then audit the books. Running it again changes nothing, and says so.
 
     Status 1 if the books do not add up.
     """
     settings, database = current().settings, current().database
     bank = nightly.bank_of(settings)
+    with database.read() as conn:
+        before = nightly.states(conn)
     with _progress(quiet=as_json) as step:
         run, failed = nightly.settle(
             database, bank, settings, at=clock.now(), business_date=_date(business_date), progress=step
         )
         if run is None:
             raise click.ClickException("No business day is due yet.")
-    _show_run(run, failed, as_json)
+    with database.read() as conn:
+        settled = nightly.settled_since(conn, before)
+    if not settled:
+        click.echo(f"Nothing was due: the day of {run.business_date.isoformat()} was settled before.", err=True)
+    _show_run(run, failed, as_json, settled=[date.isoformat() for date in settled])
 
 
 @settlement.command("close")
@@ -1009,7 +1021,7 @@ def _words(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bool) -> None:
+def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bool, **more: Any) -> None:
     """What a run did, and how the audit at its end came out. Status 1 if it failed."""
     said = "sound" if not failed else f"{len(failed)} checks failed"
     with current().database.read() as conn:
@@ -1036,6 +1048,7 @@ def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bo
         ],
         files=[file.message_id for file in files],
         audit={"ok": not failed, "failed": [_plain(check) for check in failed]} if as_json else said,
+        **more,
     )
     if failed:
         _show_findings(failed, on_error=True)

@@ -225,6 +225,22 @@ def submit(
     return submitted
 
 
+def states(conn: Connection) -> dict[dt.date, RunState]:
+    """How far each business day is settled, of those whose run has begun."""
+    rows = conn.execute(select(settlement_runs.c.business_date, settlement_runs.c.state))
+    return {row.business_date: RunState(row.state) for row in rows}
+
+
+def settled_since(conn: Connection, before: Mapping[dt.date, RunState]) -> list[dt.date]:
+    """The business days whose settlement has gone on since it was as ``before`` (`states`), oldest first."""
+    return sorted(date for date, state in states(conn).items() if before.get(date) is not state)
+
+
+def of_date(conn: Connection, business_date: dt.date) -> Row[tuple[object, ...]] | None:
+    """The run of a business day, or None where it has not begun."""
+    return conn.execute(select(settlement_runs).where(settlement_runs.c.business_date == business_date)).one_or_none()
+
+
 def keep_dates(database: Database, bank: Bank, run_id: UUID, *, at: dt.datetime) -> None:
     """Before a run is approved: date its files anew where the bank can no longer keep their date.
 

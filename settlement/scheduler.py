@@ -27,6 +27,7 @@ from wallet import (
     letter_requests,
     mail,
     pruning,
+    top_ups,
     vouchers,
     webhooks,
 )
@@ -159,8 +160,9 @@ def send_alerts(database: Database) -> int:
 
 
 def request_top_ups(database: Database, settings: Settings) -> int:
-    """Ask for the automatic top-ups that are due; answers how many."""
-    return automatic_top_ups.request_due(database, settings, at=clock.now())
+    """Ask for the automatic top-ups that are due, and for what could not be asked for before; answers how many."""
+    late = top_ups.pull_late(database, settings, at=clock.now())
+    return late + automatic_top_ups.request_due(database, settings, at=clock.now())
 
 
 def advance_closings(database: Database, settings: Settings) -> int:

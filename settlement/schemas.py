@@ -358,6 +358,16 @@ class RunView(RunSummary):
     audit = fields.Nested(KeptAudit, required=True, allow_none=True)
 
 
+class RunAsked(RunView):
+    """A run that was asked for.
+
+    ``settled``: the business days that this call settled, or made the files of where they wait for approval. None when
+    whatever was due was settled before: then nothing was done, and nobody was paid.
+    """
+
+    settled = fields.List(Date(), required=True)
+
+
 class RunList(Answer):
     items = fields.List(fields.Nested(RunSummary), required=True)
     next_cursor = next_cursor()

@@ -730,7 +730,7 @@ class Wallet(RuleBasedStateMachine):
         today = [each for each in self.vouchers if each.purse is purse and each.issued_at.date() == self.at.date()]
         spent = sum(each.spent for each in today)
         ladder = {
-            errors.OrderExpired: purchase.order_expired is not None,
+            errors.OrderExpired: purchase.order_refused is not None,
             errors.MerchantNotFound: merchant.suspended,
             errors.CurrencyMismatch: merchant.currency != purse.currency,
             errors.CapExceeded: limits.per_purchase_micros is not None and amount > limits.per_purchase_micros,

@@ -172,8 +172,8 @@ def pay_by_order(
     Raises `OrderInvalid` where it says something else, and otherwise as `pay`.
     """
     row = _lock(conn, checkout_id, at)
-    if order.order_expired is not None:
-        raise order.order_expired
+    if order.order_refused is not None:
+        raise order.order_refused
     if order != _purchase(row, order.purse_id, device_id=order.device_id, order_jws=order.order_jws):
         raise OrderInvalid("The order is not over this checkout.")
     return _paid(conn, issuer, row, order, identity_id, at)

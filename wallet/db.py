@@ -1,7 +1,9 @@
 """One database, SQLite or PostgreSQL, and the two ways into it: `Database.read` and `Database.write`.
 
 Invariant: whoever writes does so inside `write`, which holds the open business day shared (so that a day, once
-closed, is a fixed set of rows) and commits everything or nothing; a yes is answered only after it returned.
+closed, is a fixed set of rows) and commits everything or nothing; a yes is answered only after it returned. Nor is a
+no said lightly: what fails before anything was committed is `Unavailable`, what fails at a commit, or after one of the
+same deed, is `OutcomeUnknown`.
 
 SQLite is durable (WAL, ``synchronous=FULL``), enforces foreign keys, and takes its one write lock at BEGIN, so no
 transaction ever fails half way for want of it. PostgreSQL runs READ COMMITTED: every guard is in a WHERE or a
@@ -9,10 +11,12 @@ constraint, never in something read earlier.
 """
 
 import datetime as dt
+import errno
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +24,15 @@ import alembic.command
 import alembic.config
 import alembic.runtime.migration
 import alembic.script
+import psycopg
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.engine import Connection, Dialect, Engine, ExceptionContext, Transaction
 
 from wallet import money, private
-from wallet.errors import SettingsInvalid, Unavailable
+from wallet.errors import OutcomeUnknown, SettingsInvalid, Unavailable
 
 BUSY_SECONDS = 30
 _NOTE_SECONDS = 1
@@ -37,11 +43,54 @@ _OPEN_DAY = 0x0B01E001
 _SETTLEMENT = 0x0B01E002
 
 _WRITE = "obole_write"
-_RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300"})
-# No room, or a disk that fails (PostgreSQL, Appendix A: classes 53 and 58): nothing is wrong with what was asked.
-_DISK_SQLSTATES = frozenset({"53000", "53100", "53200", "58000", "58030"})
-_BUSY_SQLITE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_DISK_SQLITE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
+
+# What to say, by what a database says is wrong with itself (PostgreSQL, Appendix A; sqlite.org/rescode.html). With what
+# was asked nothing is wrong.
+_BUSY = "The database cannot answer now; send the same request again."
+_NO_ROOM = "The wallet cannot write: its disk is full, or fails."
+_READ_ONLY = "The wallet cannot write: its database is read-only."
+_SQLSTATES = {
+    **dict.fromkeys(("08", "40", "53", "55P03", "57014", "57P01", "57P02", "57P03", "57P05"), _BUSY),
+    **dict.fromkeys(("53000", "53100", "53200", "58"), _NO_ROOM),
+    "25006": _READ_ONLY,
+}
+_SQLITE_CODES = {
+    **dict.fromkeys((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL), _BUSY),
+    **dict.fromkeys((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN), _NO_ROOM),
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+}
+# A commit answered by one of these was not done, for certain; of any other nobody knows.
+_NOT_COMMITTED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT})
+# What such a connection has open (a file, a server that became a standby) is not tried again, but opened anew.
+_FORSAKEN = frozenset({_NO_ROOM, _READ_ONLY})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGED_STATES = frozenset({"XX001", "XX002"})
+
+_log = structlog.get_logger(__name__)
+
+# Whether the deed at hand (a request, a command) has committed something; None where there is none.
+_has_committed: ContextVar[bool | None] = ContextVar("has_committed", default=None)
+
+
+def begin_deed() -> None:
+    """From here to `end_deed` it matters whether something was committed: somebody waits for a yes or a no."""
+    _has_committed.set(False)
+
+
+def end_deed() -> None:
+    """The yes or the no was said."""
+    _has_committed.set(None)
+
+
+def machine_failed(error: OSError) -> Unavailable:
+    """What a disk, a folder or a temporary file refused, as what to say of it."""
+    return unavailable(_NO_ROOM if error.errno in _FULL else "A file or folder of the wallet cannot be used now.")
+
+
+def unavailable(words: str) -> Unavailable:
+    """Why a deed ends here: nothing of it was done, or, if it has committed something, nobody can tell."""
+    return OutcomeUnknown() if _has_committed.get() else Unavailable(words)
 
 
 class Database:
@@ -66,7 +115,8 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction that may post; commits on a clean exit. Holds the open business day shared.
 
-        Raises `Unavailable` when the database is busy past `BUSY_SECONDS`, cannot be reached, or has no room to write.
+        Raises `Unavailable` when the database is busy past `BUSY_SECONDS`, cannot be reached, or cannot write, and
+        `OutcomeUnknown` when that happens at the commit, or after this deed (`begin_deed`) has committed something.
         """
         with self._transaction() as conn:
             if not self.is_sqlite:
@@ -120,12 +170,15 @@ class Database:
         self, engine: Engine | None = None, *, foreign_keys: bool = True, wait_seconds: float = BUSY_SECONDS
     ) -> Iterator[Connection]:
         if self._turn is not None and not self._turn.acquire(timeout=wait_seconds):
-            raise Unavailable("The database is busy; send the same request again.")
+            raise unavailable(_BUSY)
         try:
             with _translated(), (engine or self.engine).connect() as conn:
                 conn.execution_options(**{_WRITE: True})
-                with _without_foreign_keys(conn) if not foreign_keys else nullcontext(), conn.begin():
+                with _without_foreign_keys(conn) if not foreign_keys else nullcontext(), conn.begin() as transaction:
                     yield conn
+                    _commit(transaction)
+            if _has_committed.get() is False:
+                _has_committed.set(True)
         finally:
             if self._turn is not None:
                 self._turn.release()
@@ -211,6 +264,7 @@ def _engine(url: sa.URL, is_sqlite: bool, pool_size: int, *, durable: bool = Tru
             event.listen(engine, "connect", _wait_for_no_disk)
         event.listen(engine, "connect", _learn_currencies)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", _forsake)
         return engine
     server = f"-c lock_timeout={BUSY_SECONDS}s -c timezone=UTC"
     # No ping before use: it would cost every purchase a round trip, and a connection that went away answers 503 once.
@@ -218,6 +272,7 @@ def _engine(url: sa.URL, is_sqlite: bool, pool_size: int, *, durable: bool = Tru
         url, connect_args={"options": server}, isolation_level="READ COMMITTED", pool_recycle=1_800, **options
     )
     event.listen(engine, "connect", _learn_currencies)
+    event.listen(engine, "handle_error", _forsake)
     return engine
 
 
@@ -283,23 +338,77 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sa.exc.TimeoutError as error:
-        raise Unavailable("The database is busy; send the same request again.") from error
-    except sa.exc.OperationalError as error:
-        if _is_one_of(error, _DISK_SQLITE, _DISK_SQLSTATES):
-            raise Unavailable("The database cannot write: its disk is full, or fails.") from error
-        if error.connection_invalidated or _is_one_of(error, _BUSY_SQLITE, {None, *_RETRYABLE_SQLSTATES}):
-            raise Unavailable("The database cannot answer now; send the same request again.") from error
-        raise
+        raise unavailable(_BUSY) from error
+    # What happens while a connection is opened comes as the driver says it.
+    except (sa.exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
+        said = _said(error)
+        if said is None:
+            raise
+        raise unavailable(said) from error
 
 
-def _is_one_of(
-    error: sa.exc.OperationalError, sqlite_codes: Collection[int], sqlstates: Collection[str | None]
-) -> bool:
-    cause = error.orig
+def _commit(transaction: Transaction) -> None:
+    """Commit, and tell what failed for certain from what may have been done: the answer alone may be lost."""
+    try:
+        transaction.commit()
+    except (sa.exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
+        if _is_refusal(_cause(error)):
+            raise
+        if _has_committed.get() is False:
+            _has_committed.set(True)
+        raise OutcomeUnknown from error
+
+
+def _is_refusal(cause: BaseException | None) -> bool:
+    """Whether a database answered a commit that it was not done."""
     if isinstance(cause, sqlite3.Error):
-        # The last byte; the others say more of the same.
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in sqlite_codes
-    return getattr(cause, "sqlstate", None) in sqlstates
+        return _sqlite_code(cause) in _NOT_COMMITTED
+    if isinstance(cause, psycopg.Error):
+        # Whatever ends the server's process or the connection says FATAL or PANIC, or nothing.
+        is_answer = cause.diag.severity_nonlocalized == "ERROR"
+        return is_answer and cause.sqlstate is not None and not cause.sqlstate.startswith(("08", "40003"))
+    return False
+
+
+def _said(error: Exception) -> str | None:
+    """What to say of a failure that is the database's own; None for any other."""
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.Error):
+        return _SQLITE_CODES.get(_sqlite_code(cause))
+    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated and not _sqlstate(cause):
+        return _BUSY
+    if _sqlstate(cause) is None:
+        # The server did not say anything: it is not there, or went away.
+        return _BUSY if isinstance(cause, psycopg.OperationalError) else None
+    state = _sqlstate(cause) or ""
+    return _SQLSTATES.get(state) or _SQLSTATES.get(state[:2])
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.orig if isinstance(error, sa.exc.DBAPIError) else error
+
+
+def _sqlstate(cause: BaseException | None) -> str | None:
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+def _sqlite_code(cause: sqlite3.Error) -> int:
+    # The last byte; the others say more of the same.
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF
+
+
+def _forsake(context: ExceptionContext) -> None:
+    """Throw away every connection to a database that cannot write: what is opened anew may be one that can."""
+    cause = context.original_exception
+    if isinstance(cause, Exception) and (_is_damaged(cause) or _said(cause) in _FORSAKEN):
+        context.is_disconnect = True
+        # An alarm that needs no room: nothing can be stored now.
+        _log.critical("the database fails", error=type(cause).__name__, said=_said(cause) or "It is damaged.")
+
+
+def _is_damaged(error: Exception) -> bool:
+    cause = _cause(error)
+    return (isinstance(cause, sqlite3.Error) and _sqlite_code(cause) in _DAMAGED) or _sqlstate(cause) in _DAMAGED_STATES
 
 
 class UtcInstant(sa.types.TypeDecorator[Any]):

@@ -147,6 +147,10 @@ class OrderExpired(Refused):
     code, title = "order_expired", "The order is past its time."
 
 
+class OrderNotYetValid(Refused):
+    code, title, retryable = "order_not_yet_valid", "The order is ahead of the wallet's clock; send it again.", True
+
+
 class SignInRefused(Refused):
     code, title = "sign_in_refused", "That did not match."
 
@@ -386,6 +390,11 @@ class Unavailable(OboleError):
 
 class ProxiesUnknown(OboleError):
     code, title = "proxies_unknown", "Not set up yet: the operator must say which proxies there are."
+
+
+class OutcomeUnknown(Unavailable):
+    code = "outcome_unknown"
+    title = "It is unknown whether this was done. Send the same again with the same key: it is done once."
 
 
 class BankMessageFailed(OboleError):

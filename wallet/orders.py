@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
 from wallet import jws
-from wallet.errors import AmountInvalid, CurrencyUnknown, OrderExpired, OrderInvalid
+from wallet.errors import AmountInvalid, CurrencyUnknown, OboleError, OrderExpired, OrderInvalid, OrderNotYetValid
 from wallet.jws import BadToken
 from wallet.models import devices
 from wallet.money import Money
@@ -25,6 +25,8 @@ TYPE = "order+jwt"
 LONGEST_LIFE = dt.timedelta(minutes=10)
 # A device's clock may be this far ahead of ours.
 CLOCK_SKEW = dt.timedelta(seconds=60)
+# What is ahead by less may be due to our own clock: it is worth trying again. An hour is what clocks go wrong by most.
+NEAR_FUTURE = dt.timedelta(hours=2)
 MAX_KEY_LENGTH = 255
 MAX_RESOURCE_LENGTH = 512
 
@@ -37,14 +39,15 @@ _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Purchase:
     """The purchase that a device's signed order asks of the wallet at ``origin``.
 
-    Raises `OrderInvalid` for anything not signed by a standing device of the purse, or with claims missing,
-    foreign or malformed. An order past its time is still answered, marked: it may have been carried out before.
+    Raises `OrderInvalid` for anything not signed by a device of the purse, or with claims missing, foreign or
+    malformed. An order past its time, ahead of it (our clock may have gone back), or of a device that was revoked, is
+    still answered, marked: it may have been carried out before.
     """
     try:
         unverified = jws.parse(token, header_type=TYPE)
         device = conn.execute(_DEVICE, {"device": _uuid(unverified.kid, "kid")}).one_or_none()
-        if device is None or device.revoked_at is not None:
-            raise OrderInvalid("The device is not known or was revoked.")
+        if device is None:
+            raise OrderInvalid("The device is not known.")
         claims = jws.verify(unverified, device.public_key)
     except BadToken as error:
         raise OrderInvalid(f"The order does not hold: {error}.") from None
@@ -63,7 +66,7 @@ def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Pur
         confirmation_key=_confirmation(claims["cnf"]) if "cnf" in claims else None,
         device_id=device.id,
         order_jws=token,
-        order_expired=_expired(claims, at),
+        order_refused=_refusal(claims, at) if device.revoked_at is None else OrderInvalid("The device was revoked."),
     )
 
 
@@ -72,13 +75,15 @@ def is_clean(text: str) -> bool:
     return _UNCLEAN.search(text) is None
 
 
-def _expired(claims: dict[str, Any], at: dt.datetime) -> OrderExpired | None:
+def _refusal(claims: dict[str, Any], at: dt.datetime) -> OboleError | None:
     issued, expires = _whole(claims, "iat"), _whole(claims, "exp")
     if not 0 < expires - issued <= LONGEST_LIFE.total_seconds():
         raise OrderInvalid("An order lives for at most 10 minutes.")
     now = at.timestamp()
+    if issued > now + NEAR_FUTURE.total_seconds():
+        return OrderInvalid("The order is from the future.")
     if issued > now + CLOCK_SKEW.total_seconds():
-        raise OrderInvalid("The order is from the future.")
+        return OrderNotYetValid()
     return OrderExpired() if expires <= now else None
 
 

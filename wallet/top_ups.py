@@ -4,16 +4,19 @@ Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses
 the same act, so whoever was killed before it could note that it fetched may do it again.
 """
 
+import datetime as dt
 import json
 import os
 from pathlib import Path
 from uuid import UUID
 
 import segno
+import structlog
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import private
+from wallet.db import Database
 from wallet.errors import NotFound, TopUpMethodUnavailable
 from wallet.ids import new_id
 from wallet.models import TopUpMethod, top_ups
@@ -22,6 +25,10 @@ from wallet.settings import Settings
 
 # The largest amount of a SEPA credit transfer, and so of its QR code (EPC069-12 section 2).
 _LARGEST_EPC_MICROS = 999_999_999_990_000
+# Announced so long ago, money is fetched again if it was not asked for; before, whoever announced it may be at it.
+_AT_ONCE, _LATELY = dt.timedelta(seconds=10), dt.timedelta(days=7)
+
+_log = structlog.get_logger(__name__)
 
 
 def available(settings: Settings) -> list[TopUpMethod]:
@@ -56,11 +63,40 @@ def pulls(method: TopUpMethod, settings: Settings) -> bool:
 def pull(method: TopUpMethod, settings: Settings, *, top_up_id: UUID, amount: Money, reference: str) -> None:
     """Fetch the money of an announced top-up; a second time changes nothing.
 
-    Raises `TopUpMethodUnavailable` unless `pulls`.
+    Raises `TopUpMethodUnavailable` unless `pulls`, or `OSError` when the bank's folder does not take it.
     """
     if method is not TopUpMethod.SANDBOX or settings.sandbox_folder is None:
         raise TopUpMethodUnavailable
     drop_pay_in_order(settings.sandbox_folder, top_up_id=top_up_id, amount=amount, reference=reference)
+
+
+def pull_soon(method: TopUpMethod, settings: Settings, *, top_up_id: UUID, amount: Money, reference: str) -> None:
+    """`pull` after the commit that announced it: what fails now is asked for by `pull_late`, and nobody is told no."""
+    try:
+        pull(method, settings, top_up_id=top_up_id, amount=amount, reference=reference)
+    except OSError as error:
+        _log.error("top-up not asked for yet", top_up=str(top_up_id), error=repr(error))
+
+
+def pull_late(database: Database, settings: Settings, *, at: dt.datetime) -> int:
+    """Fetch what was announced lately and could not be asked for then; answers how many."""
+    if settings.sandbox_folder is None:
+        return 0
+    lately = top_ups.c.requested_at.between(at - _LATELY, at - _AT_ONCE)
+    with database.read() as conn:
+        rows = conn.execute(select(top_ups).where(top_ups.c.method == TopUpMethod.SANDBOX.value, lately)).all()
+    missing = [row for row in rows if not _is_asked(settings.sandbox_folder, row.id)]
+    for row in missing:
+        amount = Money(row.amount_micros, row.currency)
+        pull(TopUpMethod.SANDBOX, settings, top_up_id=row.id, amount=amount, reference=row.reference)
+    return len(missing)
+
+
+def _is_asked(folder: Path, top_up_id: UUID) -> bool:
+    """Whether the order is with the sandbox bank: waiting, done, or refused."""
+    name = f"{top_up_id}.json"
+    places = (f"orders/{name}", f"processed/{name}", f"processed/{name}.refused")
+    return any((folder / place).exists() for place in places)
 
 
 def epc_of(amount: Money, reference: str, settings: Settings) -> str | None:

@@ -29,8 +29,10 @@ from wallet.errors import (
     NotYourVoucher,
     OboleError,
     OrderInvalid,
+    OutcomeUnknown,
     PurseNotFound,
     Unauthorized,
+    Unavailable,
     UndoTooLate,
     ValidationFailed,
     VoucherExpired,
@@ -82,8 +84,9 @@ class Purchase:
     confirmation_key: bytes | None = None
     device_id: UUID | None = None
     order_jws: str | None = None
-    # An order past its time still finds the voucher it once got; it gets no new one.
-    order_expired: OboleError | None = None
+    # An order past its time, ahead of it, or of a device that was revoked since, still finds the voucher that it once
+    # got; it gets no new one.
+    order_refused: OboleError | None = None
     api_key_id: UUID | None = None
     confirmation_id: UUID | None = None
     # Somebody whose idempotency keys are not the purse's: a paying key, a person on the page.
@@ -132,19 +135,25 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
     changed since; another one gets `IdempotencyConflict`.
     """
     try:
-        if purchase.order_expired is not None:
-            raise purchase.order_expired
+        if purchase.order_refused is not None:
+            raise purchase.order_refused
         with database.write() as conn:
             return issue(conn, issuer, purchase, at=at)
     except OboleError as refusal:
-        # Only now is it worth asking whether this was a replay: a new purchase never pays for the question.
-        with database.read() as conn:
-            before = _find_by_key(conn, purchase)
-            if before is None:
-                raise
-            if before.fingerprint != purchase.fingerprint():
-                raise IdempotencyConflict from refusal
-            return _issued(issuer, before, replayed=True)
+        # Only now is it worth asking whether this was a replay: a new purchase never pays for the question. Nor does
+        # one whose answer got lost, if the database can be asked again.
+        try:
+            with database.read() as conn:
+                before = _find_by_key(conn, purchase)
+        except Unavailable:
+            if isinstance(refusal, OutcomeUnknown):
+                raise refusal from None
+            raise
+        if before is None:
+            raise
+        if before.fingerprint != purchase.fingerprint():
+            raise IdempotencyConflict from refusal
+        return _issued(issuer, before, replayed=True)
 
 
 def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.datetime) -> Issued:

@@ -41,7 +41,7 @@ blueprint = Blueprint("settlement", __name__, description="The nightly run and t
     callers=[KeyKind.OPERATOR],
     body=schemas.NewRun,
     body_required=False,
-    answer=schemas.RunView,
+    answer=schemas.RunAsked,
     refuses=[BusinessDateInvalid, BankNotConfigured],
 )
 def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -50,19 +50,22 @@ def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     Of several days it is the last one. How the audit came out is its ``audit``: if it failed, every operator has a
     letter, and `GET /v1/audit` names the rows.
 
-    It needs no idempotency key: a business day is settled once, and running it again changes nothing. Where the
-    wallet asks for approvals, the run stays *rendered* until enough operators have approved it.
+    It needs no idempotency key: a business day is settled once, and running it again changes nothing; then ``settled``
+    is empty. A day that is named is settled whatever the date is by now, so name the one that the preview shows.
+    Where the wallet asks for approvals, the run stays *rendered* until enough operators have approved it.
     """
     obole = current()
     bank, at = nightly.bank_of(obole.settings), clock.now()
     with obole.database.write() as conn:
         # Noted before it begins: a run that is killed on its way was asked for all the same.
         auth.note(conn, caller, "run_asked", body["business_date"] or business_day.open_date(conn), at=at)
+        before = nightly.states(conn)
     run, _ = nightly.settle(obole.database, bank, obole.settings, at=at, business_date=body["business_date"])
     if run is None:
         raise BusinessDateInvalid("No business day is due yet, and none was ever settled.")
     with obole.database.read() as conn:
-        return _run(conn, nightly.find(conn, run.id))
+        settled = [date.isoformat() for date in nightly.settled_since(conn, before)]
+        return {**_run(conn, nightly.find(conn, run.id)), "settled": settled}
 
 
 @operation(

@@ -51,10 +51,13 @@ def sold(shop: Shop, amount: str = "0.50") -> Any:
 def test_a_run_pays_and_run_again_changes_nothing(shop: Shop) -> None:
     sold(shop)
     first, again = said(shop, "settlement", "run"), said(shop, "settlement", "run")
+    assert (first.pop("settled"), again.pop("settled")) == ([first["business_date"]], [])
     assert first == again
     assert first["state"] == "submitted"
     assert [each["amount"] for each in first["bank_transactions"]] == ["0.50"]
-    assert "payout" in flask(shop, "settlement", "run")
+    said_again = shop.app.test_cli_runner().invoke(args=["settlement", "run"])
+    assert "payout" in said_again.stdout
+    assert "Nothing was due" in said_again.stderr
 
 
 def test_the_steps_one_by_one_end_where_the_run_does(shop: Shop) -> None:

@@ -35,6 +35,8 @@ def test_only_what_can_change_by_itself_is_worth_a_retry():
     assert {error.code for error in LEAVES if error.retryable} == {
         "approvals_missing",
         "insufficient_funds",
+        "order_not_yet_valid",
+        "outcome_unknown",
         "own_money_exceeded",
         "purse_frozen",
         "refund_limit_exceeded",

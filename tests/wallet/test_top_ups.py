@@ -1,12 +1,13 @@
 """Ways to top up: offered as the wallet is set up, and fetched once however often they are asked for."""
 
+import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.support import make_settings
-from wallet import top_ups
+from tests.support import Shop, created, make_settings
+from wallet import clock, top_ups
 from wallet.errors import TopUpMethodUnavailable
 from wallet.ids import new_id
 from wallet.models import TopUpMethod
@@ -36,6 +37,32 @@ def test_fetching_twice_leaves_one_order_for_the_bank(tmp_path: Path) -> None:
     assert (told["id"], told["amount"], told["currency"], told["reference"]) == (
         str(top_up_id), "20.00", "EUR", "RF18",
     )  # fmt: skip
+
+
+def test_a_bank_that_takes_no_order_now_is_asked_later_and_nobody_is_told_no(database_url: str, tmp_path: Path) -> None:
+    with Shop(make_settings(tmp_path, database_url)) as shop:
+        alice = shop.purse("0")
+        orders = tmp_path / "bank" / "orders"
+        orders.parent.mkdir(exist_ok=True)
+        orders.write_text("no folder")
+        body = {"amount": "20.00", "currency": "EUR", "method": "sandbox"}
+        announced = [
+            created(shop.post(f"/v1/purses/{alice.id}/top-ups", body, token=alice.token, key=key))
+            for key in ("once", "once", "again")
+        ]
+        assert announced[0] == announced[1]
+        late = clock.now() + dt.timedelta(minutes=1)
+        with pytest.raises(OSError):
+            top_ups.pull_late(shop.database, shop.settings, at=late)
+        orders.unlink()
+        assert top_ups.pull_late(shop.database, shop.settings, at=late) == 2
+        assert {path.stem for path in orders.iterdir()} == {each["id"] for each in announced}
+        # What the bank has taken is not asked for again.
+        processed = tmp_path / "bank" / "processed"
+        processed.mkdir(exist_ok=True)
+        for path in orders.iterdir():
+            path.rename(processed / path.name)
+        assert top_ups.pull_late(shop.database, shop.settings, at=late) == 0
 
 
 def test_there_is_a_transfer_code_for_euro_that_a_bank_can_move(tmp_path: Path) -> None:

@@ -91,15 +91,18 @@ def requests() -> Requests:
     return found
 
 
-def exposition(conn: Connection) -> bytes:
+def exposition(conn: Connection, *, is_writable: bool) -> bytes:
     """Everything, in the text format 0.0.4."""
+    can_write = GaugeMetricFamily(
+        "obole_writable", "Whether database and folders can be written to: 0 is an alarm.", value=int(is_writable)
+    )
     counted = requests().registry
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         counted = CollectorRegistry()
         MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     books = CollectorRegistry()
     others = (metric for figures in requests().others for metric in figures(conn))
-    books.register(_Books([*_figures(conn), *others]))
+    books.register(_Books([can_write, *_figures(conn), *others]))
     return generate_latest(counted) + generate_latest(books)
 
 

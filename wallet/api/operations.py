@@ -40,7 +40,12 @@ _MOST_NAMES = 3_000
 # A view takes what it names of what its operation declares: caller, key, body, query, the path's variables.
 View = Callable[..., Any]
 
-_ALWAYS: tuple[type[OboleError], ...] = (errors.NotAcceptable, errors.InternalError, errors.Unavailable)
+_ALWAYS: tuple[type[OboleError], ...] = (
+    errors.NotAcceptable,
+    errors.InternalError,
+    errors.Unavailable,
+    errors.OutcomeUnknown,
+)
 _WITH_KEY: tuple[type[OboleError], ...] = (errors.Unauthorized, errors.KeyScope)
 WITH_BODY: tuple[type[OboleError], ...] = (
     errors.MalformedBody,

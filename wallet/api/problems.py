@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from werkzeug.http import HTTP_STATUS_CODES
 
 from wallet import errors
+from wallet.db import machine_failed
 from wallet.errors import OboleError
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,6 +32,7 @@ STATUS: Mapping[str, int] = {
     "unauthorized": 401,
     "order_invalid": 401,
     "order_expired": 401,
+    "order_not_yet_valid": 401,
     "sign_in_refused": 401,
     "passkey_refused": 401,
     "proof_needed": 401,
@@ -109,6 +111,7 @@ STATUS: Mapping[str, int] = {
     "key_file_invalid": 500,
     "temporarily_unavailable": 503,
     "proxies_unknown": 503,
+    "outcome_unknown": 503,
 }
 
 # Flask's and Werkzeug's own refusals, in our words.
@@ -127,6 +130,10 @@ _OF_STATUS: Mapping[int, type[OboleError]] = {
 _INSIDE = (errors.SettingsInvalid, errors.KeyFileInvalid)
 
 _log = structlog.get_logger(__name__)
+
+
+# What is answered here: what Flask does not know is an `InternalServerError` to it.
+KINDS: tuple[type[Exception], ...] = (OboleError, OSError, HTTPException, InternalServerError)
 
 
 def problem(error: OboleError) -> dict[str, Any]:
@@ -177,22 +184,26 @@ def when_again(error: OboleError) -> dict[str, str]:
 def register(app: Flask) -> None:
     """Let every error of the application leave as a problem."""
     # Flask wraps whatever else was raised in the last, after logging it with its stack.
-    for kind in (OboleError, HTTPException, InternalServerError):
+    for kind in KINDS:
         app.register_error_handler(kind, answer)
 
 
-def answer(error: OboleError | HTTPException) -> Response:
+def answer(error: OboleError | OSError | HTTPException) -> Response:
     """What programs are answered."""
     return with_headers(response(meant(error)), error)
 
 
-def meant(error: OboleError | HTTPException) -> OboleError:
+def meant(error: OboleError | OSError | HTTPException) -> OboleError:
     """What to say about an error: nothing of the inside, and the framework's own refusals in our words."""
     if isinstance(error, _INSIDE):
         _log.error("refused by ourselves", code=error.code, detail=error.detail)
         return errors.InternalError()
     if isinstance(error, OboleError):
         return error
+    if isinstance(error, OSError):
+        # An alarm: somebody must look at the machine.
+        _log.critical("a disk or a folder fails", error=type(error).__name__, reason=error.strerror)
+        return machine_failed(error)
     status = error.code or 500
     if status >= 500 and status != 503:
         return errors.InternalError()
@@ -200,7 +211,7 @@ def meant(error: OboleError | HTTPException) -> OboleError:
     return refusal(HTTP_STATUS_CODES.get(status, "") if refusal is errors.MalformedBody else "")
 
 
-def with_headers(answer: Response, error: OboleError | HTTPException) -> Response:
+def with_headers(answer: Response, error: OboleError | OSError | HTTPException) -> Response:
     """An answer with what the framework's own refusals tell in headers."""
     if isinstance(error, MethodNotAllowed):
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))

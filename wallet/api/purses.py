@@ -13,7 +13,7 @@ from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown, limit, when
 from wallet.api.operations import operation, respond_once
 from wallet.api.paging import page
-from wallet.api.top_ups import drop_pay_in_order, top_up_body
+from wallet.api.top_ups import fetch, top_up_body
 from wallet.api_keys import Caller, Caps
 from wallet.clock import rfc3339
 from wallet.errors import ValidationFailed
@@ -21,7 +21,7 @@ from wallet.jws import public_jwk
 from wallet.models import KeyKind, TopUpMethod
 from wallet.money import Money
 from wallet.purses import Limits, View
-from wallet.top_ups import offered
+from wallet.top_ups import offered, pulls
 
 blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")
 
@@ -210,9 +210,9 @@ def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Re
         return top_up_body(row, settings)
 
     response = respond_once(caller, key, body, work, status=201)
-    if method is TopUpMethod.SANDBOX and settings.sandbox_folder is not None:
+    if pulls(method, settings):
         # After the commit, and again on a replay: the sandbox bank books an order's id once.
-        drop_pay_in_order(settings.sandbox_folder, response.get_data())
+        fetch(method, settings, response.get_data())
     return response
 
 

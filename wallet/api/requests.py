@@ -13,6 +13,7 @@ import structlog
 from flask import Flask, Response, g, request
 
 from wallet.api import failures, metrics
+from wallet.db import begin_deed, end_deed
 from wallet.ids import new_id
 
 REQUEST_ID = "X-Request-Id"
@@ -49,6 +50,7 @@ def register(app: Flask, *, origin: str) -> None:
     metrics.register(app)
     app.before_request(_begin)
     app.after_request(finish)
+    app.teardown_request(lambda _: end_deed())
 
 
 def configure_logs() -> None:
@@ -99,6 +101,7 @@ class _ToStandardError(logging.StreamHandler[IO[str]]):
 
 
 def _begin() -> None:
+    begin_deed()
     sent = request.headers.get(REQUEST_ID, "")
     g.request_id = sent if _SENT_ID.fullmatch(sent) else str(new_id())
     g.began = time.perf_counter()

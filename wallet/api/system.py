@@ -6,7 +6,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy import select
 
-from wallet import clock, schemas
+from wallet import clock, schemas, writable
 from wallet.api import metrics
 from wallet.api.context import current
 from wallet.api.operations import operation, respond
@@ -48,14 +48,16 @@ def healthz() -> dict[str, Any]:
 
 @operation(blueprint, "GET", "/readyz", answer=schemas.Status)
 def readyz() -> dict[str, Any]:
-    """Ready: the database answers, its schema is the one this code was written for, and the books are
-    open."""
+    """Ready: the database answers and can be written to, its schema is the one this code was written for, the books are
+    open, and there is room in the folders of the wallet."""
+    obole = current()
     with current().database.read() as conn:
         if not is_migrated(conn):
             raise Unavailable("The database's schema is another version's: migrate it.")
         is_open = business_days.c.state == DayState.OPEN.value
         if conn.execute(select(business_days.c.business_date).where(is_open)).one_or_none() is None:
             raise Unavailable("No business day is open.")
+    writable.check(obole.database, obole.settings)
     return {"status": "ok"}
 
 
@@ -80,6 +82,7 @@ def jwks() -> Response:
 )
 def get_metrics() -> Response:
     """Figures for Prometheus: requests of all worker processes, and the books as they stand."""
-    with current().database.read() as conn:
-        body = metrics.exposition(conn)
+    obole = current()
+    with obole.database.read() as conn:
+        body = metrics.exposition(conn, is_writable=writable.is_so(obole.database, obole.settings))
     return Response(body, content_type=metrics.CONTENT_TYPE)

@@ -4,7 +4,6 @@ Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses
 """
 
 import json
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -33,11 +32,12 @@ def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:
     }
 
 
-def drop_pay_in_order(folder: Path, answer: bytes) -> None:
-    """Ask the sandbox bank to send the money of a top-up, from its answer: the same answer, the same file."""
+def fetch(method: TopUpMethod, settings: Settings, answer: bytes) -> None:
+    """After the commit: have the money of a top-up fetched, from its answer: the same answer, the same file."""
     top_up = json.loads(answer)
-    top_ups.drop_pay_in_order(
-        folder,
+    top_ups.pull_soon(
+        method,
+        settings,
         top_up_id=UUID(top_up["id"]),
         amount=Money.parse(top_up["amount"], top_up["currency"]),
         reference=top_up["reference"],
@@ -49,7 +49,7 @@ def send(settings: Settings, row: Row[Any]) -> None:
     method = TopUpMethod(row.method)
     if top_ups.pulls(method, settings):
         amount = Money(row.amount_micros, row.currency)
-        top_ups.pull(method, settings, top_up_id=row.id, amount=amount, reference=row.reference)
+        top_ups.pull_soon(method, settings, top_up_id=row.id, amount=amount, reference=row.reference)
 
 
 def _instructions(amount: Money, reference: str, settings: Settings) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from wallet.api.operations import (
 )
 from wallet.api_keys import Caller
 from wallet.clock import rfc3339
+from wallet.db import begin_deed
 from wallet.errors import OboleError, PurseNotFound
 from wallet.models import KeyKind
 from wallet.money import Money
@@ -38,6 +39,7 @@ _PURCHASE_REFUSALS: list[type[OboleError]] = [
     errors.CurrencyMismatch,
     errors.OrderInvalid,
     errors.OrderExpired,
+    errors.OrderNotYetValid,
     errors.ValidationFailed,
     errors.CapExceeded,
     errors.PurseFrozen,
@@ -197,6 +199,7 @@ def _authorize_order(obole: Obole, order: str) -> Issued:
 
 
 def _voucher_or_problem(obole: Obole, order: str) -> dict[str, Any]:
+    begin_deed()  # each order is one: what became of those before it says nothing about it
     try:
         return _issued(_authorize_order(obole, order))
     except OboleError as error:

@@ -19,7 +19,7 @@ from wallet import checkouts, clock, closing, errors, identities, orders, passke
 from wallet.api.context import current
 from wallet.api.operations import read_json
 from wallet.api.top_ups import send, top_up_body
-from wallet.errors import CheckoutEnded, OboleError, ProofNeeded, PurseNotFound, ValidationFailed
+from wallet.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.jws import b64url, parse_public_jwk
 from wallet.models import TopUpMethod
 from wallet.money import MICROS_PER_UNIT, Money
@@ -27,7 +27,7 @@ from wallet.page_models import CheckoutState, IdentityKind
 from wallet.pages import forms
 from wallet.pages.page import asker, browser, go, keep_purchase, page, visitor, welcome
 from wallet.pages.page import blueprint as page_blueprint
-from wallet.pages.purse import Once, do_once
+from wallet.pages.purse import Once
 from wallet.pages.rates import limiter
 from wallet.pages.sign_in import SIGN_INS, check_typed
 from wallet.schemas import Amount, Strict, Text
@@ -130,8 +130,9 @@ def pay(checkout_id: UUID) -> ResponseReturnValue:
     """Confirm and pay; then back to the merchant with the voucher."""
     try:
         row = _pay(checkout_id)
-    except CheckoutEnded as refusal:
-        # A second click may come while the first is at work; whoever made both is led on by both.
+    except (CheckoutEnded, OutcomeUnknown) as refusal:
+        # A second click may come while the first is at work; whoever made both is led on by both. So is whoever paid,
+        # and only the word of it got lost.
         with current().database.read() as conn:
             row, found = checkouts.find(conn, checkout_id), visitor()
         if found is None or not _paid_by(row, found):
@@ -175,12 +176,13 @@ def top_up(checkout_id: UUID) -> ResponseReturnValue:
         method, amount = TopUpMethod(typed["method"]), Money(typed["amount"], row["currency"])
         # A reload sends the form again, and the money is fetched once all the same.
         top_up_id = UUID(
-            do_once(typed, lambda conn: str(purses.request_top_up(conn, purse_id, amount, method, at=at).id))
+            forms.do_once(lambda conn: str(purses.request_top_up(conn, purse_id, amount, method, at=at).id))
         )
         with obole.database.read() as conn:
             asked = top_ups.find(conn, purse_id, top_up_id)
         send(obole.settings, asked)
         body = top_up_body(asked, obole.settings)
+        g.form_id = str(uuid.uuid4())  # what comes next from this page is another top-up
     except OboleError as refusal:
         return _page(checkout_id, refusal=refusal)
     return _page(checkout_id, top_up=body)
@@ -279,7 +281,6 @@ def _page(checkout_id: UUID, *, refusal: OboleError | None = None, top_up: Any =
         suggestions=_suggestions(payer) if payer and payer.is_short else [],
         offered=offered(),
         top_up=top_up,
-        once=str(uuid.uuid4()),
         order={
             "merchant": str(row["merchant_id"]),
             "resource": checkouts.resource(row),

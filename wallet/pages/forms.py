@@ -1,20 +1,24 @@
 """Forms: what people typed, read by the same schemas as the HTTP interface.
 
 Invariant: an amount typed with a comma, a space or the currency's sign is the amount that was meant, and anything
-that is not clearly one is refused, field by field.
+that is not clearly one is refused, field by field. What moves money does so once, however often its form is sent.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from flask import request
 from marshmallow import Schema
+from sqlalchemy.engine import Connection
 
+from wallet import clock, idempotency
+from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.pages.page import language
+from wallet.pages.page import FORM_ID, form_id, language, who
 from wallet.schemas import Amount
 
-_NOT_THE_FORMS = frozenset({"csrf_token", "next", "lang"})
+_NOT_THE_FORMS = frozenset({"csrf_token", "next", "lang", FORM_ID})
 _SPACES = re.compile(r"\s+")
 # A sign before or behind, thousands by spaces. A sign within is none: 1€50 is one and a half, not 150.
 _AMOUNT = re.compile(r"[€$£]? ?([0-9]{1,3}(?: [0-9]{3})+|[0-9]*)(?:[.,]([0-9]*))? ?[€$£]?")
@@ -27,10 +31,25 @@ def read(schema: type[Schema]) -> Any:
     fields = schema().fields
     typed: dict[str, Any] = {}
     for name, value in request.form.items():
-        if name in _NOT_THE_FORMS or not value.strip():
+        if (name in _NOT_THE_FORMS and name not in fields) or not value.strip():
             continue
         typed[name] = plain_amount(value, language()) if isinstance(fields.get(name), Amount) else value.strip()
     return load(schema, typed)
+
+
+def do_once(work: Callable[[Connection], str]) -> str:
+    """Do ``work`` unless this very form, with these values, did it before; answers what the first one answered."""
+    typed = {name: value for name, value in request.form.items() if name not in _NOT_THE_FORMS}
+    facts = {"path": request.path, FORM_ID: form_id(), "typed": typed}
+    answer = idempotency.once(
+        current().database,
+        owner_id=who().identity_id,
+        key=f"page:{idempotency.fingerprint(facts).hex()}",
+        facts=facts,
+        at=clock.now(),
+        work=lambda conn: (303, work(conn).encode()),
+    )
+    return answer.body.decode()
 
 
 def plain_amount(text: str, locale: str) -> str:

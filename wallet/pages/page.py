@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import markupsafe
 from flask import (
@@ -32,12 +32,13 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 from sqlalchemy.engine import Connection
+from werkzeug.exceptions import HTTPException
 
 from wallet import browsers, clock, languages, sessions
 from wallet.api import problems, proxies
 from wallet.api.context import EXTENSION, current
 from wallet.api.proxies import visitor_network
-from wallet.errors import OboleError, ProofNeeded, SignInLocked, TooManyRequests
+from wallet.errors import OboleError, OutcomeUnknown, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.pages.rates import limiter
@@ -53,6 +54,8 @@ AREAS = {
     IdentityKind.MERCHANT: ("/merchant/sign-in", "/merchant"),
     IdentityKind.OPERATOR: ("/console/sign-in", "/console"),
 }
+# Names the form in a form: what makes a second sending the same as the first.
+FORM_ID = "once"
 _TOKEN = "visit"
 _LANGUAGE = "language"
 _PURCHASE = "purchase"
@@ -142,11 +145,24 @@ def static(name: str) -> str:
     return f"/static/{_version(name)}/{name}"
 
 
+def form_id() -> str:
+    """What every form carries, so that one sent twice is known: the same again until what it asked for is done."""
+    if "form_id" not in g:
+        try:
+            g.form_id = str(UUID(request.form.get(FORM_ID, "")))
+        except (ValueError, HTTPException):
+            g.form_id = str(uuid4())
+    found: str = g.form_id
+    return found
+
+
 def refusal_text(error: OboleError) -> str:
     """What to tell people about a refusal: its detail where that has been put into their language, else its title."""
     after = None if error.wait is None else _after(error, error.wait)
     if after is not None:
         return after
+    if isinstance(error, OutcomeUnknown):
+        return say("It is not known whether that was done. Send the same again: it is done once.")
     chosen = languages.catalog(language())
     detail = chosen.gettext(error.detail)
     return detail if detail != error.detail or language() == "en" else chosen.gettext(error.title)
@@ -363,7 +379,9 @@ def _field_errors(refusal: OboleError | None) -> dict[str, str]:
 
 
 def _csrf_field() -> markupsafe.Markup:
-    return markupsafe.Markup('<input type="hidden" name="csrf_token" value="{}">').format(generate_csrf())
+    hidden = {"csrf_token": generate_csrf(), FORM_ID: form_id()}
+    field = markupsafe.Markup('<input type="hidden" name="{}" value="{}">')
+    return markupsafe.Markup().join(field.format(name, value) for name, value in hidden.items())
 
 
 @functools.lru_cache(maxsize=100)

@@ -6,21 +6,18 @@ left of their own caps and their own purchases, and neither the balance nor anyt
 Invariant: a page shows the purse of whoever is signed in, or says that there is none; nobody learns whose it is.
 """
 
-import uuid
-from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from flask import Response, jsonify, request
+from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from wallet import automatic_top_ups, clock, closing, history, idempotency, members, purses
+from wallet import automatic_top_ups, clock, closing, history, members, purses
 from wallet.api.context import current
 from wallet.errors import PurseNotFound
 from wallet.history import Search
-from wallet.idempotency import fingerprint
 from wallet.models import Reason, VoucherState
 from wallet.money import Money
 from wallet.page_models import IdentityKind
@@ -135,25 +132,10 @@ def show(template: str, view: View, *, conn: Connection, **values: Any) -> Respo
         closing=closing.find(conn, view.id),
         is_member=who().kind is IdentityKind.MEMBER,
         amount=lambda micros: None if micros is None else Money(int(micros), view.currency),
-        once=str(uuid.uuid4()),
         reason_names=reason_names(),
         state_names=state_names(),
         **values,
     )
-
-
-def do_once(typed: Mapping[str, Any], work: Callable[[Connection], str]) -> str:
-    """Do ``work`` unless this very form, with these values, did it before; answers what the first one answered."""
-    facts = {"path": request.path, **typed}
-    answer = idempotency.once(
-        current().database,
-        owner_id=who().identity_id,
-        key=f"page:{typed['once']}:{fingerprint(facts).hex()}",
-        facts=facts,
-        at=clock.now(),
-        work=lambda conn: (303, work(conn).encode()),
-    )
-    return answer.body.decode()
 
 
 def reason_names() -> dict[str, str]:

@@ -23,7 +23,7 @@ from wallet.pages import forms
 from wallet.pages.checkout import offered
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell, who
-from wallet.pages.purse import SHOPPER, Once, do_once, mine, show
+from wallet.pages.purse import SHOPPER, Once, mine, show
 from wallet.schemas import Amount, Strict, Text
 
 blueprint = page_blueprint("purse_money", __name__)
@@ -80,7 +80,7 @@ def top_up(purse_id: UUID) -> ResponseReturnValue:
     if request.method == "POST":
         try:
             typed = forms.read(TopUp)
-            top_up_id = UUID(do_once(typed, lambda conn: _announce(conn, purse_id, typed)))
+            top_up_id = UUID(forms.do_once(lambda conn: _announce(conn, purse_id, typed)))
             with current().database.read() as conn:
                 row = top_ups.find(conn, purse_id, top_up_id)
             offers.send(current().settings, row)
@@ -190,7 +190,7 @@ def withdraw(purse_id: UUID) -> ResponseReturnValue:
     if request.method == "POST":
         try:
             typed = forms.read(Withdrawal)
-            do_once(typed, lambda conn: _withdraw(conn, purse_id, typed))
+            forms.do_once(lambda conn: _withdraw(conn, purse_id, typed))
             tell("The money is on its way to your account: the bank gets it tonight.")
             return go(f"/purse/{purse_id}")
         except OboleError as error:

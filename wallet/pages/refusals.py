@@ -12,7 +12,7 @@ from flask import Flask, current_app, request
 from flask.typing import ResponseReturnValue
 from flask_limiter.errors import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from wallet import clock
 from wallet.api import problems
@@ -27,11 +27,11 @@ _PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|healthz|readyz|metrics|opena
 def register(app: Flask) -> None:
     """Let every error leave as a page where people asked, else as the problem that it is for programs."""
     problems.register(app)
-    for kind in (OboleError, HTTPException, InternalServerError):
+    for kind in problems.KINDS:
         app.register_error_handler(kind, _answer)
 
 
-def _answer(error: OboleError | HTTPException) -> ResponseReturnValue:
+def _answer(error: OboleError | OSError | HTTPException) -> ResponseReturnValue:
     if isinstance(error, HTTPException) and error.code is not None and error.code < 400:
         return error.get_response()
     refusal = _of_pages(error) or problems.meant(error)
@@ -52,7 +52,7 @@ def _answer(error: OboleError | HTTPException) -> ResponseReturnValue:
     return finish(problems.with_headers(answer, error))
 
 
-def _of_pages(error: OboleError | HTTPException) -> OboleError | None:
+def _of_pages(error: OboleError | OSError | HTTPException) -> OboleError | None:
     """What only pages refuse, by the libraries that do it."""
     if isinstance(error, CSRFError):
         return FormOutdated()

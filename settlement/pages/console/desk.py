@@ -56,6 +56,11 @@ def note(conn: Connection, action: str, subject: object, detail: str = "", *, at
     )
 
 
+def day(date: dt.date) -> str:
+    """A date in the reader's language."""
+    return languages.date(date, language())
+
+
 def cash(micros: int, currency: str, *, sign: bool = False) -> str:
     """An amount in the reader's language; a dash for none at all."""
     if currency == _NO_CURRENCY:

@@ -44,16 +44,20 @@ def own_money_now() -> ResponseReturnValue:
 def put_in() -> ResponseReturnValue:
     """Announce money of the operator's; its reference is shown."""
     at = clock.now()
+
+    def announce(conn: Connection) -> str:
+        row = own_money.announce_equity(conn, amount, at=at)
+        note(conn, "equity_announced", row.id, f"{amount} {amount.currency}, {row.reference}", at=at)
+        return str(row.reference)
+
     try:
         amount: Money = forms.read(PutIn)["money"]
-        with current().database.write() as conn:
-            row = own_money.announce_equity(conn, amount, at=at)
-            note(conn, "equity_announced", row.id, f"{amount} {amount.currency}, {row.reference}", at=at)
+        reference = forms.do_once(announce)
     except OboleError as refusal:
         return _shown(refusal=refusal)
     tell(
         "Transfer it with the reference %(reference)s: it is yours once the bank has booked it.",
-        reference=row.reference,
+        reference=reference,
     )
     return go("/console/money")
 
@@ -63,12 +67,16 @@ def put_in() -> ResponseReturnValue:
 def take_out() -> ResponseReturnValue:
     """Take commission, or what was put in, to the operator's own account."""
     settings, at = current().settings, clock.now()
+
+    def take(conn: Connection) -> str:
+        row, detail = own_money.to_own_account(conn, settings, kind, said["money"], why=said["why"], at=at)
+        note(conn, "own_money_taken_out", row.id, detail, at=at)
+        return str(row.id)
+
     try:
         said = forms.read(TakeOut)
         kind = TransactionKind(said["kind"])
-        with current().database.write() as conn:
-            row, detail = own_money.to_own_account(conn, settings, kind, said["money"], why=said["why"], at=at)
-            note(conn, "own_money_taken_out", row.id, detail, at=at)
+        forms.do_once(take)
     except OboleError as refusal:
         return _shown(refusal=refusal)
     tell("It leaves with the next run.")

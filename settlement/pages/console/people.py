@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, post_load, validate
+from sqlalchemy.engine import Connection
 
 from settlement import forecast, own_money, payouts
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
@@ -269,22 +270,26 @@ def change_refund_limit(merchant_id: UUID) -> ResponseReturnValue:
 def refund_for_merchant(merchant_id: UUID) -> ResponseReturnValue:
     """Give money back of a merchant's sale, also of one that is suspended."""
     at, limits_micros = clock.now(), current().settings.refund_limit
+
+    def give_back(conn: Connection) -> str:
+        currency = merchants.find(conn, merchant_id).currency
+        amount = None if said["amount"] is None else Money(said["amount"], currency)
+        row = redemptions.refund(
+            conn,
+            said["voucher_id"],
+            merchant_id=merchant_id,
+            amount=amount,
+            limits_micros=limits_micros,
+            at=at,
+            by_operator=True,
+        )
+        detail = f"{decimal_string(row.amount_micros, currency)} {currency}: {said['why']}"
+        note(conn, "sale_refunded", said["voucher_id"], detail, at=at)
+        return str(row.id)
+
     try:
         said = forms.read(Refund)
-        with current().database.write() as conn:
-            currency = merchants.find(conn, merchant_id).currency
-            amount = None if said["amount"] is None else Money(said["amount"], currency)
-            row = redemptions.refund(
-                conn,
-                said["voucher_id"],
-                merchant_id=merchant_id,
-                amount=amount,
-                limits_micros=limits_micros,
-                at=at,
-                by_operator=True,
-            )
-            detail = f"{decimal_string(row.amount_micros, currency)} {currency}: {said['why']}"
-            note(conn, "sale_refunded", said["voucher_id"], detail, at=at)
+        forms.do_once(give_back)
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)
     tell("The money went back to the purse.")
@@ -296,15 +301,19 @@ def refund_for_merchant(merchant_id: UUID) -> ResponseReturnValue:
 def announce_repayment(merchant_id: UUID) -> ResponseReturnValue:
     """A reference with which a merchant pays back what it owes."""
     at = clock.now()
+
+    def announce(conn: Connection) -> str:
+        row = own_money.announce_repayment(conn, merchant_id, amount, at=at)
+        detail = f"{amount} {amount.currency}, {row.reference}"
+        note(conn, "repayment_announced", merchant_id, detail, at=at)
+        return str(row.reference)
+
     try:
         amount: Money = forms.read(OfMoney)["money"]
-        with current().database.write() as conn:
-            row = own_money.announce_repayment(conn, merchant_id, amount, at=at)
-            detail = f"{amount} {amount.currency}, {row.reference}"
-            note(conn, "repayment_announced", merchant_id, detail, at=at)
+        reference = forms.do_once(announce)
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)
-    tell("Tell the merchant the reference %(reference)s.", reference=row.reference)
+    tell("Tell the merchant the reference %(reference)s.", reference=reference)
     return go(f"/console/merchants/{merchant_id}")
 
 
@@ -313,12 +322,16 @@ def announce_repayment(merchant_id: UUID) -> ResponseReturnValue:
 def write_off(merchant_id: UUID) -> ResponseReturnValue:
     """Give up what a merchant owes, or part of it."""
     at = clock.now()
+
+    def give_up(conn: Connection) -> str:
+        amount = Money(said["written_off"], merchants.find(conn, merchant_id).currency)
+        own_money.write_off(conn, merchant_id, amount, at=at)
+        note(conn, "debt_written_off", merchant_id, f"{amount} {amount.currency}: {said['why']}", at=at)
+        return ""
+
     try:
         said = forms.read(WriteOff)
-        with current().database.write() as conn:
-            amount = Money(said["written_off"], merchants.find(conn, merchant_id).currency)
-            own_money.write_off(conn, merchant_id, amount, at=at)
-            note(conn, "debt_written_off", merchant_id, f"{amount} {amount.currency}: {said['why']}", at=at)
+        forms.do_once(give_up)
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)
     tell("The debt is written off: it is your loss.")

@@ -10,12 +10,21 @@ from sqlalchemy.engine import Connection
 
 from settlement import approvals, audits, bank_files, business_day, forecast, nightly
 from settlement.models import RunState
-from settlement.pages.console.desk import blueprint, decided, note, seen, show
+from settlement.pages.console.desk import blueprint, day, decided, note, seen, show
+from settlement.schemas import Date
 from wallet import clock, safeguarding
 from wallet.api.context import current
-from wallet.errors import BankFileNotFound, OboleError, RunNotWaiting
+from wallet.errors import BankFileNotFound, BusinessDateInvalid, OboleError, RunNotWaiting
+from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell, who
+from wallet.schemas import Strict
+
+
+class Day(Strict):
+    """The business day that the page named."""
+
+    business_date = Date(required=True)
 
 
 @blueprint.get("/tonight")
@@ -28,20 +37,27 @@ def tonight() -> ResponseReturnValue:
 @blueprint.post("/tonight")
 @decided
 def run_now() -> ResponseReturnValue:
-    """Settle every day that is due and the open one, now, and audit the books."""
+    """Settle the day that the page named, with every one before it that is due, and audit the books."""
     obole, at = current(), clock.now()
     try:
         bank = nightly.bank_of(obole.settings)
+        date: dt.date = forms.read(Day)["business_date"]
+        if date > at.date():
+            raise BusinessDateInvalid("That day has not begun.")
         with obole.database.write() as conn:
             # Noted before it begins: a run that is killed on its way was asked for all the same.
-            note(conn, "run_asked", business_day.open_date(conn), at=at)
-        run, _ = nightly.settle(obole.database, bank, obole.settings, at=at)
+            note(conn, "run_asked", date, at=at)
+            before = nightly.states(conn)
+        nightly.settle(obole.database, bank, obole.settings, at=at, up_to=date)
+        with obole.database.read() as conn:
+            run, settled = nightly.of_date(conn, date), nightly.settled_since(conn, before)
+        if run is None:
+            raise BusinessDateInvalid("That day was never open.")
     except OboleError as refusal:
         return _tonight(refusal=refusal)
-    if run is None:
-        tell("No business day is due yet.")
-        return go("/console/tonight")
-    if run.state == RunState.RENDERED.value:
+    if date not in settled:
+        tell("The day of %(date)s was settled before: nothing was done now, and nobody was paid.", date=day(date))
+    elif run.state == RunState.RENDERED.value:
         tell("The files are made and wait for approval.")
     else:
         tell("The run is done.")

@@ -115,10 +115,8 @@ def _open(row: Row[Any]) -> UUID:
         description=asked["description"] or say("Purchase at the till"),
         locale=language(),
     )
-    obole = current()
-    with obole.database.write() as conn:
-        opened = checkouts.create(conn, row.id, wanted, life=obole.settings.checkout_life, at=clock.now())
-    return UUID(str(opened.id))
+    life, at = current().settings.checkout_life, clock.now()
+    return UUID(forms.do_once(lambda conn: str(checkouts.create(conn, row.id, wanted, life=life, at=at).id)))
 
 
 def _redeem(row: Row[Any]) -> UUID:

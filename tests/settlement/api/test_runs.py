@@ -79,6 +79,7 @@ def test_a_run_with_its_outcome_and_files(shop: Shop, run: dict[str, Any], tmp_p
     assert (answer.status_code, answer.content_type) == (200, "application/xml")
     assert answer.data == (tmp_path / "bank" / "outbox" / f"{file['message_id']}.xml").read_bytes()
     assert hashlib.sha256(answer.data).hexdigest() == file["sha256"]
+    assert run.pop("settled") == [run["business_date"]]
     assert got(shop, f"/v1/settlement/runs/{run['id']}") == run
 
 
@@ -86,7 +87,7 @@ def test_running_it_again_changes_nothing(shop: Shop, run: dict[str, Any]) -> No
     for body in (None, {}, {"business_date": run["business_date"]}, {"business_date": None}):
         again = created(shop.post("/v1/settlement/runs", body, token=shop.operator), status=200)
         # It is audited again.
-        assert again == {**run, "audit": again["audit"]}
+        assert again == {**run, "audit": again["audit"], "settled": []}
     assert [each["id"] for each in got(shop, "/v1/settlement/runs")["items"]] == [run["id"]]
 
 
@@ -148,7 +149,7 @@ def test_runs_page_by_page(shop: Shop, run: dict[str, Any]) -> None:
     rest = got(shop, "/v1/settlement/runs", limit=1, cursor=page["next_cursor"])
     assert [each["id"] for each in page["items"] + rest["items"]] == [second["id"], run["id"]]
     assert rest["next_cursor"] is None
-    more = {"outcome", "files", "files_sha256", "approvals_missing", "audit"}
+    more = {"outcome", "files", "files_sha256", "approvals_missing", "audit", "settled"}
     assert rest["items"] == [{name: value for name, value in run.items() if name not in more}]
 
 
@@ -260,6 +261,7 @@ GARBAGE = {
 def test_garbage_is_refused_and_changes_nothing(shop: Shop, run: dict[str, Any]) -> None:
     for message in GARBAGE.values():
         refused(told(shop, message), 422, "bank_message_invalid")
+    assert run.pop("settled") == [run["business_date"]]
     assert got(shop, f"/v1/settlement/runs/{run['id']}") == run
     assert got(shop, "/v1/settlement/breaks")["items"] == []
 

@@ -72,6 +72,17 @@ def test_an_order_past_its_time_still_finds_its_voucher_and_gets_no_new_one(shop
         refused(shop.post("/v1/vouchers", late), 401, "order_expired")
 
 
+def test_an_order_still_finds_its_voucher_when_the_clock_goes_back(shop: Shop, bakery, phone):
+    order, early = ({"order": shop.order(phone, bakery, amount)} for amount in ("0.07", "0.08"))
+    first = created(shop.post("/v1/vouchers", order))
+    with time_machine.travel(clock.now() - dt.timedelta(hours=1), tick=False):
+        assert created(shop.post("/v1/vouchers", order)) == first
+        (again,) = shop.post("/v1/vouchers/batch", {"orders": [order["order"]]}).get_json()["results"]
+        assert again == first
+        assert refused(shop.post("/v1/vouchers", early), 401, "order_not_yet_valid")["retryable"] is True
+    created(shop.post("/v1/vouchers", early))
+
+
 def test_another_order_under_the_same_jti_is_a_conflict(shop: Shop, bakery, phone):
     created(shop.post("/v1/vouchers", {"order": shop.order(phone, bakery, "0.07", jti="breakfast")}))
     second = {"order": shop.order(phone, bakery, "0.08", jti="breakfast")}

@@ -8,12 +8,14 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from settlement import approvals, audits, bank_files, business_day, nightly, payouts
 from settlement.models import RunState
 from tests.settlement.pages.console.conftest import Console, sell, text
 from tests.support import Shop, make_settings
 from wallet import clock
+from wallet.models import business_days
 from wallet.page_models import mails
 
 
@@ -51,7 +53,7 @@ def test_the_night_and_a_run_now_ask_for_their_own_days_and_a_day_ahead_is_not_o
     assert f"The nightly run would ask the bank to pay on {tonight.day} {tonight:%B %Y}" in page
     today = profile.execution_date(now)
     assert f"Now the bank would be asked to pay on {today.day} {today:%B %Y}" in page
-    console.post("/tonight")
+    console.run_now()
     page = console.get("/tonight")
     assert "Today was closed already" in page
     assert "to be closed and settled now" not in page
@@ -59,7 +61,7 @@ def test_the_night_and_a_run_now_ask_for_their_own_days_and_a_day_ahead_is_not_o
 
 def test_a_run_that_is_asked_for_is_done_logged_and_shown_with_its_files(console: Console) -> None:
     sell(console.shop, "2.00")
-    answer = console.post("/tonight")
+    answer = console.run_now()
     assert answer.location == f"/console/runs/{only_run(console.shop)}"
     page = console.get(answer.location.removeprefix("/console"))
     (file,) = outbox(console.shop)
@@ -73,9 +75,52 @@ def test_a_run_that_is_asked_for_is_done_logged_and_shown_with_its_files(console
     console.get("/files/NOWHERE", status=404)
 
 
+def open_days(shop: Shop) -> list[dt.date]:
+    with shop.database.read() as conn:
+        return list(
+            conn.execute(select(business_days.c.business_date).where(business_days.c.state == "open")).scalars()
+        )
+
+
+def test_pressing_again_says_that_nothing_was_done_and_pays_nobody(console: Console) -> None:
+    sell(console.shop, "2.00")
+    named = {"business_date": clock.today().isoformat()}
+    assert "The run is done." in console.get(console.post("/tonight", named).location.removeprefix("/console"))
+    sell(console.shop, "3.00")
+    again = console.post("/tonight", named)
+    assert again.location == f"/console/runs/{only_run(console.shop)}"
+    said = console.get(again.location.removeprefix("/console"))
+    assert "was settled before: nothing was done now, and nobody was paid." in said
+    assert "The run is done." not in said
+    assert len(outbox(console.shop)) == 1
+
+
+def test_what_is_settled_is_the_day_that_the_page_named_also_past_midnight(console: Console) -> None:
+    yesterday = clock.today() - dt.timedelta(days=1)
+    with console.shop.database.write_alone() as conn:
+        conn.execute(business_days.update().values(business_date=yesterday))
+    sell(console.shop, "2.00")
+    console.run_now()
+    assert open_days(console.shop) == [clock.today()]
+    # The page is still open in another window, and today has a sale.
+    sell(console.shop, "3.00")
+    again = console.post("/tonight", {"business_date": yesterday.isoformat()})
+    assert "nobody was paid" in console.get(again.location.removeprefix("/console"))
+    assert open_days(console.shop) == [clock.today()]
+
+
+@pytest.mark.parametrize(("date", "said"), [(1, "That day has not begun."), (-400, "That day was never open.")])
+def test_a_day_that_is_not_there_to_be_settled_is_not(console: Console, date: int, said: str) -> None:
+    named = clock.today() + dt.timedelta(days=date)
+    assert said in text(console.post("/tonight", {"business_date": named.isoformat()}, status=422))
+    console.post("/tonight", {"business_date": "tonight"}, status=422)
+    console.post("/tonight", status=422)
+    assert open_days(console.shop) == [clock.today()]
+
+
 def test_a_run_that_is_asked_for_ends_with_the_audit_and_its_page_says_how_it_came_out(console: Console) -> None:
     sell(console.shop, "2.00")
-    run = console.post("/tonight").location.removeprefix("/console")
+    run = console.run_now().location.removeprefix("/console")
     assert "Audit at its end sound" in console.get(run)
     with console.shop.database.write_alone() as conn:
         conn.exec_driver_sql("UPDATE purses SET balance_micros = balance_micros + 1")
@@ -93,7 +138,7 @@ def test_a_run_that_is_asked_for_ends_with_the_audit_and_its_page_says_how_it_ca
 def test_an_approval_that_sends_a_run_ends_with_the_audit(careful: Shop) -> None:
     olga, pierre = Console(careful), Console(careful, "Pierre")
     sell(careful)
-    olga.post("/tonight")
+    olga.run_now()
     for each in (olga, pierre):
         approve(each, only_run(careful))
     with careful.database.read() as conn:
@@ -111,7 +156,7 @@ def approve(console: Console, run: str, *, status: int = 303) -> str:
 def test_two_operators_approve_a_run_and_one_of_them_twice_is_one(careful: Shop) -> None:
     olga, pierre = Console(careful), Console(careful, "Pierre")
     sell(careful)
-    olga.post("/tonight")
+    olga.run_now()
     run = only_run(careful)
     assert "waits for approval" in olga.get("")
     approve(olga, run)
@@ -159,7 +204,7 @@ def test_approving_too_late_says_the_new_date_and_asks_again(careful: Shop) -> N
 def test_what_an_operator_did_not_see_is_not_approved(careful: Shop) -> None:
     olga = Console(careful)
     sell(careful)
-    olga.post("/tonight")
+    olga.run_now()
     run = only_run(careful)
     for seen in ({}, {"files_sha256": "0" * 64}):
         answer = olga.post(f"/runs/{run}/approve", seen, status=409)
