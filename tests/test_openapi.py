@@ -6,6 +6,7 @@ voucher in each state, so that its requests get past the doors and into the room
 
 import itertools
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ CONFIG = Config.from_dict(
             "positive_data_acceptance": {
                 "expected-statuses": ["2xx", "401", "402", "403", "404", "409", "422"],
             },
-            "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "415", "422"]},
+            "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "413", "415", "422"]},
         },
     }
 )
@@ -57,7 +58,7 @@ GROUPS = ("merchants", "purses", "vouchers", "redemptions", "settlement", "payou
 # No schema can make up what a bank says.
 NEVER_ACCEPTED = {"POST /v1/settlement/statements", "POST /v1/settlement/quarantine/{message_id}/retry"}
 # A point on the curve, a host's numbers, a cursor's signature, a time to come, the operator's own limit; what is an
-# address, and how many a merchant may have.
+# address, and how many a merchant may have; that more than a few items of a list are no tokens.
 BEYOND_SCHEMAS = {
     "public_key",
     "cnf.jwk",
@@ -68,6 +69,8 @@ BEYOND_SCHEMAS = {
     "url",
     "success_url",
     "cancel_url",
+    "orders",
+    "vouchers.voucher",
 }
 
 
@@ -265,7 +268,7 @@ def no_vague_refusal(context: schemathesis.CheckContext, response: Response, cas
     if problem["code"] == "validation_failed":
         assert problem["errors"]
         if case.meta is not None and case.meta.generation.mode.is_positive:
-            assert problem["errors"].keys() <= BEYOND_SCHEMAS, problem
+            assert {re.sub(r"\.\d+", "", name) for name in problem["errors"]} <= BEYOND_SCHEMAS, problem
 
 
 @pytest.mark.parametrize("calls", [*GROUPS, None], ids=lambda calls: calls or "the rest")

@@ -205,13 +205,13 @@ def flat(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:
     return dict(found)
 
 
-def few_strangers(name: str, tokens: Sequence[str]) -> None:
+def few_strangers(field: str, tokens: Sequence[str]) -> None:
     """Each item of a list is answered for itself, with a problem if need be; but not thousands that are none at all.
 
-    Raises `ValidationFailed`.
+    ``field`` names the token of an item, with ``{}`` for its number. Raises `ValidationFailed`.
     """
     strange = [
-        f"{name}.{number}"
+        field.format(number)
         for number, token in enumerate(tokens)
         if len(token) < _SHORTEST_TOKEN or not _TOKEN.fullmatch(token)
     ]

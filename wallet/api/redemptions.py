@@ -74,7 +74,7 @@ def redeem(caller: Caller, key: str) -> Response:
     with obole.database.read() as conn:
         origin = merchants.find(conn, caller.owner_id).origin
     # Signatures cost far more than rows, and are checked before anything is locked.
-    few_strangers("vouchers", [line["voucher"] for line in lines])
+    few_strangers("vouchers.{}.voucher", [line["voucher"] for line in lines])
     claims = [_claim(obole.issuer, line, origin) for line in lines]
 
     def work(conn: Connection) -> bytes:

@@ -102,7 +102,7 @@ def authorize() -> Response:
 )
 def authorize_batch(body: dict[str, Any]) -> dict[str, Any]:
     """Up to 1 000 signed orders, each on its own, answered in order: a voucher or a problem."""
-    few_strangers("orders", body["orders"])
+    few_strangers("orders.{}", body["orders"])
     obole = current()
     return {"results": [_voucher_or_problem(obole, order) for order in body["orders"]]}
 
