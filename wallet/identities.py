@@ -156,13 +156,14 @@ def check_secret(
     Tries are counted in ``place``: that of the session they sit in. The right one clears its count. Raises
     `Unavailable`, and counts none, where many sign in at once.
     """
-    with pins.in_line():
+    line = pins.KNOWN
+    with line.wait():
         tries.count(database, place, at=at)
         with database.read() as conn:
             stored = find(conn, identity_id).pin_hash
-        if not pins.matches(keyring, stored, secret):
+        if not line.matches(keyring, stored, secret):
             raise SignInRefused
-        renewed = _renewed(keyring, stored, secret)
+        renewed = line.renewed(keyring, secret) if pins.is_old(stored) else None
     with database.write() as conn:
         tries.clear(conn, place)
         _renew(conn, identity_id, stored, renewed)
@@ -187,22 +188,23 @@ def sign_in(
     guess at that for ever, so a try is right only after it. Raises `Unavailable`, and counts none, where many sign in
     at once.
     """
-    with pins.in_line():
-        wanted = identities.c.kind.in_([kind.value for kind in kinds])
-        with database.read() as conn:
-            row = conn.execute(
-                select(identities).where(wanted, identities.c.identifier == identifier.strip().lower())
-            ).one_or_none()
-            # Asked for nobody, too: it takes as long.
-            is_known = browsers.knows(conn, browser, row.id if row is not None else UUID(int=0), at=at)
-        at_browser = tries.of_browser(browser, row.id) if row is not None and browser is not None and is_known else None
-        place = at_browser or tries.of_strangers(_DOORS[kinds[0]], identifier)
+    wanted = identities.c.kind.in_([kind.value for kind in kinds])
+    with database.read() as conn:
+        row = conn.execute(
+            select(identities).where(wanted, identities.c.identifier == identifier.strip().lower())
+        ).one_or_none()
+        # Asked for nobody, too: it takes as long.
+        is_known = browsers.knows(conn, browser, row.id if row is not None else UUID(int=0), at=at)
+    at_browser = tries.of_browser(browser, row.id) if row is not None and browser is not None and is_known else None
+    place = at_browser or tries.of_strangers(_DOORS[kinds[0]], identifier)
+    line = pins.KNOWN if at_browser else pins.STRANGERS
+    with line.wait():
         tries.count(database, place, at=at)
         may = row is not None and row.activated_at is not None and row.ended_at is None
         stored = row.pin_hash if row is not None and may else None
-        if not pins.matches(keyring, stored, secret) or row is None or stored is None:
+        if not line.matches(keyring, stored, secret) or row is None or stored is None:
             raise SignInRefused(_REFUSED)
-        renewed = _renewed(keyring, stored, secret)
+        renewed = line.renewed(keyring, secret) if pins.is_old(stored) else None
     try:
         second(row)
     except SignInRefused:
@@ -236,6 +238,13 @@ def new_link(conn: Connection, identity_id: UUID, purpose: LinkPurpose, *, at: d
     return token
 
 
+def links_since(conn: Connection, identity_id: UUID, purpose: LinkPurpose, since: dt.datetime) -> int:
+    """How many links for this purpose somebody was given after ``since``."""
+    theirs = (links.c.identity_id == identity_id) & (links.c.purpose == purpose.value)
+    made = theirs & (links.c.ends_at > since + LINK_LIFE[purpose])
+    return int(conn.execute(select(func.count()).select_from(links).where(made)).scalar_one())
+
+
 def look_at_link(conn: Connection, token: str, *, at: dt.datetime) -> Row[tuple[object, ...]]:
     """Whose link this is: a row with ``identity_id`` and ``purpose``; or `LinkInvalid`. It is not used up."""
     row = conn.execute(select(links).where(_works(token, at))).one_or_none()
@@ -256,10 +265,6 @@ def use_link(conn: Connection, token: str, *, at: dt.datetime) -> UUID:
 
 def _works(token: str, at: dt.datetime) -> ColumnElement[bool]:
     return (links.c.token_sha256 == token_sha256(token)) & links.c.used_at.is_(None) & (links.c.ends_at > at)
-
-
-def _renewed(keyring: Keyring, stored: str, secret: str) -> pins.Stored | None:
-    return pins.renewed(keyring, secret) if pins.is_old(stored) else None
 
 
 def _renew(conn: Connection, identity_id: UUID, stored: str, renewed: pins.Stored | None) -> None:

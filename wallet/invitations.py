@@ -9,7 +9,10 @@ from uuid import UUID
 from sqlalchemy.engine import Connection
 
 from wallet import identities, letters, ways_in
+from wallet.errors import TooManyRequests
 from wallet.page_models import LinkPurpose
+
+_AN_HOUR, _IN_AN_HOUR = dt.timedelta(hours=1), 3
 
 
 def send(
@@ -24,9 +27,13 @@ def send(
 ) -> str:
     """Write to somebody with a link for ``purpose``; answers its token. Raises `IdentityNotFound`.
 
+    Raises `TooManyRequests` for the fourth within an hour: whoever invites, nobody is flooded with letters.
+
     ``then`` is the path of ours they wanted when they asked: the letter may be opened in another browser.
     """
     identity = identities.find(conn, identity_id)
+    if identities.links_since(conn, identity_id, purpose, at - _AN_HOUR) >= _IN_AN_HOUR:
+        raise TooManyRequests(wait=_AN_HOUR)
     token = identities.new_link(conn, identity_id, purpose, at=at)
     goes_on = ways_in.find(conn, identity) if purpose is LinkPurpose.RESET else {}
     letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name, then=then, goes_on=goes_on)

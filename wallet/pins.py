@@ -1,7 +1,7 @@
 """PINs and passphrases: which are good enough, how they are kept, and how many are looked at at once.
 
 Invariant: stored is argon2id (RFC 9106) over an HMAC of the secret under the key ring, so that whoever has the database
-alone cannot even begin to guess; and however many sign in at once, looking at secrets takes one place of a process and
+alone cannot even begin to guess; and however many sign in at once, looking at secrets takes two places of a process and
 few of its threads, so that purchases go on.
 """
 
@@ -25,9 +25,6 @@ from wallet.page_models import IdentityKind
 
 Stored = NewType("Stored", str)
 
-# A process has one place to work in and a few to wait in: the others of its threads are left for purchases.
-AT_WORK, IN_LINE = 1, 6
-
 _PIN = re.compile(r"[0-9]{6,12}", re.ASCII)
 _SHORTEST_PASSPHRASE, _LONGEST_PASSPHRASE = 12, 200
 
@@ -47,8 +44,8 @@ def store(keyring: Keyring, kind: IdentityKind, secret: str, *, identifier: str)
         raise ValidationFailed(errors={"pin": ["A passphrase has 12 to 200 characters."]})
     elif _is_common_passphrase(secret, identifier):
         raise ValidationFailed(errors={"pin": [_COMMON_PASSPHRASE]})
-    with in_line():
-        return renewed(keyring, secret)
+    with KNOWN.wait():
+        return KNOWN.renewed(keyring, secret)
 
 
 def has_pin(kind: IdentityKind) -> bool:
@@ -56,43 +53,52 @@ def has_pin(kind: IdentityKind) -> bool:
     return kind in (IdentityKind.SHOPPER, IdentityKind.MEMBER)
 
 
-@contextmanager
-def in_line() -> Iterator[None]:
-    """Wait in line to have secrets looked at, or raise `Unavailable` where the line is long.
+class Line:
+    """One place of a process where secrets are looked at, one after the other, and the few who wait for it."""
 
-    Whoever has to look at a secret does so inside, and enters before counting a guess: one that nobody looks at is
-    none.
-    """
-    if not _line.acquire(blocking=False):
-        raise Unavailable("Many people are signing in at this moment; try again in a few seconds.")
-    try:
-        yield
-    finally:
-        _line.release()
+    def __init__(self, waiting: int) -> None:
+        self.places = 1 + waiting
+        self._line, self._at_work = threading.BoundedSemaphore(self.places), threading.Lock()
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Be in line, or raise `Unavailable` where it is long.
+
+        Whoever looks at a secret does so inside, and enters before counting a guess: one that nobody looks at is none.
+        """
+        if not self._line.acquire(blocking=False):
+            raise Unavailable("Many people are signing in at this moment; try again in a few seconds.")
+        try:
+            yield
+        finally:
+            self._line.release()
+
+    def matches(self, keyring: Keyring, stored: str | None, secret: str) -> bool:
+        """Whether this is the secret; with nothing stored it takes as long to say no."""
+        kept = stored or NOBODYS
+        peppered = kept.removeprefix(_PEPPERED)
+        typed = _bytes(secret) if peppered == kept else _pepper(keyring, secret)
+        try:
+            with self._at_work:
+                return nacl.pwhash.verify(peppered.encode("ascii"), typed) and stored is not None
+        except nacl.exceptions.InvalidkeyError:
+            return False
+
+    def renewed(self, keyring: Keyring, secret: str) -> Stored:
+        """What to store of a secret that was good enough before."""
+        with self._at_work:
+            hashed = nacl.pwhash.argon2id.str(_pepper(keyring, secret), *_COST)
+        return Stored(_PEPPERED + hashed.decode("ascii"))
 
 
-def matches(keyring: Keyring, stored: str | None, secret: str) -> bool:
-    """Whether this is the secret; with nothing stored it takes as long to say no. The caller is `in_line`."""
-    kept = stored or NOBODYS
-    peppered = kept.removeprefix(_PEPPERED)
-    typed = _bytes(secret) if peppered == kept else _pepper(keyring, secret)
-    try:
-        with _at_work:
-            return nacl.pwhash.verify(peppered.encode("ascii"), typed) and stored is not None
-    except nacl.exceptions.InvalidkeyError:
-        return False
+# Those who are signed in, hold a link or sit at a known browser do not wait behind strangers, however many those are.
+# All of them are few beside a process's threads, which are for purchases.
+STRANGERS, KNOWN = Line(3), Line(5)
 
 
 def is_old(stored: str) -> bool:
     """Whether it was stored before the key ring had a part in it."""
     return not stored.startswith(_PEPPERED)
-
-
-def renewed(keyring: Keyring, secret: str) -> Stored:
-    """What to store of a secret that was good enough before. The caller is `in_line`."""
-    with _at_work:
-        hashed = nacl.pwhash.argon2id.str(_pepper(keyring, secret), *_COST)
-    return Stored(_PEPPERED + hashed.decode("ascii"))
 
 
 # --- which are easy to guess -------------------------------------------------------------------------------
@@ -184,8 +190,6 @@ _COMMON_PASSPHRASE = "That passphrase is too easy to guess. Take four words or m
 
 
 # --- private -----------------------------------------------------------------------------------------------
-
-_line, _at_work = threading.BoundedSemaphore(AT_WORK + IN_LINE), threading.BoundedSemaphore(AT_WORK)
 
 
 def _pepper(keyring: Keyring, secret: str) -> bytes:

@@ -150,7 +150,7 @@ def test_after_the_lock_the_owner_gets_in_and_the_guesses_of_others_still_count(
 
 def test_guessing_at_the_same_time_gets_no_more_guesses(db: Database) -> None:
     # As many as there are places in line: others would be told to come again, and count for nothing.
-    many = pins.AT_WORK + pins.IN_LINE
+    many = pins.KNOWN.places
     identity, together = add(db), Barrier(many)
 
     def guess(number: int) -> type[OboleError] | None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import PASSPHRASE, cheap_key_file, cheap_keyring
 from wallet import clock, pins
-from wallet.errors import OboleError, Unavailable, ValidationFailed
+from wallet.errors import Unavailable, ValidationFailed
 from wallet.keys import Keyring
 from wallet.page_models import IdentityKind
 
@@ -25,6 +25,11 @@ def refused(kind: IdentityKind, secret: str, identifier: str = "ada@shoppers.exa
     except ValidationFailed as refusal:
         return list(refusal.errors or {}) == ["pin"]
     return False
+
+
+def matches(keyring: Keyring, stored: str | None, secret: str) -> bool:
+    with pins.KNOWN.wait():
+        return pins.KNOWN.matches(keyring, stored, secret)
 
 
 @pytest.mark.parametrize("pin", ["12345", "1234567890123", "12345x", "", "١٢٣٤٥٦", "274 951"])
@@ -89,26 +94,27 @@ def test_other_passphrases_are_fine() -> None:
 def test_the_database_alone_gives_nothing_to_guess_with(tmp_path: Path) -> None:
     stored = pins.store(cheap_keyring(), SHOPPER, PIN, identifier="")
     assert PIN not in stored
-    assert pins.matches(cheap_keyring(), stored, PIN)
-    assert not pins.matches(cheap_keyring(), stored, "385062")
-    assert not pins.matches(cheap_keyring(), None, PIN)
+    assert matches(cheap_keyring(), stored, PIN)
+    assert not matches(cheap_keyring(), stored, "385062")
+    assert not matches(cheap_keyring(), None, PIN)
     # Who knows the PIN, but not the keys, cannot even tell that it is right.
     bare = stored.partition(":")[2].encode()
     with pytest.raises(nacl.exceptions.InvalidkeyError):
         nacl.pwhash.verify(bare, PIN.encode())
     others = Keyring.create(tmp_path / "other.keys", PASSPHRASE, now=clock.now(), opslimit=1, memlimit=8192)
-    assert not pins.matches(others, stored, PIN)
+    assert not matches(others, stored, PIN)
     # New keys to sign with, another passphrase of the file, and the file of a backup: PINs go on.
     copy = tmp_path / "copy.keys"
     shutil.copy2(cheap_key_file(), copy)
     ours = Keyring.open(copy, PASSPHRASE)
     ours.rotate(now=clock.now())
     ours.change_passphrase("another passphrase of the file")
-    assert pins.matches(Keyring.open(copy, "another passphrase of the file"), stored, PIN)
+    assert matches(Keyring.open(copy, "another passphrase of the file"), stored, PIN)
 
 
-def test_signing_in_takes_its_own_few_places_and_who_finds_the_line_long_is_told_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("line", "other"), [(pins.STRANGERS, pins.KNOWN), (pins.KNOWN, pins.STRANGERS)])
+def test_looking_at_secrets_has_its_own_few_places_and_who_finds_the_line_long_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, line: pins.Line, other: pins.Line
 ) -> None:
     stored, verify = pins.store(cheap_keyring(), SHOPPER, PIN, identifier=""), nacl.pwhash.verify
     goes_on, entered, at_work, most = threading.Event(), threading.Semaphore(0), [0], [0]
@@ -123,22 +129,22 @@ def test_signing_in_takes_its_own_few_places_and_who_finds_the_line_long_is_told
     monkeypatch.setattr(nacl.pwhash, "verify", slow)
 
     def look() -> bool:
-        with pins.in_line():
+        with line.wait():
             entered.release()
-            return pins.matches(cheap_keyring(), stored, PIN)
+            return line.matches(cheap_keyring(), stored, PIN)
 
-    places = pins.AT_WORK + pins.IN_LINE
-    with ThreadPoolExecutor(places) as pool:
+    with ThreadPoolExecutor(line.places) as pool:
         try:
-            looks = [pool.submit(look) for _ in range(places)]
-            for _ in range(places):
+            looks = [pool.submit(look) for _ in range(line.places)]
+            for _ in looks:
                 assert entered.acquire(timeout=60)
-            for once_more in (look, lambda: pins.store(cheap_keyring(), SHOPPER, "385062", identifier="")):
-                with pytest.raises(Unavailable) as refusal:
-                    once_more()
-                assert isinstance(refusal.value, OboleError)
+            with pytest.raises(Unavailable):
+                look()
+            # Nobody of the other line waits behind these.
+            with other.wait():
+                assert other.renewed(cheap_keyring(), PIN) != stored
         finally:
             goes_on.set()
         assert all(look.result(60) for look in looks)
-    assert most == [pins.AT_WORK]
+    assert most == [1]
     assert look()
