@@ -185,7 +185,7 @@ class Ground:
         source = make_url(self.settings.database_url)
         assert source.database is not None
         if self.admin is None:
-            shutil.copyfile(source.database, folder / "obole.db")
+            shutil.copy(source.database, folder / "obole.db")
             return f"sqlite:///{folder / 'obole.db'}"
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         self.admin.execute(create.format(sql.Identifier(name), sql.Identifier(source.database)))

@@ -86,8 +86,9 @@ def test_a_power_cut_that_tears_the_log_leaves_whole_transactions(held: Ground, 
     issued, cuts = [], range(0, len(log), len(log) // 60)
     for number, cut in enumerate([*cuts, len(log)]):
         copy = tmp_path / f"cut{number}.db"
-        copy.write_bytes(file)
-        Path(f"{copy}-wal").write_bytes(log[:cut])
+        for path, content in ((copy, file), (Path(f"{copy}-wal"), log[:cut])):
+            path.touch(0o600)
+            path.write_bytes(content)
         issued.append(_vouchers_in_sound_books(f"sqlite:///{copy}"))
     assert issued == sorted(issued)
     assert issued[0] < issued[-1] == 12
