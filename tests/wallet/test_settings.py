@@ -2,6 +2,8 @@
 
 import dataclasses
 import datetime as dt
+import grp
+import os
 import re
 from pathlib import Path
 
@@ -154,6 +156,13 @@ def test_money_is_given_away_only_by_who_says_so():
     # It gives nothing by itself, and on one's own machine nobody else takes it.
     assert not Settings.from_env(REQUIRED | said).gives_money_away
     assert not Settings.from_env(REQUIRED | folder | {"OBOLE_ORIGIN": "http://localhost:8000"}).gives_money_away
+
+
+def test_the_group_that_exchanges_files_is_one_of_this_machine():
+    known = grp.getgrgid(os.getgid()).gr_name
+    assert Settings.from_env(REQUIRED | {"OBOLE_BANK_GROUP": known}).bank_group == os.getgid()
+    with pytest.raises(SettingsInvalid, match="OBOLE_BANK_GROUP is the name of a group"):
+        Settings.from_env(REQUIRED | {"OBOLE_BANK_GROUP": "no such group"})
 
 
 def test_everything_can_be_said():
