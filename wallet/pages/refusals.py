@@ -47,7 +47,12 @@ def _answer(error: OboleError | OSError | HTTPException) -> ResponseReturnValue:
         forget_visitor()
     if problems.STATUS[refusal.code] == 500:
         refusal = InternalError()
-    answer = page("refusal.html", refusal=refusal, way_on=_way_on())
+    # What may be there in a moment is asked for again; what is not there, or not theirs, leads to what is above it.
+    may_help = problems.STATUS[refusal.code] >= 500 or refusal.retryable
+    again = request.method == "GET" and may_help and _can_be_seen(request.path)
+    answer = page(
+        "refusal.html", refusal=refusal, way_on=_way_on(above=request.method == "GET" and not again), again=again
+    )
     answer.headers.update(problems.when_again(refusal))
     return finish(problems.with_headers(answer, error))
 
@@ -72,12 +77,12 @@ def _asked_by_people() -> bool:
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
-def _way_on() -> str:
-    """Where this can go on: the page that was asked for, the one with the form, or the nearest above it."""
+def _way_on(*, above: bool = False) -> str:
+    """Where this can go on: at this very address, or the nearest above it that is a page, as where its form stands."""
     # No page of ours is so deep, and whoever makes such addresses up is not to make us look at each part of them.
     path = request.path if request.path.count("/") <= _DEEPEST else ""
-    while path and not _can_be_seen(path):
-        path = path.rpartition("/")[0]
+    while path and (above or not _can_be_seen(path)):
+        path, above = path.rpartition("/")[0], False
     asked = request.args if len(request.query_string) <= LONGEST_PATH else {}
     query = {name: value for name, value in asked.items() if path == request.path or name == "lang"}
     if wanted := next_path(""):

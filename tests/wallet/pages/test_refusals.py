@@ -134,6 +134,19 @@ def test_an_address_that_only_forms_send_to_leads_to_the_page_with_the_form(shop
         assert (answer.status_code, answer.location) == (303, leads_to), typed
 
 
+def test_what_is_not_there_leads_to_what_is_above_it(shop: Shop, alice: Purse) -> None:
+    reader = shopper_of(shop, alice)
+    for path, above in {
+        f"/purse/{alice.id}/top-ups/{uuid4()}": f"/purse/{alice.id}",
+        f"/purse/{uuid4()}": "/purse",
+    }.items():
+        answer = reader.client.get(path, base_url=reader.origin, headers=BROWSER)
+        assert answer.status_code == 404
+        main = _MAIN.search(answer.text)
+        assert main
+        assert _LINK.findall(main[1])[0] == above
+
+
 def test_programs_are_told_the_truth_at_the_same_addresses(shop: Shop, alice: Purse) -> None:
     client = shop.app.test_client()
     for headers in ({"Accept": "application/json"}, {"Accept": "application/problem+json, application/json"}):
