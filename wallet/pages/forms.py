@@ -18,7 +18,8 @@ from wallet.api.operations import load
 from wallet.pages.page import FORM_ID, form_id, language, who
 from wallet.schemas import Amount
 
-_NOT_THE_FORMS = frozenset({"csrf_token", "next", "lang", FORM_ID})
+# What a form carries beside what people typed into it.
+NOT_TYPED = frozenset({"csrf_token", "next", "lang", FORM_ID})
 _SPACES = re.compile(r"\s+")
 # A sign before or behind, thousands by spaces. A sign within is none: 1€50 is one and a half, not 150.
 _AMOUNT = re.compile(r"[€$£]? ?([0-9]{1,3}(?: [0-9]{3})+|[0-9]*)(?:[.,]([0-9]*))? ?[€$£]?")
@@ -31,7 +32,7 @@ def read(schema: type[Schema]) -> Any:
     fields = schema().fields
     typed: dict[str, Any] = {}
     for name, value in request.form.items():
-        if (name in _NOT_THE_FORMS and name not in fields) or not value.strip():
+        if (name in NOT_TYPED and name not in fields) or not value.strip():
             continue
         typed[name] = plain_amount(value, language()) if isinstance(fields.get(name), Amount) else value.strip()
     return load(schema, typed)
@@ -39,7 +40,7 @@ def read(schema: type[Schema]) -> Any:
 
 def do_once(work: Callable[[Connection], str]) -> str:
     """Do ``work`` unless this very form, with these values, did it before; answers what the first one answered."""
-    typed = {name: value for name, value in request.form.items() if name not in _NOT_THE_FORMS}
+    typed = {name: value for name, value in request.form.items() if name not in NOT_TYPED}
     facts = {"path": request.path, FORM_ID: form_id(), "typed": typed}
     answer = idempotency.once(
         current().database,

@@ -23,7 +23,7 @@ from wallet.schemas import Amount, Strict, Text
 _MANY = 200
 _MOST_PARTS, _EMPTY_PARTS = 50, 5
 # A form's own, or given more than once.
-_READ_APART = frozenset({"csrf_token", "with", "part_who", "part_amount", "other"})
+_READ_APART = forms.NOT_TYPED | {"with", "part_who", "part_amount", "other"}
 
 
 class SplitPart(Strict):
