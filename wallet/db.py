@@ -350,7 +350,8 @@ def _translated() -> Iterator[None]:
 def _commit(transaction: Transaction) -> None:
     """Commit, and tell what failed for certain from what may have been done: the answer alone may be lost."""
     try:
-        transaction.commit()
+        if transaction.is_active:  # else it was rolled back inside
+            transaction.commit()
     except (sa.exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
         if _is_refusal(_cause(error)):
             raise

@@ -150,7 +150,7 @@ def form_id() -> str:
     if "form_id" not in g:
         try:
             g.form_id = str(UUID(request.form.get(FORM_ID, "")))
-        except (ValueError, HTTPException):
+        except (ValueError, HTTPException, OboleError):
             g.form_id = str(uuid4())
     found: str = g.form_id
     return found
@@ -292,7 +292,10 @@ def farewell() -> None:
 
 def next_path(default: str) -> str:
     """Where to go after signing in: ``next``, if it is a path of ours."""
-    wanted = request.values.get("next", "")
+    try:
+        wanted = request.values.get("next", "")
+    except (HTTPException, OboleError):  # the form cannot be read
+        wanted = request.args.get("next", "")
     return wanted if _OUR_PATH.fullmatch(wanted) else default
 
 
@@ -315,7 +318,7 @@ def language() -> str:
 
 # One slash, then no other and no backslash, which browsers take for one: never another host.
 _OUR_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}", re.ASCII)
-LONGEST_PATH = 1_000
+_LONGEST_PATH = 1_000
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; worker-src 'self'; media-src 'self'; base-uri 'none'; "
@@ -409,13 +412,14 @@ def _here() -> str:
     else:
         # After a POST that must be confirmed first, back to the page with the form.
         here = request.headers.get("Referer", "").removeprefix(current().settings.origin)
-    return here if 0 < len(here) <= LONGEST_PATH else request.path
+    return here if 0 < len(here) <= _LONGEST_PATH else request.path
 
 
 def _other() -> str:
     """This page in the other language, and after it what was to come."""
     # A page's own query is short; what somebody made up is not said again.
-    asked = request.args if len(request.query_string) <= LONGEST_PATH else {}
+    is_short = len(request.query_string) <= _LONGEST_PATH
+    asked = request.args if is_short and g.get("keeps_query", True) else {}
     query = {**asked, "lang": "en" if language() == "fr" else "fr"}
     if wanted := next_path(""):
         query["next"] = wanted

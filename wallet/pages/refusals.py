@@ -8,20 +8,20 @@ import datetime as dt
 import re
 from urllib.parse import urlencode
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 from flask.typing import ResponseReturnValue
 from flask_limiter.errors import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from wallet import clock
+from wallet import clock, languages
 from wallet.api import problems
 from wallet.errors import FormOutdated, InternalError, OboleError, TooManyRequests
-from wallet.pages.page import LONGEST_PATH, choose_language, finish, forget_visitor, go, next_path, page, visitor
+from wallet.pages.page import choose_language, finish, forget_visitor, go, next_path, page, visitor
 from wallet.pages.rates import limiter
 
 _DEEPEST = 10
-_PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|healthz|readyz|metrics|openapi\.json)(?:/|$)")
+_PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|docs/assets|healthz|readyz|metrics|openapi\.json)(?:/|$)")
 
 
 def register(app: Flask) -> None:
@@ -41,6 +41,7 @@ def _answer(error: OboleError | OSError | HTTPException) -> ResponseReturnValue:
         # A reload, a language link or an address typed, on what only a form sends to.
         return go(_way_on())
     choose_language()
+    g.keeps_query = False
     try:
         visitor()
     except OboleError:
@@ -83,11 +84,11 @@ def _way_on(*, above: bool = False) -> str:
     path = request.path if request.path.count("/") <= _DEEPEST else ""
     while path and (above or not _can_be_seen(path)):
         path, above = path.rpartition("/")[0], False
-    asked = request.args if len(request.query_string) <= LONGEST_PATH else {}
-    query = {name: value for name, value in asked.items() if path == request.path or name == "lang"}
+    # Nothing more of what was asked, nor the address itself: it may be a secret, and an error is no place for one.
+    query = {"lang": request.args["lang"]} if request.args.get("lang") in languages.LOCALES else {}
     if wanted := next_path(""):
         query["next"] = wanted
-    return (path or "/") + (f"?{urlencode(query)}" if query else "")
+    return ("" if path == request.path else path or "/") + (f"?{urlencode(query)}" if query else "")
 
 
 def _can_be_seen(path: str) -> bool:

@@ -33,7 +33,7 @@ _JSON = b"Content-Type: application/json\r\n"
 def shop(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One wallet for all tests of this file; what they ask for is refused, or does not matter to the others."""
     folder = tmp_path_factory.mktemp("served")
-    shutil.copyfile(sqlite_template, folder / "obole.db")
+    shutil.copy(sqlite_template, folder / "obole.db")
     settings = make_settings(folder, f"sqlite:///{folder / 'obole.db'}")
     story.open_bank(settings)
     with Shop(settings) as shop:
