@@ -149,9 +149,10 @@ class Wallet:
         return made
 
     def _link(self, email: str) -> str:
-        """The link in somebody's letter, which waits in the books, since there is no post."""
-        query = f"SELECT body FROM mails WHERE recipient = '{email}'"
-        [(body,)] = sums.Tables(self.url).rows(query)
+        """The link in somebody's letter, which the scheduler writes, and which waits in the books: there is no post."""
+        tables, query = sums.Tables(self.url), f"SELECT body FROM mails WHERE recipient = '{email}'"
+        wait_for(lambda: bool(tables.rows(query)), what=f"nobody wrote to {email}")
+        [(body,)] = tables.rows(query)
         return next(str(word) for word in body.split() if "/link/" in word)
 
     def _storm(self, made: Scene, trouble: list[str], *, minutes: float, clients: int) -> float:
