@@ -25,6 +25,7 @@ from tests.support import (
     refused,
 )
 from wallet import actions, clock, identities
+from wallet.api import bodies
 from wallet.ids import new_id
 from wallet.page_models import IdentityKind, mails
 
@@ -272,7 +273,10 @@ def test_only_xml_and_zip_are_read(shop: Shop) -> None:
 
 
 def test_a_message_larger_than_this_system_reads(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xml, "MAX_BYTES", len(statement()) - 1)
+    endpoint, _ = shop.app.url_map.bind("").match("/v1/settlement/statements", method="POST")
+    view = shop.app.view_functions[endpoint]
+    assert bodies.most_bytes(shop.app, "POST", "/v1/settlement/statements") == xml.MAX_BYTES
+    monkeypatch.setattr(view, "most_body_bytes", len(statement()) - 1)
     refused(told(shop, statement()), 413, "payload_too_large")
 
 
