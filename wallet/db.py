@@ -61,8 +61,7 @@ _SQLITE_CODES = {
 }
 # A commit answered by one of these was not done, for certain; of any other nobody knows.
 _NOT_COMMITTED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT})
-# What such a connection has open (a file, a server that became a standby) is not tried again, but opened anew.
-_FORSAKEN = frozenset({_NO_ROOM, _READ_ONLY})
+_FAILING = frozenset({_NO_ROOM, _READ_ONLY})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _DAMAGED_STATES = frozenset({"XX001", "XX002"})
@@ -399,12 +398,14 @@ def _sqlite_code(cause: sqlite3.Error) -> int:
 
 
 def _forsake(context: ExceptionContext) -> None:
-    """Throw away every connection to a database that cannot write: what is opened anew may be one that can."""
+    """Throw away every connection to a database that became read-only: what is opened anew may be another."""
     cause = context.original_exception
-    if isinstance(cause, Exception) and (_is_damaged(cause) or _said(cause) in _FORSAKEN):
+    if not isinstance(cause, Exception) or not (_is_damaged(cause) or _said(cause) in _FAILING):
+        return
+    # An alarm that needs no room: nothing can be stored now.
+    _log.critical("the database fails", error=type(cause).__name__, said=_said(cause) or "It is damaged.")
+    if _said(cause) == _READ_ONLY:
         context.is_disconnect = True
-        # An alarm that needs no room: nothing can be stored now.
-        _log.critical("the database fails", error=type(cause).__name__, said=_said(cause) or "It is damaged.")
 
 
 def _is_damaged(error: Exception) -> bool:
