@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet import browsers, names, passkeys, pins, sessions, tries
 from wallet.db import Database, insert_into
-from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInRefused
+from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused
 from wallet.ids import new_id, token_sha256
 from wallet.keys import Keyring
 from wallet.models import shoppers
@@ -158,7 +158,10 @@ def check_secret(
     """
     line = pins.KNOWN
     with line.wait():
-        tries.count(database, place, at=at)
+        try:
+            tries.count(database, place, at=at)
+        except SignInLocked as locked:
+            raise SignInLocked(_LOCKED_HERE, wait=locked.wait) from None
         with database.read() as conn:
             stored = find(conn, identity_id).pin_hash
         if not line.matches(keyring, stored, secret):
@@ -275,6 +278,7 @@ def _renew(conn: Connection, identity_id: UUID, stored: str, renewed: pins.Store
 
 
 _REFUSED = "That did not match. After five wrong tries, another one counts after a quarter of an hour at the earliest."
+_LOCKED_HERE = "Too many wrong tries. Sign in anew to go on: that is counted apart."
 # Where people of each kind sign in by an identifier: a member's is never that of a shopper.
 _DOORS = {
     IdentityKind.SHOPPER: "purse",

@@ -139,6 +139,7 @@ def pay(checkout_id: UUID) -> ResponseReturnValue:
             return _page(checkout_id, refusal=refusal)
     except OboleError as refusal:
         return _page(checkout_id, refusal=refusal)
+    keep_purchase(checkout_id, is_open=False)
     with current().database.read() as conn:
         url = checkouts.return_url(row, token=checkouts.token_of(conn, current().issuer, row))
     return go(url or f"/checkout/{checkout_id}")
@@ -155,6 +156,7 @@ def cancel(checkout_id: UUID) -> ResponseReturnValue:
             row = checkouts.cancel(conn, checkout_id, identity_id=payer_id, at=clock.now())
     except CheckoutEnded as refusal:
         return _page(checkout_id, refusal=refusal)
+    keep_purchase(checkout_id, is_open=False)
     return go(checkouts.return_url(row, token=None) or f"/checkout/{checkout_id}")
 
 
@@ -264,7 +266,7 @@ def _page(checkout_id: UUID, *, refusal: OboleError | None = None, top_up: Any =
     g.asked_language = row["locale"]
     g.pop("language", None)
     now = checkouts.state_of(row, at=at)
-    keep_purchase(checkout_id if now is CheckoutState.OPEN else None)
+    keep_purchase(checkout_id, is_open=now is CheckoutState.OPEN)
     # Chromium asks form-action about the redirect that answers a form, too.
     g.may_submit_to = " ".join(sorted({row["origin"]} if row["success_url"] or row["cancel_url"] else set()))
     back = checkouts.return_url(row, token=token)

@@ -171,6 +171,8 @@ def refusal_text(error: OboleError) -> str:
 def _after(error: OboleError, wait: dt.timedelta) -> str | None:
     """What to tell people who are to come again later: when, and what else they can do."""
     when = languages.later(wait, language())
+    if isinstance(error, SignInLocked) and error.detail != error.title:
+        return f"{say(error.detail)} {say('Or try again %(when)s.', when=when)}"
     if isinstance(error, SignInLocked):
         return say(
             "Too many wrong tries. Try again %(when)s. Meanwhile a passkey lets you in, and so does your PIN or "
@@ -208,11 +210,12 @@ def forget_visitor() -> None:
     g.visitor = None
 
 
-def keep_purchase(checkout_id: UUID | None) -> None:
-    """Offer the way back to this purchase on every page of this browser; None: it is over."""
-    session.pop(_PURCHASE, None)
-    if checkout_id is not None:
+def keep_purchase(checkout_id: UUID, *, is_open: bool) -> None:
+    """Offer the way back to this purchase on every page of this browser; once it is over, no more."""
+    if is_open:
         session[_PURCHASE] = str(checkout_id)
+    elif session.get(_PURCHASE) == str(checkout_id):
+        session.pop(_PURCHASE)
 
 
 def asker() -> str:

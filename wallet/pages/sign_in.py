@@ -240,10 +240,10 @@ def sign_in_by_passkey() -> Response:
 
 @blueprint.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
-    """End this session."""
+    """End this session, and go on where the form says, as with a purchase that somebody else is to pay."""
     found = visitor()
     farewell()
-    return go("/" if found is None else AREAS[found.kind][0])
+    return go(next_path("/" if found is None else AREAS[found.kind][0]))
 
 
 @blueprint.route("/forgot", methods=["GET", "POST"])

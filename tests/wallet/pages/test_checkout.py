@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from nacl.signing import SigningKey
 
 from tests.support import SHOPPER_IBAN, Device, Merchant, Purse, Shop, hashed, public_jwk
 from tests.wallet.pages.reader import PIN, Reader, shopper_of
-from wallet import checkouts, clock, closing, members, purses
+from wallet import checkouts, clock, closing, members, models, purses
 from wallet.checkouts import Wanted
 from wallet.members import MemberCaps
 from wallet.models import shoppers, top_ups
@@ -96,3 +97,56 @@ def test_a_purse_that_is_closed_is_not_in_the_way_of_the_next(shop: Shop, alice:
     shop.top_up(Purse(second, "EUR", ""), "3.00")
     reader.get(f"/checkout/{checkout}")
     assert reader.send(f"/checkout/{checkout}/pay", pin=PIN).status_code == 303
+
+
+def test_a_session_that_is_locked_leads_to_signing_in_anew_and_back_to_the_purchase(
+    shop: Shop, alice: Purse, bakery: Merchant
+) -> None:
+    reader, checkout = shopper_of(shop, alice), opened(shop, bakery, "0.10")
+    shown = reader.get(f"/checkout/{checkout}").text
+    for _ in range(5):
+        assert reader.send(f"/checkout/{checkout}/pay", pin="999000").status_code == 401
+    locked = reader.send(f"/checkout/{checkout}/pay", pin=PIN)
+    assert locked.status_code == 429
+    assert "Sign in anew to go on" in locked.text
+    assert "in 15 minutes" in locked.text
+    email = _email(shop, alice)
+    assert f'name="next" value="/checkout/{checkout}"' in shown
+    assert reader.send("/sign-out", next=f"/checkout/{checkout}").headers["Location"] == f"/checkout/{checkout}"
+    reader.get(f"/checkout/{checkout}")
+    assert reader.send(f"/checkout/{checkout}/sign-in", identifier=email, pin=PIN).status_code == 303
+    reader.get(f"/checkout/{checkout}")
+    assert reader.send(f"/checkout/{checkout}/pay").headers["Location"] == f"/checkout/{checkout}"
+    assert "€9.13" in reader.get("/purse").text
+
+
+def test_signing_out_leads_to_no_other_host(shop: Shop, alice: Purse) -> None:
+    reader = shopper_of(shop, alice)
+    reader.get("/purse")
+    assert reader.send("/sign-out", next="//elsewhere.example/").headers["Location"] == "/sign-in"
+
+
+@pytest.mark.parametrize("end", ["pay", "cancel"])
+def test_the_way_back_to_a_purchase_ends_with_that_purchase_and_with_no_other(
+    shop: Shop, alice: Purse, bakery: Merchant, end: str
+) -> None:
+    reader, one, two = shopper_of(shop, alice), opened(shop, bakery, "0.10"), opened(shop, bakery, "0.20")
+
+    def way_back() -> list[str]:
+        return re.findall(r'href="(/checkout/[^"]+)"', reader.get("/purse").text)
+
+    reader.get(f"/checkout/{one}")
+    reader.get(f"/checkout/{two}")
+    assert way_back() == [f"/checkout/{two}"]
+    # The first is paid in another tab, and looked at once more.
+    assert reader.send(f"/checkout/{one}/{end}", pin=PIN).status_code == 303
+    reader.get(f"/checkout/{one}")
+    assert way_back() == [f"/checkout/{two}"]
+    assert reader.send(f"/checkout/{two}/{end}", pin=PIN).status_code == 303
+    assert way_back() == []
+
+
+def _email(shop: Shop, purse: Purse) -> str:
+    with shop.database.read() as conn:
+        mine = sa.select(models.purses.c.shopper_id).where(models.purses.c.id == purse.id).scalar_subquery()
+        return str(conn.execute(sa.select(shoppers.c.email).where(shoppers.c.id == mine)).scalar_one())
