@@ -157,7 +157,7 @@ def check_secret(
     `Unavailable`, and counts none, where many sign in at once.
     """
     line = pins.KNOWN
-    with line.wait():
+    with line.wait(by=identity_id):
         try:
             tries.count(database, place, at=at)
         except SignInLocked as locked:
@@ -200,8 +200,9 @@ def sign_in(
         is_known = browsers.knows(conn, browser, row.id if row is not None else UUID(int=0), at=at)
     at_browser = tries.of_browser(browser, row.id) if row is not None and browser is not None and is_known else None
     place = at_browser or tries.of_strangers(_DOORS[kinds[0]], identifier)
-    line = pins.KNOWN if at_browser else pins.STRANGERS
-    with line.wait():
+    # Of strangers nothing is known, not even that they are several.
+    line, by = (pins.KNOWN, row.id) if at_browser and row is not None else (pins.STRANGERS, None)
+    with line.wait(by):
         tries.count(database, place, at=at)
         may = row is not None and row.activated_at is not None and row.ended_at is None
         stored = row.pin_hash if row is not None and may else None

@@ -29,11 +29,11 @@ _PIN = re.compile(r"[0-9]{6,12}", re.ASCII)
 _SHORTEST_PASSPHRASE, _LONGEST_PASSPHRASE = 12, 200
 
 
-def store(keyring: Keyring, kind: IdentityKind, secret: str, *, identifier: str) -> Stored:
+def store(keyring: Keyring, kind: IdentityKind, secret: str, *, identifier: str, by: UUID | None = None) -> Stored:
     """What to store of a new secret, if it is good enough; else `ValidationFailed` about ``pin``.
 
     Shoppers and members have PINs of 6 to 12 digits, merchants and operators passphrases of 12 to 200 characters. It
-    takes a while, so never inside a transaction.
+    takes a while, so never inside a transaction. ``by`` is the identity that chooses it (`Line.wait`).
     """
     if has_pin(kind):
         if not _PIN.fullmatch(secret):
@@ -44,7 +44,7 @@ def store(keyring: Keyring, kind: IdentityKind, secret: str, *, identifier: str)
         raise ValidationFailed(errors={"pin": ["A passphrase has 12 to 200 characters."]})
     elif _is_common_passphrase(secret, identifier):
         raise ValidationFailed(errors={"pin": [_COMMON_PASSPHRASE]})
-    with KNOWN.wait():
+    with KNOWN.wait(by):
         return KNOWN.renewed(keyring, secret)
 
 
@@ -58,20 +58,26 @@ class Line:
 
     def __init__(self, waiting: int) -> None:
         self.places = 1 + waiting
-        self._line, self._at_work = threading.BoundedSemaphore(self.places), threading.Lock()
+        self._inside: list[UUID | None] = []
+        self._door, self._at_work = threading.Lock(), threading.Lock()
 
     @contextmanager
-    def wait(self) -> Iterator[None]:
+    def wait(self, by: UUID | None = None) -> Iterator[None]:
         """Be in line, or raise `Unavailable` where it is long.
 
         Whoever looks at a secret does so inside, and enters before counting a guess: one that nobody looks at is none.
+        ``by`` is the identity that asks, where it is known: one who sends much at once stands in nobody's way.
         """
-        if not self._line.acquire(blocking=False):
-            raise Unavailable("Many people are signing in at this moment; try again in a few seconds.")
+        with self._door:
+            theirs = 0 if by is None else self._inside.count(by)
+            if len(self._inside) >= self.places or theirs >= OF_ONE:
+                raise Unavailable("Many people are signing in at this moment; try again in a few seconds.")
+            self._inside.append(by)
         try:
             yield
         finally:
-            self._line.release()
+            with self._door:
+                self._inside.remove(by)
 
     def matches(self, keyring: Keyring, stored: str | None, secret: str) -> bool:
         """Whether this is the secret; with nothing stored it takes as long to say no."""
@@ -94,6 +100,8 @@ class Line:
 # Those who are signed in, hold a link or sit at a known browser do not wait behind strangers, however many those are.
 # All of them are few beside a process's threads, which are for purchases.
 STRANGERS, KNOWN = Line(3), Line(5)
+# A double click is two.
+OF_ONE = 2
 
 
 def is_old(stored: str) -> bool:

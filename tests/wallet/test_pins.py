@@ -3,8 +3,10 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import nacl.pwhash
 import pytest
@@ -148,3 +150,14 @@ def test_looking_at_secrets_has_its_own_few_places_and_who_finds_the_line_long_i
         assert all(look.result(60) for look in looks)
     assert most == [1]
     assert look()
+
+
+def test_one_who_asks_much_at_once_stands_in_nobodys_way() -> None:
+    busy, other = uuid4(), uuid4()
+    with ExitStack() as line:
+        for _ in range(pins.OF_ONE):
+            line.enter_context(pins.KNOWN.wait(busy))
+        with pytest.raises(Unavailable):
+            pins.store(cheap_keyring(), SHOPPER, PIN, identifier="", by=busy)
+        assert pins.store(cheap_keyring(), SHOPPER, PIN, identifier="", by=other)
+    assert pins.store(cheap_keyring(), SHOPPER, PIN, identifier="", by=busy)

@@ -138,7 +138,8 @@ def add_member(purse_id: UUID) -> ResponseReturnValue:
         typed = forms.read(NewMember)
         caps = MemberCaps(per_purchase_micros=typed["per_purchase"], per_day_micros=typed["per_day"])
         kind, identifier = IdentityKind.MEMBER, typed["identifier"]
-        pin = pins.store(current().keyring, kind, typed["pin"], identifier=identifier)
+        by = who().identity_id
+        pin = pins.store(current().keyring, kind, typed["pin"], identifier=identifier, by=by)
         with current().database.write() as conn:
             members.add(
                 conn,
@@ -185,7 +186,8 @@ def new_member_pin(purse_id: UUID, member_id: UUID) -> ResponseReturnValue:
         typed = forms.read(NewPin)
         with current().database.read() as conn:
             member = members.find(conn, mine(conn, purse_id).id, member_id, at=clock.now())
-        pin = pins.store(current().keyring, IdentityKind.MEMBER, typed["pin"], identifier=member.identifier)
+        kind, by = IdentityKind.MEMBER, who().identity_id
+        pin = pins.store(current().keyring, kind, typed["pin"], identifier=member.identifier, by=by)
         with current().database.write() as conn:
             members.change_pin(conn, mine(conn, purse_id).id, member_id, pin, at=clock.now())
     except OboleError as refusal:

@@ -147,7 +147,7 @@ def link(token: str) -> ResponseReturnValue:
             if secret["pin"] != secret["again"]:
                 raise ValidationFailed(errors={"again": ["This is not the same."]})
             kind = IdentityKind(identity.kind)
-            chosen = pins.store(current().keyring, kind, secret["pin"], identifier=identity.identifier)
+            chosen = pins.store(current().keyring, kind, secret["pin"], identifier=identity.identifier, by=identity.id)
             with current().database.write() as conn:
                 if identities.use_link(conn, token, at=at) != identity.id:
                     raise LinkInvalid
