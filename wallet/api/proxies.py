@@ -14,13 +14,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from wallet.errors import ProxiesUnknown
 from wallet.settings import Settings
 
-# What proxies add: RFC 7239, and what was there before it.
-_FORWARDING = (
-    "Forwarded",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Real-IP",
+# What proxies add: RFC 7239, RFC 9110 section 7.6.3, and what each had before there was either.
+_FORWARDING = re.compile(
+    r"via|(?:.+-)?forwarded(?:-.+)?|x-real-ip|(?:.+-)?(?:client|connecting)-ip(?:v6)?", re.ASCII | re.IGNORECASE
 )
 # A network that one household or machine has whole (RFC 6177): its addresses are as many as somebody likes.
 _ONE_VISITORS = 64
@@ -42,7 +38,7 @@ def register(app: Flask, settings: Settings, *, people: frozenset[str]) -> None:
         told: list[str] = []
 
         def refuse_the_forwarded() -> None:
-            found = next((name for name in _FORWARDING if name in request.headers), None)
+            found = next((name for name, _ in request.headers if _FORWARDING.fullmatch(name)), None)
             # Programs pay by their keys, wherever they come from.
             if found is None or not (people.intersection(request.blueprints) or request.endpoint == _READY):
                 return

@@ -10,7 +10,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from tests.support import ORIGIN, Shop, bearer, make_settings
 from wallet.api.proxies import visitor_network
 
-HEADERS = ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"]
+HEADERS = [
+    *(
+        "Forwarded",
+        "Via",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "X-Forwarded",
+    ),
+    *("X-Real-IP", "X-Client-IP", "CF-Connecting-IP", "CF-Connecting-IPv6", "True-Client-IP", "X-Cluster-Client-IP"),
+    *("X-Original-Forwarded-For", "x-forwarded-ssl"),
+]
 
 
 @pytest.fixture
