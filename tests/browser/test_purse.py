@@ -153,6 +153,7 @@ def test_a_closed_purse_sends_everything_home_through_the_bank(town: Town) -> No
 def test_without_a_network_the_last_balance_is_shown_with_its_time_until_somebody_signs_out(town: Town) -> None:
     town.shopper("12.34")
     page = purse_of(town, viewport=PHONE)
+    purchase = town.checkout(town.merchant())
     page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
     page.reload()  # now the worker is in charge of the page
     page.context.set_offline(True)
@@ -160,8 +161,12 @@ def test_without_a_network_the_last_balance_is_shown_with_its_time_until_somebod
     page.get_by_role("heading", name="No network").wait_for()
     expect_balance(page, "€12.34")
     expect(page.locator("#last-balance")).to_contain_text("UTC")
+    page.goto(purchase["url"])
+    page.get_by_role("heading", name="No network").wait_for()
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Pay €0.20").wait_for()  # the purchase is not lost
+    page.goto("/purse")
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in**")
     page.context.set_offline(True)
