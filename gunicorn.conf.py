@@ -7,12 +7,15 @@ Behind a proxy that speaks TLS; by default nothing else on the network reaches i
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 # prometheus-client decides at its import whether processes share their counters, so this comes before the
 # app's.
 _OURS = "obole-metrics-"
+# More than every route by every status takes.
+_COUNTED_BYTES = 2 * 1024 * 1024
 if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OURS)
 
@@ -36,12 +39,38 @@ control_socket_disable = True
 accesslog = None
 
 
+def post_fork(server, worker):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Take the room for what a worker counts before it counts: it is written through memory, and a disk that is full
+    by then would end the process in the middle of an answer (SIGBUS, mmap(2))."""
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    try:
+        for kind in ("counter", "histogram"):
+            with (folder / f"{kind}_{worker.pid}.db").open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, _COUNTED_BYTES)
+    except OSError:
+        # The others do not see its counts then, but it serves.
+        _give_back(worker.pid)
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
 def child_exit(server, worker):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """A worker that is gone has no requests in flight; what it counted stays."""
     # Imported late: see the folder above.
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    _give_back(worker.pid)
+
+
+def _give_back(pid):  # type: ignore[no-untyped-def]
+    """What room a process took and did not count in. Each file begins with how many of its bytes say something."""
+    for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"*_{pid}.db"):
+        with path.open("rb") as file:
+            used = int.from_bytes(file.read(4), sys.byteorder)
+        if used:
+            os.truncate(path, used)
+        else:
+            path.unlink()
 
 
 def on_exit(server):  # type: ignore[no-untyped-def]  # noqa: ARG001

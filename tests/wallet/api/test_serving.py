@@ -242,6 +242,30 @@ def test_a_worker_that_was_killed_comes_back(server: Server):
     assert server.workers() != [worker]
 
 
+def test_counting_asks_for_no_room_that_a_full_disk_could_refuse(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # A hole in a file that is mapped into memory ends the process that writes there when the disk is full.
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(counts))
+    server = Server(shop.settings, tmp_path)
+    try:
+        files = {each.name.split("_")[0]: each.stat() for each in counts.iterdir()}
+        [worker] = server.workers()
+        worker.kill()
+        with Client(server.port) as client:
+            assert b"obole_http_requests_total{" in client.get("/metrics", shop.operator).body
+        kept = [each.stat().st_size for each in counts.glob(f"*_{worker.pid}.db")]
+    finally:
+        server.stop()
+    assert set(files) == {"counter", "histogram"}
+    assert all(file.st_blocks * 512 >= file.st_size for file in files.values())
+    # Of a process that is gone only what it counted stays.
+    assert len(kept) == len(files)
+    assert max(kept) < min(file.st_size for file in files.values())
+
+
 def test_stopping_answers_what_was_asked(own_server: Server):
     server = own_server
     body = b'{"order": "a.b.c"}'
