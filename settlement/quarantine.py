@@ -32,23 +32,26 @@ def put(conn: Connection, *, name: str, content: bytes, reason: str, at: dt.date
     Of one that is longer than any message, only the beginning is kept; the file itself stays in the bank's folder.
     The beginning of a message that was imported whole waits for nobody.
     """
-    whole = _whole_of(conn, content, name)
-    waits = {} if whole is None else {"dismissed_at": at, "resolution": _superseded(whole)}
-    kept = conn.execute(
-        insert_into(conn, refused_messages)
-        .values(
-            id=new_id(),
-            name=readable(name)[:_LONGEST_NAME],
-            sha256=hashlib.sha256(content).hexdigest(),
-            content=content[:MAX_BYTES],
-            reason=readable(reason)[:_LONGEST_REASON],
-            refused_at=at,
-            **waits,
-        )
-        .on_conflict_do_nothing(index_elements=["sha256"])
-        .returning(refused_messages.c.id)
+    whole, refused = _whole_of(conn, content, name), refused_messages.c
+    kept = insert_into(conn, refused_messages).values(
+        id=new_id(),
+        name=readable(name)[:_LONGEST_NAME],
+        sha256=hashlib.sha256(content).hexdigest(),
+        content=content[:MAX_BYTES],
+        reason=readable(reason)[:_LONGEST_REASON],
+        refused_at=at,
+        dismissed_at=None if whole is None else at,
+        resolution=None if whole is None else _superseded(whole),
     )
-    return kept.one_or_none() is not None
+    # Many messages begin alike: that one of them came whole says nothing of the next that did not.
+    begins_another = refused.resolution.startswith(_superseded("")) & (refused.name != kept.excluded.name)
+    again = ("name", "reason", "refused_at", "dismissed_at", "resolution")
+    kept = kept.on_conflict_do_update(
+        index_elements=["sha256"],
+        set_={column: kept.excluded[column] for column in again},
+        where=begins_another,
+    )
+    return conn.execute(kept.returning(refused.id)).one_or_none() is not None
 
 
 def readable(name: str) -> str:

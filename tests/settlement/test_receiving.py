@@ -338,3 +338,16 @@ def test_half_a_file_that_comes_after_the_whole_waits_for_nobody(night: Books) -
         assert told.refusal is not None
     assert waiting(night) == []
     assert one_of(night, "SELECT count(*) FROM refused_messages") == 2
+
+
+def test_what_began_a_message_that_came_whole_waits_when_it_begins_another(night: Books) -> None:
+    one, two = status(night, "bakery"), status(night, "press")
+    assert one[:40] == two[:40]
+    receive(night, one[:40], name="monday.xml")
+    receive(night, one, name="monday.xml")
+    assert waiting(night) == []
+    for _ in range(2):
+        receive(night, two[:40], name="tuesday.xml")
+    assert [row.name for row in waiting(night)] == ["tuesday.xml"]
+    receive(night, two, name="tuesday.xml")
+    assert waiting(night) == []
