@@ -126,12 +126,17 @@ class Database:
     def note(self) -> Iterator[Connection]:
         """One short transaction that posts nothing, for counts that may be lost when the power fails.
 
-        It waits neither for the disk nor long for its turn: `Unavailable` after a second.
+        It waits neither for the disk nor long for its turn: `Unavailable` after a second. That somebody was counted is
+        no part of the deed: when that fails, nothing of it was done.
         """
-        with self._transaction(self._notes, wait_seconds=_NOTE_SECONDS) as conn:
-            if not self.is_sqlite:
-                conn.execute(_NOTE)
-            yield conn
+        had_committed = _has_committed.get()
+        try:
+            with self._transaction(self._notes, wait_seconds=_NOTE_SECONDS) as conn:
+                if not self.is_sqlite:
+                    conn.execute(_NOTE)
+                yield conn
+        finally:
+            _has_committed.set(had_committed)
 
     @contextmanager
     def write_alone(self) -> Iterator[Connection]:

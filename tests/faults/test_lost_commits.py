@@ -116,6 +116,19 @@ def test_what_is_committed_is_not_denied_when_the_rest_fails(database_url, monke
     hasty.dispose()
 
 
+def test_having_been_counted_is_no_deed(database_url, monkeypatch):
+    monkeypatch.setattr(db_room, "BUSY_SECONDS", 0.05)
+    hasty = Database(database_url, pool_size=1)
+    begin_deed()
+    with hasty.note():
+        pass
+    with hasty.read(), hasty.read(), pytest.raises(Unavailable) as caught, hasty.read():
+        pytest.fail("more connections than the pool has")
+    end_deed()
+    hasty.dispose()
+    assert not isinstance(caught.value, OutcomeUnknown)
+
+
 @pytest.mark.only_on("sqlite")
 def test_a_sqlite_without_room_at_the_commit_is_unknown_and_goes_on_afterwards(database_url, tmp_path):
     with Shop(make_settings(tmp_path, database_url)) as shop:
