@@ -199,4 +199,4 @@ def prune(database: Database) -> None:
 
 
 def _log_error(event: JobExecutionEvent) -> None:
-    log.error("job failed", job=event.job_id, error=repr(event.exception))
+    log.error("job failed", job=event.job_id, exc_info=event.exception)

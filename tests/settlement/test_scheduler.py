@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import time_machine
+from apscheduler.events import EVENT_JOB_ERROR
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.vouchers
@@ -154,6 +155,27 @@ def test_the_night_ends_with_the_proof_which_is_kept_and_told(shop: Shop, bank: 
         letters = conn.execute(sa.select(mails.c.recipient)).scalars().all()
     assert kept == [(today, 1), (today, 0)]
     assert letters == ["ada@a.example"]
+
+
+@pytest.mark.only_on("sqlite")
+def test_what_a_job_failed_of_is_told_without_the_words_of_it(
+    shop: Shop, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("Key (identifier)=(alice@shopper.example) is there already")
+
+    jobs = scheduler.build(
+        shop.database, bank, shop.settings, shop.obole.keyring, cutoff=NEVER_TODAY, every_seconds=3600
+    )
+    for job in jobs.get_jobs():
+        job.remove()
+    jobs.add_job(fail, id="fail")
+    jobs.add_listener(lambda _: jobs.shutdown(wait=False), EVENT_JOB_ERROR)  # after the one that logs
+    jobs.start()
+    logged = capsys.readouterr().err
+    assert "job failed" in logged
+    assert "ValueError" in logged
+    assert "alice" not in logged
 
 
 @pytest.mark.only_on("sqlite")
