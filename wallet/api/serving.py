@@ -44,6 +44,7 @@ _LAST_WORD_SECONDS = 3
 _MOST_CHUNK_LINE_BYTES = 1024
 _MOST_TRAILER_BYTES = 8 * 1024
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_HOST = re.compile(rb"^host[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _REFUSALS: dict[int, type[errors.OboleError]] = {
     408: errors.RequestTimeout,
     413: errors.PayloadTooLarge,
@@ -120,6 +121,7 @@ class _Request(HTTPRequestParser):
         codings = [each.strip(b" \t").lower() for each in _TRANSFER_ENCODING.findall(header_plus)]
         if (
             self.version not in ("1.0", "1.1")
+            or len(_HOST.findall(header_plus)) > 1
             or codings not in ([], [b"chunked"])
             or (codings and (self.version != "1.1" or "CONTENT_LENGTH" in self.headers))
         ):

@@ -124,6 +124,7 @@ NO_REQUESTS = {
     "an address of a megabyte": (b"GET /" + b"x" * MIB + b" HTTP/1.1\r\n\r\n", 431),
     "a length that is none": (b"POST /v1/vouchers HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
     "a length of 5000 digits": (b"POST /v1/vouchers HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+    "two hosts": (b"GET /healthz HTTP/1.1\r\n" + _HOST + b"host: another\r\n\r\n", 400),
     "two lengths": (b"POST /v1/vouchers HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
     "length and chunks": (
         b"POST /v1/vouchers HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
