@@ -122,7 +122,11 @@ def catch_up(database: Database, bank: Bank, settings: Settings, *, cutoff: dt.t
     now = clock.now()
     last_cutoff = now.date() if now.time() >= cutoff else now.date() - dt.timedelta(days=1)
     with database.read() as conn:
-        overdue = business_day.open_date(conn) <= last_cutoff or nightly.is_unfinished(conn, bank.approvals)
+        open_date = business_day.open_date(conn)
+        overdue = open_date <= last_cutoff or nightly.is_unfinished(conn, bank.approvals)
+    if open_date > now.date() + dt.timedelta(days=1):
+        # Days were closed while the clock was ahead. Only a person can tell which of the two is wrong.
+        log.critical("the open business day is ahead of the clock: nobody is paid until then", open=str(open_date))
     if overdue:
         settle(database, bank, settings, up_to=last_cutoff)
 

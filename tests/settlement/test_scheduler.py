@@ -158,6 +158,19 @@ def test_the_night_ends_with_the_proof_which_is_kept_and_told(shop: Shop, bank: 
 
 
 @pytest.mark.only_on("sqlite")
+def test_a_clock_that_was_far_ahead_when_a_day_closed_is_an_alarm(
+    shop: Shop, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = clock.now()
+    with time_machine.travel(now + dt.timedelta(days=400), tick=False):
+        scheduler.catch_up(shop.database, bank, shop.settings, cutoff=ALREADY)
+    assert "critical" not in capsys.readouterr().err
+    with time_machine.travel(now, tick=False):
+        scheduler.catch_up(shop.database, bank, shop.settings, cutoff=ALREADY)
+    assert '"level": "critical"' in capsys.readouterr().err
+
+
+@pytest.mark.only_on("sqlite")
 def test_what_a_job_failed_of_is_told_without_the_words_of_it(
     shop: Shop, bank: Bank, capsys: pytest.CaptureFixture[str]
 ) -> None:
