@@ -69,8 +69,8 @@ class Line:
         ``by`` is the identity that asks, where it is known: one who sends much at once stands in nobody's way.
         """
         with self._door:
-            theirs = 0 if by is None else self._inside.count(by)
-            if len(self._inside) >= self.places or theirs >= OF_ONE:
+            free = self.places - len(self._inside)
+            if not free or (free <= KEPT and by is not None and self._inside.count(by) >= KEPT):
                 raise Unavailable("Many people are signing in at this moment; try again in a few seconds.")
             self._inside.append(by)
         try:
@@ -99,9 +99,9 @@ class Line:
 
 # Those who are signed in, hold a link or sit at a known browser do not wait behind strangers, however many those are.
 # All of them are few beside a process's threads, which are for purchases.
-STRANGERS, KNOWN = Line(3), Line(5)
-# A double click is two.
-OF_ONE = 2
+STRANGERS, KNOWN = Line(3), Line(6)
+# Places of a line for whoever has not as many already: five clicks of one person fit beside them.
+KEPT = 2
 
 
 def is_old(stored: str) -> bool:

@@ -155,7 +155,7 @@ def test_looking_at_secrets_has_its_own_few_places_and_who_finds_the_line_long_i
 def test_one_who_asks_much_at_once_stands_in_nobodys_way() -> None:
     busy, other = uuid4(), uuid4()
     with ExitStack() as line:
-        for _ in range(pins.OF_ONE):
+        for _ in range(pins.KNOWN.places - pins.KEPT):
             line.enter_context(pins.KNOWN.wait(busy))
         with pytest.raises(Unavailable):
             pins.store(cheap_keyring(), SHOPPER, PIN, identifier="", by=busy)
