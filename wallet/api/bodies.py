@@ -15,6 +15,8 @@ USUAL = 16 * 1024
 SMALL = 64 * 1024
 # In the environment of a request of which only the header is here: the application answers 100 if the body may come.
 BEFORE_BODY = "obole.before_body"
+# In the environment of a request whose body was refused before it was read: how, as an error of ours.
+REFUSAL = "obole.refusal"
 _DECLARED = "most_body_bytes"
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -49,6 +51,8 @@ def register(app: Flask) -> None:
 
 
 def _bound() -> None:
+    if (refusal := request.environ.get(REFUSAL)) is not None:
+        raise refusal
     if request.endpoint is not None:
         request.max_content_length = _declared(current_app, request.endpoint)
 

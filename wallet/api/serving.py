@@ -9,6 +9,7 @@ that would let a client wait for ever, or guess at what a message means, are rep
 """
 
 import errno
+import io
 import logging
 import os
 import re
@@ -174,9 +175,7 @@ class _Refusal(ErrorTask):
             answer = error
         else:
             said = error.body if isinstance(error.body, errors.OboleError) else None
-            answer = problems.response(said or _REFUSALS.get(error.code, errors.RequestMalformed)())
-            answer.headers["X-Content-Type-Options"] = "nosniff"
-            answer.headers["Cache-Control"] = "no-store"
+            answer = self._told(said or _REFUSALS.get(error.code, errors.RequestMalformed)())
             _log.info("refused unread", status=answer.status_code)
         body = answer.get_data()
         self.status = answer.status
@@ -186,6 +185,18 @@ class _Refusal(ErrorTask):
         if self.request.command == "HEAD":
             body = b""
         self.write(body)
+
+    def _told(self, refusal: errors.OboleError) -> Response:
+        application = self.channel.server.application
+        if self.request.is_judged and isinstance(application, Flask):
+            # The application knows whether people asked, who want a page.
+            environ = _Answer(self.channel, self.request).get_environment()
+            environ |= {bodies.REFUSAL: refusal, "wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0"}
+            return Response.from_app(application, environ, buffered=True)
+        answer = problems.response(refusal)
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
 
 
 class _Answer(WSGITask):
@@ -232,6 +243,13 @@ class _Connection(HTTPChannel):
     def owes(self) -> bool:
         """Whether there is an answer to give, or a request that is half here."""
         return bool(self.requests or self.total_outbufs_len or self.request is not None or self._ahead)
+
+    def has_unread(self) -> bool:
+        """Whether something has come that nobody has looked at yet."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
     def is_late(self, now: float) -> bool:
         """Whether it has taken longer than anybody honest."""
@@ -446,7 +464,11 @@ class Listener(BaseWSGIServer):
         _log.exception("broke while accepting")
 
     def stop(self) -> None:
-        """Accept nobody any more."""
+        """Accept nobody any more, but who has connected by now: closing a socket resets whoever waits at it."""
+        known = -1
+        while known < len(self.active_channels) < self.most_connections:
+            known = len(self.active_channels)
+            self.handle_accept()
         self.accepting = False
         self.del_channel()
         self.socket.close()
@@ -456,7 +478,7 @@ class Listener(BaseWSGIServer):
         owing, now = False, time.monotonic()
         for each in self._connections():
             is_half = each.request is not None and not each.is_at_work
-            if not each.owes or (is_half and now - each.since > _LAST_WORD_SECONDS):
+            if not (each.owes or each.has_unread()) or (is_half and now - each.since > _LAST_WORD_SECONDS):
                 each.handle_close()
             else:
                 owing = True

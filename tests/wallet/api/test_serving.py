@@ -189,6 +189,17 @@ def test_a_client_may_ask_before_it_sends(server: Server):
         assert [status for status, _, _ in said(connection)] == [413]
 
 
+def test_people_whose_form_is_refused_unread_see_a_page(server: Server):
+    with connected(server.port) as connection:
+        connection.sendall(
+            b"POST /sign-in HTTP/1.1\r\nHost: wallet\r\nAccept: text/html,*/*;q=0.8\r\nAccept-Language: fr\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100000\r\n\r\npin=1"
+        )
+        ((status, kind, body),) = said(connection)
+    assert (status, kind) == (413, "text/html; charset=utf-8")
+    assert b'<html lang="fr">' in body
+
+
 @pytest.mark.parametrize("token", [None, "obole_me_nobody"])
 @pytest.mark.parametrize("path", ["/v1/redemptions", "/v1/settlement/statements"])
 def test_what_is_long_is_read_only_with_a_key(server: Server, path: str, token: str | None):
