@@ -103,8 +103,8 @@ def retry(
 
 def _let_go_of_beginnings(database: Database, whole: bytes, name: str, at: dt.datetime) -> None:
     with database.read() as conn:
-        none_waits = not quarantine.listing(conn)
-    if none_waits:
+        any_waits = bool(quarantine.newest(conn, before=None, limit=1))
+    if not any_waits:
         return
     with database.write() as conn:
         quarantine.let_go_of_beginnings(conn, whole, name=name, at=at)

@@ -181,8 +181,7 @@ class Database:
                 with _without_foreign_keys(conn) if not foreign_keys else nullcontext(), conn.begin() as transaction:
                     yield conn
                     _commit(transaction)
-            if _has_committed.get() is False:
-                _has_committed.set(True)
+            _note_commit()
         finally:
             if self._turn is not None:
                 self._turn.release()
@@ -359,9 +358,14 @@ def _commit(transaction: Transaction) -> None:
     except (sa.exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
         if _is_refusal(_cause(error)):
             raise
-        if _has_committed.get() is False:
-            _has_committed.set(True)
+        _note_commit()
         raise OutcomeUnknown from error
+
+
+def _note_commit() -> None:
+    """The deed at hand, if there is one, has committed something, or may have."""
+    if _has_committed.get() is False:
+        _has_committed.set(True)
 
 
 def _is_refusal(cause: BaseException | None) -> bool:
@@ -380,12 +384,11 @@ def _said(error: Exception) -> str | None:
     cause = _cause(error)
     if isinstance(cause, sqlite3.Error):
         return _SQLITE_CODES.get(_sqlite_code(cause))
-    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated and not _sqlstate(cause):
-        return _BUSY
-    if _sqlstate(cause) is None:
+    state = _sqlstate(cause)
+    if state is None:
         # The server did not say anything: it is not there, or went away.
-        return _BUSY if isinstance(cause, psycopg.OperationalError) else None
-    state = _sqlstate(cause) or ""
+        is_gone = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+        return _BUSY if is_gone or isinstance(cause, psycopg.OperationalError) else None
     return _SQLSTATES.get(state) or _SQLSTATES.get(state[:2])
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from flask import Flask, Response
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from flask import Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
 from wallet import errors
@@ -132,10 +132,6 @@ _INSIDE = (errors.SettingsInvalid, errors.KeyFileInvalid)
 _log = structlog.get_logger(__name__)
 
 
-# What is answered here: what Flask does not know is an `InternalServerError` to it.
-KINDS: tuple[type[Exception], ...] = (OboleError, OSError, HTTPException, InternalServerError)
-
-
 def problem(error: OboleError) -> dict[str, Any]:
     """The members of RFC 9457 section 3.1, and ours: ``code``, ``retryable``, ``errors`` (field → messages).
 
@@ -179,18 +175,6 @@ def when_again(error: OboleError) -> dict[str, str]:
     if error.wait is not None:
         return {"Retry-After": str(max(1, math.ceil(error.wait.total_seconds())))}
     return {"Retry-After": "1"} if STATUS[error.code] == 503 else {}
-
-
-def register(app: Flask) -> None:
-    """Let every error of the application leave as a problem."""
-    # Flask wraps whatever else was raised in the last, after logging it with its stack.
-    for kind in KINDS:
-        app.register_error_handler(kind, answer)
-
-
-def answer(error: OboleError | OSError | HTTPException) -> Response:
-    """What programs are answered."""
-    return with_headers(response(meant(error)), error)
 
 
 def meant(error: OboleError | OSError | HTTPException) -> OboleError:

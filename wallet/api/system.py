@@ -51,7 +51,7 @@ def readyz() -> dict[str, Any]:
     """Ready: the database answers and can be written to, its schema is the one this code was written for, the books are
     open, and there is room in the folders of the wallet."""
     obole = current()
-    with current().database.read() as conn:
+    with obole.database.read() as conn:
         if not is_migrated(conn):
             raise Unavailable("The database's schema is another version's: migrate it.")
         is_open = business_days.c.state == DayState.OPEN.value

@@ -12,7 +12,7 @@ from flask import Flask, current_app, g, request
 from flask.typing import ResponseReturnValue
 from flask_limiter.errors import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from wallet import clock, languages
 from wallet.api import problems
@@ -26,8 +26,8 @@ _PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|docs/assets|healthz|readyz|m
 
 def register(app: Flask) -> None:
     """Let every error leave as a page where people asked, else as the problem that it is for programs."""
-    problems.register(app)
-    for kind in problems.KINDS:
+    # Flask wraps whatever else was raised in the last, after logging it with its stack.
+    for kind in (OboleError, OSError, HTTPException, InternalServerError):
         app.register_error_handler(kind, _answer)
 
 
@@ -54,7 +54,6 @@ def _answer(error: OboleError | OSError | HTTPException) -> ResponseReturnValue:
     answer = page(
         "refusal.html", refusal=refusal, way_on=_way_on(above=request.method == "GET" and not again), again=again
     )
-    answer.headers.update(problems.when_again(refusal))
     return finish(problems.with_headers(answer, error))
 
 
