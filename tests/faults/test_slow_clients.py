@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.flows import story
-from tests.races.crowd import Client, Server
+from tests.races.crowd import Client, Server, served
 from tests.support import Shop, make_settings
 from wallet.pages.page import STATIC
 
@@ -34,10 +34,8 @@ def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
 @pytest.fixture
 def server(shop: Shop, tmp_path: Path) -> Iterator[Server]:
     """The server, as operators start it; it must not have broken anything."""
-    server = Server(shop.settings, tmp_path)
-    yield server
-    server.stop()
-    assert server.broken() == []
+    with served(shop.settings, tmp_path) as server:
+        yield server
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows import story
-from tests.races.crowd import Server
+from tests.races.crowd import Server, served
 from tests.support import Shop, make_settings
 
 
@@ -22,7 +22,5 @@ def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
 @pytest.fixture
 def server(shop: Shop, tmp_path: Path) -> Iterator[Server]:
     """The server; it must not have broken anything."""
-    server = Server(shop.settings, tmp_path)
-    yield server
-    server.stop()
-    assert server.broken() == []
+    with served(shop.settings, tmp_path) as server:
+        yield server

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +79,15 @@ class Server:
             while client.get("/readyz").status != 200:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise AssertionError(f"the server did not start:\n{self._log.read_text()[-4_000:]}")
+
+
+@contextmanager
+def served(settings: Settings, folder: Path) -> Iterator[Server]:
+    """A server, as operators start it, until the end of the block; it must not have broken anything."""
+    server = Server(settings, folder)
+    yield server
+    server.stop()
+    assert server.broken() == []
 
 
 def bounded(*module: str) -> list[str]:

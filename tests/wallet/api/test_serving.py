@@ -19,7 +19,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from tests.flows import story
 from tests.network import listening, port_of
-from tests.races.crowd import Client, Server
+from tests.races.crowd import Client, Server, served
 from tests.support import Merchant, Shop, make_settings
 from wallet.api import redemptions, serving
 from wallet.api.serving import Listener
@@ -49,19 +49,15 @@ def bakery(shop: Shop) -> Merchant:
 @pytest.fixture(scope="module")
 def server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Its server; nothing here may break it."""
-    server = Server(shop.settings, tmp_path_factory.mktemp("log"))
-    yield server
-    server.stop()
-    assert server.broken() == []
+    with served(shop.settings, tmp_path_factory.mktemp("log")) as server:
+        yield server
 
 
 @pytest.fixture
 def own_server(shop: Shop, tmp_path: Path) -> Iterator[Server]:
     """A server that the test may stop."""
-    server = Server(shop.settings, tmp_path)
-    yield server
-    server.stop()
-    assert server.broken() == []
+    with served(shop.settings, tmp_path) as server:
+        yield server
 
 
 @contextlib.contextmanager
