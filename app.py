@@ -17,7 +17,6 @@ from settlement import cli
 from settlement import metrics as settlement_metrics
 from settlement.bank import directory
 from settlement.pages import console, merchant, purchases
-from wallet import private
 from wallet.api import (
     bodies,
     checkouts,
@@ -33,7 +32,8 @@ from wallet.api import (
     webhooks,
 )
 from wallet.api.context import EXTENSION, Obole
-from wallet.db import Database
+from wallet.ground import private
+from wallet.ground.db import Database
 from wallet.keys import Keyring
 from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, refusals, shell, sign_in
 from wallet.settings import Settings

@@ -13,8 +13,9 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from benchmarks.scenes import CURRENCY, IBAN
-from wallet import clock, ledger
-from wallet.db import Database, UtcInstant
+from wallet import ledger
+from wallet.ground import clock
+from wallet.ground.db import Database, UtcInstant
 
 # Prices from 0.002 to 3.00, in steps of a tenth of a cent; a purse has plenty.
 _TOP_UP_MICROS = 1_000_000_000_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.postgresql import PostgresServer
-from wallet.db import Database, migrate
+from wallet.ground.db import Database, migrate
 
 KINDS = ("sqlite", "postgresql")
 

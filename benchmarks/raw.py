@@ -14,8 +14,8 @@ import psycopg
 import sqlalchemy as sa
 
 from benchmarks.scenes import CURRENCY, PRICE_MICROS, RESOURCE, Scene, Seller
-from wallet import clock
-from wallet.ids import new_id
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.models import AccountKind, accounts, business_days, vouchers
 
 _DEBIT = """UPDATE purses SET balance_micros = balance_micros - ?

@@ -18,16 +18,17 @@ from sqlalchemy.engine import Connection
 
 from benchmarks.databases import Place
 from obole_demo.client import Client, Http, Shopper
-from wallet import api_keys, clock, ledger, merchants, purses, vouchers
-from wallet.db import Database
+from wallet import api_keys, ledger, merchants, purses, vouchers
+from wallet.ground import clock
+from wallet.ground.db import Database
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.idempotency import fingerprint
-from wallet.ids import new_id
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.models import AccountKind, KeyKind, Reason, VoucherState, accounts, business_days, transfers
 from wallet.models import purses as purses_table
 from wallet.models import vouchers as vouchers_table
-from wallet.money import Money
 from wallet.vouchers import Issuer
 
 ORIGIN = "http://127.0.0.1"

@@ -18,8 +18,8 @@ from benchmarks.scenes import IBAN
 from settlement import bank_files, business_day, nightly, payouts
 from settlement.audit import audit
 from settlement.bank.profile import Profile
-from wallet import clock
-from wallet.db import Database
+from wallet.ground import clock
+from wallet.ground.db import Database
 
 _FILE_LIMIT = 10_000
 _DEBTOR: dict[str, str | bool | None] = {

@@ -11,7 +11,7 @@ from benchmarks.databases import Place
 from benchmarks.raw import Raw, timed
 from benchmarks.results import Settled
 from benchmarks.servers import ROOT
-from wallet.db import Database
+from wallet.ground.db import Database
 
 _GROUP_BY = """SELECT credit_account_id, sum(amount_micros) FROM transfers
     WHERE reason = 'redeem' GROUP BY credit_account_id"""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.statement import IBAN
 from settlement import reconciliation
-from wallet import clock
-from wallet.db import Database
+from wallet.ground import clock
+from wallet.ground.db import Database
 
 
 def main(address: str, file: str) -> None:

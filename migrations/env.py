@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the revisions on the connection that `wallet.db.migrate` opened."""
+"""Alembic's entry point: runs the revisions on the connection that `wallet.ground.db.migrate` opened."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
 import settlement.models  # noqa: F401  (its tables join the same metadata)
-from wallet.db import UtcInstant
+from wallet.ground.db import UtcInstant
 from wallet.models import metadata
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import schwifty
 
 from obole_demo.client import Client, Merchant, Shopper, Transport
-from wallet.money import Money
+from wallet.ground.money import Money
 from wallet.top_ups import drop_pay_in_order
 
 CURRENCY = "EUR"

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.models import RunState, approvals, bank_files, settlement_runs
-from wallet.db import insert_into
-from wallet.errors import FilesChanged, IdentityNotFound, RunNotFound, RunNotWaiting
+from wallet.ground.db import insert_into
+from wallet.ground.errors import FilesChanged, IdentityNotFound, RunNotFound, RunNotWaiting
 from wallet.page_models import IdentityKind, identities
 
 

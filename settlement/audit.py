@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from lxml import etree
 from sqlalchemy.engine import Connection, Row
 
-from wallet.db import Database, UtcInstant
-from wallet.money import decimal_string
+from wallet.ground.db import Database, UtcInstant
+from wallet.ground.money import decimal_string
 
 # A failed check names so many of its rows, and counts all of them.
 SHOWN = 20

@@ -16,8 +16,8 @@ from sqlalchemy.engine import Connection, Row
 from settlement.audit import Check, audit
 from settlement.models import audit_findings, audits
 from wallet import letters, mail
-from wallet.db import Database
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind, identities
 
 log = structlog.get_logger()

@@ -16,8 +16,8 @@ from settlement import approvals, pain001
 from settlement.bank import Connector
 from settlement.bank.profile import Profile
 from settlement.models import FileState, TransactionState, bank_files, bank_transactions
-from wallet.db import Database
-from wallet.errors import ApprovalsMissing, BankFileNotFound, BankMessageInvalid
+from wallet.ground.db import Database
+from wallet.ground.errors import ApprovalsMissing, BankFileNotFound, BankMessageInvalid
 
 _LONGEST_NAME = 70
 

@@ -27,12 +27,12 @@ from settlement.models import (
     undone_bookings,
 )
 from wallet import ledger, purses, webhooks
-from wallet.db import insert_into
-from wallet.errors import BreakUnexplained
-from wallet.ids import new_id
+from wallet.ground.db import insert_into
+from wallet.ground.errors import BreakUnexplained
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.ledger import Posting
 from wallet.models import Reason
-from wallet.money import Money
 
 BOOKED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,

@@ -38,7 +38,7 @@ from settlement.models import (
 from wallet import ledger
 from wallet import merchants as merchant_room
 from wallet import purses as purse_room
-from wallet.errors import (
+from wallet.ground.errors import (
     AmountNotWholeMinor,
     BreakUnexplained,
     IbanInvalid,
@@ -48,10 +48,10 @@ from wallet.errors import (
     PayoutNotFound,
     PurseNotFound,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import is_whole_minor
 from wallet.ledger import Posting
 from wallet.models import Reason, accounts, merchants, purses, shoppers, transfers
-from wallet.money import is_whole_minor
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row, RowMapping
 
-from wallet.db import Database, insert_into
-from wallet.errors import BusinessDateInvalid
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import BusinessDateInvalid
 from wallet.models import DayState, business_days, closing_balances, transfers
 
 _BATCH = 5_000

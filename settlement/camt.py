@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from settlement import xml
-from wallet.errors import BankMessageInvalid
-from wallet.money import Money
+from wallet.ground.errors import BankMessageInvalid
+from wallet.ground.money import Money
 
 _VERSIONS = {"camt.053": range(2, 14), "camt.054": range(2, 14)}
 _REPORTS = {"camt.053": "Stmt", "camt.054": "Ntfctn"}

@@ -47,11 +47,12 @@ from settlement.receiving import Received
 from settlement.resolutions import TOGETHER, Resolution
 from settlement.tellings import Telling
 from settlement.xml import MAX_BYTES
-from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
+from wallet import actions, api_keys, identities, invitations, ledger, merchants, purses, safeguarding, team
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.db import begin_deed, end_deed, machine_failed, migrate
-from wallet.errors import (
+from wallet.ground import clock
+from wallet.ground.db import begin_deed, end_deed, machine_failed, migrate
+from wallet.ground.errors import (
     AlreadyExists,
     AmountInvalid,
     BankMessageFailed,
@@ -60,9 +61,9 @@ from wallet.errors import (
     NotFound,
     OboleError,
 )
-from wallet.languages import LOCALES
+from wallet.ground.languages import LOCALES
+from wallet.ground.money import Money, decimal_string
 from wallet.models import BankFeeBearer, KeyKind, MerchantState
-from wallet.money import Money, decimal_string
 from wallet.page_models import IdentityKind
 from wallet.schemas import NewMerchant, NewMerchantName, NewPurse
 

@@ -41,10 +41,10 @@ from settlement.models import (
     unfinished_imports,
 )
 from wallet import ledger
-from wallet.db import Database
-from wallet.errors import BankMessageInvalid, Unavailable
-from wallet.ids import new_id
-from wallet.money import EXPONENTS
+from wallet.ground.db import Database
+from wallet.ground.errors import BankMessageInvalid, Unavailable
+from wallet.ground.ids import new_id
+from wallet.ground.money import EXPONENTS
 
 log = structlog.get_logger()
 

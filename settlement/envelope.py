@@ -15,7 +15,7 @@ import zipfile
 import zlib
 
 from settlement.xml import MAX_BYTES, MAX_MARKUP
-from wallet.errors import BankMessageInvalid
+from wallet.ground.errors import BankMessageInvalid
 
 MAX_MEMBERS = 200
 MAX_DOCUMENTS = 1_000

@@ -24,9 +24,9 @@ from settlement.models import (
 from settlement.models import payouts as payouts_table
 from settlement.payouts import Pay, Wait, WaitReason
 from wallet import ledger
+from wallet.ground.money import minor_unit_micros
 from wallet.merchants import find, terms_of
 from wallet.models import AccountKind, withdrawals
-from wallet.money import minor_unit_micros
 
 
 @dataclass(slots=True)

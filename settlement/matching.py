@@ -37,7 +37,7 @@ from settlement.models import (
     statements,
 )
 from wallet import automatic_top_ups, ledger
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import AnnouncementKind, Reason, announcements, purses, top_ups
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
 import wallet.page_models  # noqa: F401  (approvals refer to identities)
-from wallet.db import UtcInstant
+from wallet.ground.db import UtcInstant
 from wallet.models import Currency, Micros, Reason, metadata, one_of
 
 

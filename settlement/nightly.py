@@ -31,9 +31,9 @@ from settlement.models import (
     statements,
 )
 from settlement.models import bank_files as bank_files_table
-from wallet.db import Database, insert_into
-from wallet.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, FilesChanged, RunNotFound
-from wallet.ids import new_id
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, FilesChanged, RunNotFound
+from wallet.ground.ids import new_id
 from wallet.models import DayState, business_days
 from wallet.settings import Settings
 

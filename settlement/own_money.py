@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement.models import EntryMatch, TransactionKind, bank_transactions, own_payments, statement_entries
 from wallet import ledger, merchants, safeguarding
-from wallet.errors import (
+from wallet.ground.errors import (
     AmountInvalid,
     AmountNotWholeMinor,
     CurrencyMismatch,
@@ -24,10 +24,10 @@ from wallet.errors import (
     OwnAccountMissing,
     OwnMoneyExceeded,
 )
-from wallet.ids import new_id, new_reference
+from wallet.ground.ids import new_id, new_reference
+from wallet.ground.money import Money, is_whole_minor, whole_minor
 from wallet.ledger import Posting
 from wallet.models import AccountKind, AnnouncementKind, Reason, accounts, announcements, transfers
-from wallet.money import Money, is_whole_minor, whole_minor
 from wallet.settings import Settings
 
 # Where what is taken out comes from, and by which movement.

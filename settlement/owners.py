@@ -16,9 +16,9 @@ from sqlalchemy.engine import Connection, Row
 from settlement import breaks, references
 from settlement.breaks import Way
 from settlement.models import EntryMatch, entry_parts, statement_entries
-from wallet import names
-from wallet.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
-from wallet.ids import is_reference
+from wallet.ground import names
+from wallet.ground.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
+from wallet.ground.ids import is_reference
 from wallet.models import (
     Reason,
     accounts,

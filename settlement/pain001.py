@@ -22,9 +22,9 @@ from schwifty.exceptions import SchwiftyException
 from stdnum import iso11649
 
 from settlement.xml import parse
-from wallet.clock import rfc3339
-from wallet.errors import AmountInvalid, AmountNotWholeMinor, BankMessageInvalid, IbanInvalid
-from wallet.money import EXPONENTS, MICROS_PER_UNIT, is_whole_minor, largest_transaction
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import AmountInvalid, AmountNotWholeMinor, BankMessageInvalid, IbanInvalid
+from wallet.ground.money import EXPONENTS, MICROS_PER_UNIT, is_whole_minor, largest_transaction
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 

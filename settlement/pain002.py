@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from settlement import xml
-from wallet.errors import BankMessageInvalid
-from wallet.money import Money
+from wallet.ground.errors import BankMessageInvalid
+from wallet.ground.money import Money
 
 
 class Status(StrEnum):

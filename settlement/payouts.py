@@ -30,9 +30,10 @@ from settlement.models import (
     undone_bookings,
 )
 from wallet import ledger
-from wallet.db import Database
-from wallet.errors import NothingWaits
-from wallet.ids import new_id, new_reference
+from wallet.ground.db import Database
+from wallet.ground.errors import NothingWaits
+from wallet.ground.ids import new_id, new_reference
+from wallet.ground.money import largest_transaction, share_bp, whole_minor
 from wallet.ledger import Posting
 from wallet.merchants import Terms, find, terms_of
 from wallet.models import (
@@ -44,7 +45,6 @@ from wallet.models import (
     transfers,
     withdrawals,
 )
-from wallet.money import largest_transaction, share_bp, whole_minor
 
 _BATCH = 500
 _FIRST = UUID(int=0)

@@ -17,9 +17,9 @@ from typing import Any
 from fpdf import FPDF
 from sqlalchemy.engine import Row
 
-from wallet import languages
+from wallet.ground import languages
+from wallet.ground.money import Money
 from wallet.models import Reason
-from wallet.money import Money
 
 FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 

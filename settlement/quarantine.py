@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement.models import bank_messages, refused_messages
 from settlement.xml import MAX_BYTES
-from wallet.db import insert_into
-from wallet.errors import NotFound
-from wallet.ids import new_id
+from wallet.ground.db import insert_into
+from wallet.ground.errors import NotFound
+from wallet.ground.ids import new_id
 
 _MESSAGE_ID = re.compile(rb"<(?:\w+:)?MsgId>([^<]*)</(?:\w+:)?MsgId>")
 _LONGEST_NAME, _LONGEST_REASON, _LONGEST_RESOLUTION = 255, 500, 200

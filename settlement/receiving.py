@@ -18,8 +18,8 @@ from sqlalchemy.engine import Connection
 from settlement import envelope, quarantine, reconciliation
 from settlement.imports import Imported
 from settlement.nightly import Bank
-from wallet.db import Database
-from wallet.errors import BankMessageFailed, BankMessageInvalid, NotFound, OboleError, Unavailable
+from wallet.ground.db import Database
+from wallet.ground.errors import BankMessageFailed, BankMessageInvalid, NotFound, OboleError, Unavailable
 
 _REFUSALS = (BankMessageInvalid, BankMessageFailed)
 

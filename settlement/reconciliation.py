@@ -26,9 +26,9 @@ from settlement.models import (
     statement_entries,
     unfinished_imports,
 )
-from wallet.db import Database, insert_into
-from wallet.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
-from wallet.ids import new_id
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
+from wallet.ground.ids import new_id
 
 # ISO 20022, Max35Text: every id of a message or statement.
 _LONGEST_ID = 35

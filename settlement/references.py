@@ -11,7 +11,7 @@ id.
 import re
 from collections.abc import Sequence
 
-from wallet.ids import REFERENCE_LENGTH, is_reference
+from wallet.ground.ids import REFERENCE_LENGTH, is_reference
 
 # A text is at most this long to be looked through: 4 fields of 140 characters and more.
 _LONGEST_TEXT = 4_000

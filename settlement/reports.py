@@ -20,7 +20,7 @@ from settlement.bank_transactions import AT_THE_BANK, by_end_to_end_id, move, re
 from settlement.imports import Imported
 from settlement.models import BreakKind, TransactionKind, TransactionState, bank_files, bank_transactions
 from settlement.pain002 import Status
-from wallet.errors import BankMessageInvalid
+from wallet.ground.errors import BankMessageInvalid
 
 # Rejected because the bank has had it before (ISO 20022 ExternalStatusReason1Code): the first one stands, and taking
 # this for a rejection of it would pay twice. We send nothing twice, but the software between us and the bank might.

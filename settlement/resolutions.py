@@ -14,8 +14,8 @@ from sqlalchemy.engine import Connection, Row
 from settlement import breaks, owners
 from settlement.breaks import Part, Payer, Way
 from settlement.owners import Owner
-from wallet.errors import BreakUnexplained, NotFound
-from wallet.money import Money
+from wallet.ground.errors import BreakUnexplained, NotFound
+from wallet.ground.money import Money
 
 # What closes several breaks at once, whichever of them is named first.
 TOGETHER = frozenset({Way.OFFSET, Way.BOOK, Way.RETURN})

@@ -22,7 +22,6 @@ from wallet import (
     alerts,
     automatic_top_ups,
     checkouts,
-    clock,
     closing,
     letter_requests,
     mail,
@@ -31,7 +30,8 @@ from wallet import (
     vouchers,
     webhooks,
 )
-from wallet.db import Database
+from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.keys import Keyring
 from wallet.settings import Settings
 

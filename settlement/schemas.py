@@ -22,7 +22,7 @@ from settlement.models import (
 )
 from settlement.owners import Because
 from settlement.payouts import WaitReason
-from wallet.languages import LOCALES
+from wallet.ground.languages import LOCALES
 from wallet.models import AnnouncementKind, Reason, VoucherState
 from wallet.schemas import (
     TOKEN_PATTERN,

@@ -27,11 +27,11 @@ from settlement.models import (
     settlement_runs,
     undone_bookings,
 )
-from wallet import sheets
-from wallet.clock import rfc3339
-from wallet.errors import PayoutNotFound, VoucherNotFound
+from wallet.ground import sheets
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import PayoutNotFound, VoucherNotFound
+from wallet.ground.money import decimal_string
 from wallet.models import AccountKind, Reason, accounts, refunds, transfers, vouchers
-from wallet.money import decimal_string
 
 STATEMENT_TYPE = "statement+jwt"
 ROOT_TYPE = "statement-root+jwt"

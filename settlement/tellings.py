@@ -27,7 +27,7 @@ from settlement.models import (
     unfinished_imports,
 )
 from settlement.owners import Owner
-from wallet.errors import NotFound
+from wallet.ground.errors import NotFound
 from wallet.models import AccountKind, accounts, transfers
 
 # So many tellings of one fact are shown.

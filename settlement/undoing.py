@@ -22,7 +22,7 @@ from settlement.models import (
     statement_entries,
 )
 from wallet import ledger, purses
-from wallet.errors import BreakUnexplained
+from wallet.ground.errors import BreakUnexplained
 from wallet.ledger import MOVEMENTS, Posting
 from wallet.models import AccountKind, Reason, accounts, transfers
 

@@ -21,8 +21,8 @@ from typing import TypeAlias
 
 from lxml import etree
 
-from wallet.errors import AmountInvalid, BankMessageInvalid, CurrencyUnknown
-from wallet.money import Money
+from wallet.ground.errors import AmountInvalid, BankMessageInvalid, CurrencyUnknown
+from wallet.ground.money import Money
 
 Element: TypeAlias = etree._Element
 

@@ -41,15 +41,15 @@ from settlement.imports import NO_CURRENCY
 from settlement.models import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet import api_keys, ledger, merchants, purses, redemptions, vouchers
-from wallet.db import Database
-from wallet.errors import OboleError
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.errors import OboleError
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money, decimal_string
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.models import AccountKind, BankFeeBearer, KeyKind, Reason, TopUpMethod
 from wallet.models import merchants as merchants_table
-from wallet.money import Money, decimal_string
 from wallet.purses import Limits
 from wallet.redemptions import Claim, Redeemed
 from wallet.vouchers import Issuer, Purchase

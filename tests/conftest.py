@@ -24,7 +24,7 @@ import pytest
 from psycopg import sql
 
 from benchmarks.postgresql import PostgresServer, address, libpq
-from wallet.db import Database, migrate
+from wallet.ground.db import Database, migrate
 
 DATABASES = ("sqlite", "postgresql")
 

@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
-from wallet import checkouts, clock, identities, ledger, purses
-from wallet.db import Database
-from wallet.ids import new_id
+from wallet import checkouts, identities, ledger, purses
+from wallet.ground import clock
+from wallet.ground.db import Database
+from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import Reason
 from wallet.page_models import IdentityKind

@@ -24,15 +24,16 @@ from nacl.signing import SigningKey
 from werkzeug.test import TestResponse
 
 from app import create_app, open_wallet
-from wallet import api_keys, clock, ledger, merchants, pins, purses
+from wallet import api_keys, ledger, merchants, pins, purses
 from wallet.api.context import EXTENSION, Obole
-from wallet.db import Database
-from wallet.ids import new_id
+from wallet.ground import clock
+from wallet.ground.db import Database
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.models import KeyKind, Reason
-from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.purses import Limits
 from wallet.settings import Settings

@@ -16,8 +16,9 @@ from obole_demo.__main__ import main
 from obole_demo.mailbox import Box, create_mailbox
 from obole_demo.quiet import server
 from tests.network import HOST, MailServer
-from wallet import clock, mail
-from wallet.db import Database
+from wallet import mail
+from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.mail import smtp_account
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 import settlement.models  # noqa: F401  (its tables join the same metadata)
 from tests.wallet.test_models import ROWS
-from wallet.db import MIGRATIONS, Database, is_migrated, migrate
+from wallet.ground.db import MIGRATIONS, Database, is_migrated, migrate
 from wallet.models import metadata
 from wallet.webhooks import Failure
 

@@ -27,8 +27,9 @@ from settlement.breaks import Way
 from settlement.models import TransactionState, bank_transactions
 from tests.books import MONDAY, camt, entry
 from tests.support import MERCHANT_IBAN, OWN_IBAN, Device, Merchant, Purse, Shop, created, make_settings, public_jwk
-from wallet import clock, ledger, webhooks
-from wallet.ids import new_id
+from wallet import ledger, webhooks
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import KeyKind, Reason
 

@@ -26,9 +26,10 @@ from tests.support import (
     make_settings,
     public_jwk,
 )
-from wallet import clock, ledger, merchants, purses, redemptions
+from wallet import ledger, merchants, purses, redemptions
 from wallet.api.context import EXTENSION
-from wallet.ids import new_id
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import KeyKind, MerchantState, Reason, transfers
 from wallet.models import purses as purse_rows

@@ -60,13 +60,14 @@ from settlement.models import (
 from settlement.models import breaks as breaks_table
 from settlement.payouts import try_again
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, sign_jws
-from wallet import api_keys, errors, ledger, merchants, orders, purses, redemptions, vouchers
+from wallet import api_keys, ledger, merchants, orders, purses, redemptions, vouchers
 from wallet import models as tables
-from wallet.db import Database
+from wallet.ground import errors
+from wallet.ground.db import Database
+from wallet.ground.money import Money, decimal_string
 from wallet.keys import Keyring
 from wallet.merchants import Terms
 from wallet.models import AccountKind, BankFeeBearer, KeyKind, MerchantState, TopUpMethod, metadata
-from wallet.money import Money, decimal_string
 from wallet.purses import Limits
 from wallet.vouchers import Issuer, Purchase
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from wallet.errors import leaves
+from wallet.ground.errors import leaves
 
 ROOT = Path(__file__).resolve().parent.parent
 SELF = "tests/test_tidy.py"
@@ -115,7 +115,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "wallet/api/serving.py": "seconds, of a loop's turns",
     },
     "time_comes_from_the_clock": {
-        "wallet/clock.py": "the one clock",
+        "wallet/ground/clock.py": "the one clock",
         "sandbox_bank/days.py": "the sandbox bank is another house, with a clock of its own",
     },
     "errors_are_not_swallowed": {},
@@ -155,7 +155,7 @@ BASE, LEDGER, ROOM, EDGE = range(4)
 LAYER_NAMES = ("models, money, errors", "the ledger", "the rooms", "api, pages, cli")
 LAYERS = {
     "wallet": {
-        **dict.fromkeys(("errors", "clock", "money", "ids", "jws", "private", "db", "models", "page_models"), BASE),
+        **dict.fromkeys(("ground", "jws", "models", "page_models"), BASE),
         "ledger": LEDGER,
         **dict.fromkeys(("api", "pages", "cli", "schemas"), EDGE),
     },
@@ -184,7 +184,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
         ("wallet/purses.py", "def f():\n    import settlement.payouts"),
         ("settlement/payouts.py", "import app"),
         ("settlement/payouts.py", "from sandbox_bank import bank"),
-        ("sandbox_bank/bank.py", "from wallet.money import Money"),
+        ("sandbox_bank/bank.py", "from wallet.ground.money import Money"),
         ("obole_demo/run.py", "from app import create_app"),
         ("wallet/purses.py", "from wallet.api import problems"),
         ("wallet/models.py", "from wallet import ledger"),
@@ -198,7 +198,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
         ("settlement/api/runs.py", "from wallet.api.problems import STATUS"),
         ("wallet/api/purses.py", "from wallet import purses"),
         ("wallet/redemptions.py", "from wallet.vouchers import verify"),
-        ("app.py", "from settlement.cli import group\nimport wallet.db"),
+        ("app.py", "from settlement.cli import group\nimport wallet.ground.db"),
         ("tests/test_it.py", "from app import create_app"),
     ],
 )
@@ -263,8 +263,8 @@ def floats_stay_away_from_money(source: Source) -> Found:
     ],
     good=[
         ("wallet/purses.py", "from wallet import clock\nx = clock.now()"),
-        ("wallet/purses.py", "from wallet.clock import now\nx = now()"),
-        ("wallet/db.py", "import time\nx = time.monotonic()"),
+        ("wallet/purses.py", "from wallet.ground.clock import now\nx = now()"),
+        ("wallet/ground/db.py", "import time\nx = time.monotonic()"),
         ("tests/test_it.py", "x = datetime.now(UTC)"),
     ],
 )
@@ -274,12 +274,12 @@ def time_comes_from_the_clock(source: Source) -> Found:
     for node, within in source.walk():
         if isinstance(node, ast.ImportFrom) and node.module == "time":
             if any(alias.name in ("time", "time_ns") for alias in node.names):
-                yield node, within, "the time comes from wallet.clock"
+                yield node, within, "the time comes from wallet.ground.clock"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             name, owner = node.func.attr, ast.unparse(node.func.value)
             wall_clock = name in ("now", "today", "utcnow") and owner.split(".")[-1] != "clock"
             if wall_clock or (owner == "time" and name in ("time", "time_ns", "localtime", "gmtime")):
-                yield node, within, f"{owner}.{name}(): the time comes from wallet.clock"
+                yield node, within, f"{owner}.{name}(): the time comes from wallet.ground.clock"
 
 
 # --- what vanishes, what is hidden -------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def rules_are_not_asserted(source: Source) -> Found:
     if source.top in MONEY:
         for node, within in source.walk():
             if isinstance(node, ast.Assert):
-                yield node, within, "assert vanishes under -O: raise an error of wallet.errors"
+                yield node, within, "assert vanishes under -O: raise an error of wallet.ground.errors"
 
 
 @rule(
@@ -378,7 +378,7 @@ def places_have_names(source: Source) -> Found:
     ],
     good=[
         ("wallet/purses.py", "def top_up(): ..."),
-        ("wallet/db.py", "class A:\n    def process_bind_param(self): ..."),
+        ("wallet/ground/db.py", "class A:\n    def process_bind_param(self): ..."),
     ],
 )
 def verbs_are_the_fields(source: Source) -> Found:
@@ -488,7 +488,7 @@ def test_a_rule_accepts(rule: Rule, path: str, snippet: str) -> None:
 
 
 NOT_ROOMS = {
-    "wallet/errors.py": "the checks on errors below are its tests",
+    "wallet/ground/errors.py": "the checks on errors below are its tests",
     "wallet/models.py": "tables: every test that uses the database tests them",
     "settlement/models.py": "the same",
 }
@@ -610,7 +610,7 @@ def _errors_out_of_step(
     errors: Sequence[Any], statuses: dict[str, int], documented: dict[str, Promise], tests: str
 ) -> Iterator[str]:
     codes = [error.code for error in errors]
-    yield from (f"wallet/errors.py: {code} has two classes" for code in {c for c in codes if codes.count(c) > 1})
+    yield from (f"wallet/ground/errors.py: {code} has two classes" for code in {c for c in codes if codes.count(c) > 1})
     yield from (f"docs/errors.md: {code} is no error of ours" for code in documented.keys() - set(codes))
     for error in errors:
         code, promise = error.code, Promise(statuses.get(error.code), error.retryable)
@@ -635,7 +635,7 @@ def test_errors_are_unique_mapped_documented_and_met(sources: list[Source]) -> N
     document = ROOT / "docs" / "errors.md"
     documented = _documented(document.read_text(encoding="utf-8") if document.exists() else "")
     tests = "\n".join(source.text for source in sources if source.top == "tests" and source.path != SELF)
-    ours = [error for error in leaves() if error.__module__ == "wallet.errors"]
+    ours = [error for error in leaves() if error.__module__ == "wallet.ground.errors"]
     _fail_on(list(_errors_out_of_step(ours, _statuses(), documented, tests)))
 
 

@@ -22,8 +22,9 @@ from benchmarks import servers
 from benchmarks.postgresql import PostgresServer
 from sandbox_bank.bank import Bank
 from torture.programs import children_of
-from wallet import api_keys, clock, ledger
-from wallet.db import Database, migrate
+from wallet import api_keys, ledger
+from wallet.ground import clock
+from wallet.ground.db import Database, migrate
 from wallet.keys import Keyring
 from wallet.models import KeyKind
 

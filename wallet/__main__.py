@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from wallet import clock
-from wallet.errors import OboleError
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
 from wallet.keys import Keyring
 
 

@@ -11,10 +11,10 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import letters, mail
-from wallet.db import Database, insert_into
-from wallet.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
+from wallet.ground.money import Money
 from wallet.models import purses, shoppers
-from wallet.money import Money
 from wallet.page_models import low_balance_alerts, purse_closings
 
 _BATCH = 100

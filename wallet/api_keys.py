@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.errors import KeyNotFound, MerchantNotFound, Unauthorized
-from wallet.ids import new_id, token_sha256
+from wallet.ground.errors import KeyNotFound, MerchantNotFound, Unauthorized
+from wallet.ground.ids import new_id, token_sha256
 from wallet.models import KeyKind, api_key_merchants, api_keys, merchants
 
 _PREFIX = {

@@ -13,10 +13,16 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet import purses as purse_room
 from wallet import top_ups as top_up_room
-from wallet.db import Database, insert_into
-from wallet.errors import AmountInvalid, AmountNotWholeMinor, CurrencyMismatch, PurseNotFound, TopUpMethodUnavailable
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import (
+    AmountInvalid,
+    AmountNotWholeMinor,
+    CurrencyMismatch,
+    PurseNotFound,
+    TopUpMethodUnavailable,
+)
+from wallet.ground.money import LISTED, Money, check_listed, is_whole_minor
 from wallet.models import PurseState, TopUpMethod, purses, top_ups
-from wallet.money import LISTED, Money, check_listed, is_whole_minor
 from wallet.page_models import automatic_top_ups, purse_closings
 from wallet.settings import Settings
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from wallet.db import insert_into
-from wallet.ids import token_sha256
+from wallet.ground.db import insert_into
+from wallet.ground.ids import token_sha256
 from wallet.page_models import known_browsers
 
 # As long as browsers keep a cookie (RFC 6265bis, section 5.5).

@@ -17,9 +17,9 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 
 from wallet import confirmations, letters, redemptions, vouchers, webhooks
 from wallet.api_keys import Caps
-from wallet.clock import rfc3339
-from wallet.db import Database
-from wallet.errors import (
+from wallet.ground.clock import rfc3339
+from wallet.ground.db import Database
+from wallet.ground.errors import (
     AmountInvalid,
     CheckoutEnded,
     CheckoutNotFound,
@@ -29,9 +29,9 @@ from wallet.errors import (
     OrderInvalid,
     OriginNotRegistered,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import MerchantState, merchants, purses, shoppers
-from wallet.money import Money
 from wallet.page_models import CheckoutMode, CheckoutState, IdentityKind, checkouts, identities, member_caps
 from wallet.passkeys import Proof
 from wallet.redemptions import Claim

@@ -15,12 +15,12 @@ from sqlalchemy import ColumnElement, Select, and_, exists, false, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import alerts, automatic_top_ups, ledger, purses
-from wallet.db import Database, insert_into
-from wallet.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
+from wallet.ground.money import Money, largest_transaction, minor_unit_micros, whole_minor
 from wallet.merchants import valid_iban
 from wallet.models import PurseState, Reason, VoucherState, transfers, vouchers, withdrawals
 from wallet.models import purses as purse_table
-from wallet.money import Money, largest_transaction, minor_unit_micros, whole_minor
 from wallet.page_models import purse_closings
 
 # ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-E001).

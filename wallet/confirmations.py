@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 from wallet.page_models import ConfirmationMethod, confirmations, identities, passkeys
 from wallet.passkeys import Proof
 

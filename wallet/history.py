@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.engine import Connection, Row, RowMapping
 
-from wallet import sheets
-from wallet.clock import rfc3339
+from wallet.ground import sheets
+from wallet.ground.clock import rfc3339
+from wallet.ground.money import decimal_string
 from wallet.jws import b64url
 from wallet.models import (
     AccountKind,
@@ -32,7 +33,6 @@ from wallet.models import (
     vouchers,
     withdrawals,
 )
-from wallet.money import decimal_string
 from wallet.page_models import (
     automatic_top_ups,
     confirmations,

@@ -15,8 +15,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from wallet.db import Database, insert_into
-from wallet.errors import IdempotencyConflict
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import IdempotencyConflict
 from wallet.models import idempotency_keys
 
 

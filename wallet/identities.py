@@ -12,10 +12,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import browsers, names, passkeys, pins, sessions, tries
-from wallet.db import Database, insert_into
-from wallet.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused
-from wallet.ids import new_id, token_sha256
+from wallet import browsers, passkeys, pins, sessions, tries
+from wallet.ground import names
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused
+from wallet.ground.ids import new_id, token_sha256
 from wallet.keys import Keyring
 from wallet.models import shoppers
 from wallet.page_models import IdentityKind, LinkPurpose, identities, links

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.engine import Connection
 
 from wallet import identities, letters, ways_in
-from wallet.errors import TooManyRequests
+from wallet.ground.errors import TooManyRequests
 from wallet.page_models import LinkPurpose
 
 _AN_HOUR, _IN_AN_HOUR = dt.timedelta(hours=1), 3

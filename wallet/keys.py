@@ -33,8 +33,9 @@ import nacl.utils
 from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 
-from wallet import clock, jws
-from wallet.errors import KeyFileInvalid
+from wallet import jws
+from wallet.ground import clock
+from wallet.ground.errors import KeyFileInvalid
 
 MINIMUM_PASSPHRASE_CHARS = 12
 # What a file may ask of this machine before it is proven ours: libsodium's "sensitive" asks 4 and 1 GiB.

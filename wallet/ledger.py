@@ -19,8 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.engine import Connection
 
-from wallet.db import insert_into
-from wallet.errors import InsufficientFunds, PurseFrozen, PurseNotFound
+from wallet.ground.db import insert_into
+from wallet.ground.errors import InsufficientFunds, PurseFrozen, PurseNotFound
+from wallet.ground.money import EXPONENTS, minor_unit_micros
 from wallet.models import (
     AccountKind,
     DayState,
@@ -33,7 +34,6 @@ from wallet.models import (
     transfers,
 )
 from wallet.models import currencies as currency_table
-from wallet.money import EXPONENTS, minor_unit_micros
 from wallet.page_models import purse_closings
 
 NOBODY = UUID(int=0)

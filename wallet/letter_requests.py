@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
 from wallet import invitations, letters
-from wallet.db import Database
-from wallet.errors import OboleError, Unavailable
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.errors import OboleError, Unavailable
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind, LinkPurpose, letter_requests
 
 # In an hour, and once there were so many in a day, one an hour: a link to choose a new PIN lives as long.

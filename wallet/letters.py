@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 from sqlalchemy.engine import Connection
 
-from wallet import languages, mail
-from wallet.money import Money
+from wallet import mail
+from wallet.ground import languages
+from wallet.ground.money import Money
 from wallet.page_models import CheckoutState, IdentityKind, LinkPurpose
 from wallet.ways_in import WayIn
 

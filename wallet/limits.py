@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.db import insert_into
-from wallet.errors import CapExceeded, MerchantNotFound, PurseNotFound
+from wallet.ground.db import insert_into
+from wallet.ground.errors import CapExceeded, MerchantNotFound, PurseNotFound
 from wallet.models import merchants, purses
 from wallet.page_models import merchant_limits
 

@@ -21,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.db import Database
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.ids import new_id
 from wallet.page_models import DeliveryState, mails
 
 # After the first try, the second, …; after the try that follows the last of these, a letter has failed.

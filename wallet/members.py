@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
 from wallet import passkeys, sessions
-from wallet.db import insert_into
-from wallet.errors import MemberNotFound, PurseNotFound, ValidationFailed
+from wallet.ground.db import insert_into
+from wallet.ground.errors import MemberNotFound, PurseNotFound, ValidationFailed
 from wallet.models import VoucherState, purses, shoppers, vouchers
 from wallet.page_models import IdentityKind, identities, member_caps
 from wallet.pins import Stored

@@ -14,12 +14,13 @@ from schwifty.exceptions import SchwiftyException
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import ledger, names
-from wallet.db import insert_into
-from wallet.errors import AlreadyExists, IbanInvalid, MerchantNotFound
-from wallet.ids import new_id
+from wallet import ledger
+from wallet.ground import names
+from wallet.ground.db import insert_into
+from wallet.ground.errors import AlreadyExists, IbanInvalid, MerchantNotFound
+from wallet.ground.ids import new_id
+from wallet.ground.money import check_listed
 from wallet.models import AccountKind, BankFeeBearer, MerchantState, merchants
-from wallet.money import check_listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
-from wallet.db import UtcInstant
+from wallet.ground.db import UtcInstant
 
 metadata = sa.MetaData(
     naming_convention={

@@ -15,10 +15,17 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
 from wallet import jws
-from wallet.errors import AmountInvalid, CurrencyUnknown, OboleError, OrderExpired, OrderInvalid, OrderNotYetValid
+from wallet.ground.errors import (
+    AmountInvalid,
+    CurrencyUnknown,
+    OboleError,
+    OrderExpired,
+    OrderInvalid,
+    OrderNotYetValid,
+)
+from wallet.ground.money import Money
 from wallet.jws import BadToken
 from wallet.models import devices
-from wallet.money import Money
 from wallet.vouchers import Purchase
 
 TYPE = "order+jwt"

@@ -10,7 +10,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
-from wallet.db import UtcInstant
+from wallet.ground.db import UtcInstant
 from wallet.models import Currency, Micros, Serial, TopUpMethod, metadata, one_of, vouchers
 
 

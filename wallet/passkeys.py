@@ -25,9 +25,9 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from wallet.db import insert_into
-from wallet.errors import PasskeyNotFound, PasskeyRefused
-from wallet.ids import new_id
+from wallet.ground.db import insert_into
+from wallet.ground.errors import PasskeyNotFound, PasskeyRefused
+from wallet.ground.ids import new_id
 from wallet.page_models import challenges, passkeys
 
 _CHALLENGE_LASTS = dt.timedelta(minutes=5)

@@ -19,7 +19,7 @@ from uuid import UUID
 import nacl.exceptions
 import nacl.pwhash
 
-from wallet.errors import Unavailable, ValidationFailed
+from wallet.ground.errors import Unavailable, ValidationFailed
 from wallet.keys import Keyring
 from wallet.page_models import IdentityKind
 

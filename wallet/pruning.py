@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import and_, exists, or_, select
 
 from wallet import browsers
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.models import idempotency_keys
 from wallet.page_models import (
     DeliveryState,

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import case, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import ledger, names
-from wallet.db import insert_into
-from wallet.errors import (
+from wallet import ledger
+from wallet.ground import names
+from wallet.ground.db import insert_into
+from wallet.ground.errors import (
     AlreadyExists,
     AmountNotWholeMinor,
     CurrencyMismatch,
@@ -25,7 +26,8 @@ from wallet.errors import (
     PurseNotFound,
     WithdrawalTooSmall,
 )
-from wallet.ids import new_id, new_reference
+from wallet.ground.ids import new_id, new_reference
+from wallet.ground.money import Money, check_listed, is_whole_minor
 from wallet.ledger import Posting
 from wallet.merchants import valid_iban
 from wallet.models import (
@@ -43,7 +45,6 @@ from wallet.models import (
     vouchers,
     withdrawals,
 )
-from wallet.money import Money, check_listed, is_whole_minor
 from wallet.page_models import purse_closings
 
 

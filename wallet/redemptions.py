@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 
 from wallet import ledger, merchants
 from wallet import vouchers as voucher_room
-from wallet.errors import (
+from wallet.ground.errors import (
     AlreadyRedeemed,
     AmountExceedsVoucher,
     CurrencyMismatch,
@@ -29,10 +29,10 @@ from wallet.errors import (
     VoucherInvalid,
     VoucherNotFound,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money, decimal_string
 from wallet.ledger import Posting
 from wallet.models import AccountKind, MerchantState, Reason, VoucherState, refunds, vouchers
-from wallet.money import Money, decimal_string
 
 # Well below the number of parameters either database takes in one statement.
 _CHUNK = 1_000

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import case, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.errors import VoucherNotFound
+from wallet.ground.errors import VoucherNotFound
 from wallet.keys import Keyring
 from wallet.models import (
     AccountKind,

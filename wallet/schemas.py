@@ -15,11 +15,11 @@ from uuid import UUID
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
 
 from wallet import jws
+from wallet.ground.languages import LOCALES
+from wallet.ground.money import EXPONENTS, LISTED, Money
 from wallet.jws import BadToken
-from wallet.languages import LOCALES
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
-from wallet.money import EXPONENTS, LISTED, Money
 from wallet.orders import MAX_RESOURCE_LENGTH, is_clean
 from wallet.page_models import CheckoutMode, CheckoutState, DeliveryState
 from wallet.settings import origin_of

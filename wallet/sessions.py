@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy import exists, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.errors import SessionNotFound
-from wallet.ids import new_id, token_sha256
+from wallet.ground.errors import SessionNotFound
+from wallet.ground.ids import new_id, token_sha256
 from wallet.page_models import IdentityKind, identities, passkeys, sessions
 
 # A shopper's phone stays signed in, as a banking app does: every payment is confirmed anyway. Who moves other

@@ -21,11 +21,11 @@ import schwifty
 from babel.numbers import is_currency
 from schwifty.exceptions import SchwiftyException
 
-from wallet.db import checked_url
-from wallet.errors import OboleError, SettingsInvalid
+from wallet.ground.db import checked_url
+from wallet.ground.errors import OboleError, SettingsInvalid
+from wallet.ground.money import EXPONENTS, Money
 from wallet.mail import SmtpAccount, is_address, smtp_account
 from wallet.merchants import valid_iban
-from wallet.money import EXPONENTS, Money
 from wallet.orders import is_clean
 
 PREFIX = "OBOLE_"

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet import identities as identity_room
 from wallet import invitations
-from wallet.errors import AlreadyExists, IdentityNotFound, ValidationFailed
+from wallet.ground.errors import AlreadyExists, IdentityNotFound, ValidationFailed
 from wallet.page_models import IdentityKind, identities
 
 

@@ -15,12 +15,12 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import private
-from wallet.db import Database
-from wallet.errors import NotFound, TopUpMethodUnavailable
-from wallet.ids import new_id
+from wallet.ground import private
+from wallet.ground.db import Database
+from wallet.ground.errors import NotFound, TopUpMethodUnavailable
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import TopUpMethod, top_ups
-from wallet.money import Money
 from wallet.settings import Settings
 
 # The largest amount of a SEPA credit transfer, and so of its QR code (EPC069-12 section 2).

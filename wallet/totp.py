@@ -11,7 +11,7 @@ import pyotp
 from sqlalchemy import or_
 from sqlalchemy.engine import Connection, Row
 
-from wallet.errors import SignInRefused
+from wallet.ground.errors import SignInRefused
 from wallet.keys import Keyring
 from wallet.page_models import identities
 

@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy import case, select
 from sqlalchemy.engine import Connection
 
-from wallet.db import Database, insert_into
-from wallet.errors import SignInLocked
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import SignInLocked
 from wallet.page_models import sign_in_tries
 
 FREE_TRIES = 5

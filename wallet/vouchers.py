@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from wallet import ledger, webhooks
 from wallet.api_keys import NO_CAPS, Caps
-from wallet.db import Database
-from wallet.errors import (
+from wallet.ground.db import Database
+from wallet.ground.errors import (
     AlreadyRedeemed,
     CapExceeded,
     CurrencyMismatch,
@@ -41,13 +41,13 @@ from wallet.errors import (
     VoucherNotFound,
     VoucherReleased,
 )
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.idempotency import fingerprint
-from wallet.ids import new_id
 from wallet.jws import BadToken, b64url
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.models import MerchantState, Reason, VoucherState, api_keys, devices, merchants, purses, vouchers
-from wallet.money import Money
 from wallet.page_models import identities, merchant_limits
 from wallet.purses import held_micros, stricter
 

@@ -29,10 +29,10 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.clock import rfc3339
-from wallet.db import Database, insert_into
-from wallet.errors import AlreadyExists, ValidationFailed, WebhookNotFound
-from wallet.ids import new_id
+from wallet.ground.clock import rfc3339
+from wallet.ground.db import Database, insert_into
+from wallet.ground.errors import AlreadyExists, ValidationFailed, WebhookNotFound
+from wallet.ground.ids import new_id
 from wallet.keys import Keyring
 from wallet.models import merchants
 from wallet.page_models import (

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from sqlalchemy.engine import Connection
 
-from wallet import clock
-from wallet.db import Database, machine_failed
-from wallet.errors import OutcomeUnknown, Unavailable
+from wallet.ground import clock
+from wallet.ground.db import Database, machine_failed
+from wallet.ground.errors import OutcomeUnknown, Unavailable
 from wallet.models import idempotency_keys
 from wallet.settings import Settings
 

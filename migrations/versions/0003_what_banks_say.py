@@ -7,7 +7,7 @@ import iso4217
 import sqlalchemy as sa
 from alembic import op
 
-from wallet import names
+from wallet.ground import names
 
 revision = "0003"
 down_revision = "0002"

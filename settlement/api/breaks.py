@@ -13,15 +13,15 @@ from settlement.breaks import Way
 from settlement.imports import NO_CURRENCY
 from settlement.owners import Owner
 from settlement.resolutions import Done, Resolution
-from wallet import clock
 from wallet.api import auth, bodies
 from wallet.api.context import current
 from wallet.api.keys import when
 from wallet.api.operations import operation, respond_once
 from wallet.api.paging import page
 from wallet.api_keys import Caller
-from wallet.clock import rfc3339
-from wallet.errors import (
+from wallet.ground import clock
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import (
     AmountNotWholeMinor,
     BreakUnexplained,
     IbanInvalid,
@@ -32,8 +32,8 @@ from wallet.errors import (
     PurseFrozen,
     PurseNotFound,
 )
+from wallet.ground.money import decimal_string
 from wallet.models import KeyKind
-from wallet.money import decimal_string
 from wallet.schemas import Page
 
 blueprint = Blueprint("breaks", __name__, description="What the bank says and the books do not.")

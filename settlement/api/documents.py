@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row
 
 from settlement import statements
 from wallet.api.context import Obole
-from wallet.db import Database
+from wallet.ground.db import Database
 
 CSV = "text/csv"
 PDF = "application/pdf"

@@ -14,14 +14,14 @@ from settlement.api.breaks import share
 from settlement.imports import Imported
 from settlement.receiving import Received
 from settlement.tellings import Telling
-from wallet import clock
 from wallet.api import auth
 from wallet.api.context import current
 from wallet.api.operations import operation
 from wallet.api.paging import page
 from wallet.api_keys import Caller
-from wallet.clock import rfc3339
-from wallet.errors import (
+from wallet.ground import clock
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import (
     BankMessageFailed,
     BankMessageInvalid,
     BankNotConfigured,
@@ -29,8 +29,8 @@ from wallet.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from wallet.ground.money import decimal_string
 from wallet.models import KeyKind
-from wallet.money import decimal_string
 from wallet.schemas import Page
 
 XML = "application/xml"

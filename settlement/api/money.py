@@ -9,14 +9,15 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import own_money, schemas
 from settlement.models import TransactionKind
-from wallet import clock, safeguarding
+from wallet import safeguarding
 from wallet.api import auth
 from wallet.api.context import current
 from wallet.api.operations import operation, respond_once
 from wallet.api.paging import page
 from wallet.api_keys import Caller
-from wallet.clock import rfc3339
-from wallet.errors import (
+from wallet.ground import clock
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import (
     AmountNotWholeMinor,
     CurrencyMismatch,
     DebtExceeded,
@@ -25,8 +26,8 @@ from wallet.errors import (
     OwnAccountMissing,
     OwnMoneyExceeded,
 )
+from wallet.ground.money import decimal_string
 from wallet.models import KeyKind
-from wallet.money import decimal_string
 from wallet.safeguarding import Position
 from wallet.schemas import Page
 

@@ -10,22 +10,17 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly, schemas
 from settlement.forecast import Preview
-from wallet import clock
 from wallet.api import auth
 from wallet.api.context import current
 from wallet.api.keys import when
 from wallet.api.operations import operation
 from wallet.api.paging import page
 from wallet.api_keys import Caller
-from wallet.clock import rfc3339
-from wallet.errors import (
-    BankFileNotFound,
-    BankNotConfigured,
-    BusinessDateInvalid,
-    RunNotFound,
-)
+from wallet.ground import clock
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import BankFileNotFound, BankNotConfigured, BusinessDateInvalid, RunNotFound
+from wallet.ground.money import decimal_string
 from wallet.models import KeyKind
-from wallet.money import decimal_string
 from wallet.schemas import Page
 
 XML = "application/xml"

@@ -12,11 +12,11 @@ from wallet.api.context import current
 from wallet.api.keys import limit, when
 from wallet.api.operations import operation
 from wallet.api_keys import Caller
-from wallet.clock import rfc3339
-from wallet.errors import VoucherNotFound
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import VoucherNotFound
+from wallet.ground.money import Money
 from wallet.keys import Keyring
 from wallet.models import KeyKind
-from wallet.money import Money
 from wallet.vouchers import Issuer
 
 blueprint = Blueprint("outcomes", __name__, description="What became of a voucher.")

@@ -24,8 +24,8 @@ import structlog
 
 from settlement.bank import Answer
 from settlement.xml import MAX_BYTES
-from wallet import private
-from wallet.errors import SettingsInvalid
+from wallet.ground import private
+from wallet.ground.errors import SettingsInvalid
 
 _FOLDERS = ("staged", "outbox", "inbox", "imported", "refused")
 _SHARED = ("outbox", "inbox")

@@ -17,13 +17,14 @@ from markupsafe import Markup
 from sqlalchemy.engine import Connection, RowMapping
 
 from settlement import statements
-from wallet import clock, confirmations, merchants, purses, redemptions, vouchers
+from wallet import confirmations, merchants, purses, redemptions, vouchers
 from wallet.api.context import current
-from wallet.clock import rfc3339
-from wallet.errors import OboleError, VoucherNotFound
+from wallet.ground import clock
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import OboleError, VoucherNotFound
+from wallet.ground.money import decimal_string
 from wallet.jws import b64url, public_jwk
 from wallet.models import VoucherState
-from wallet.money import decimal_string
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell
 from wallet.pages.purse import PAYERS, member_id, mine, show

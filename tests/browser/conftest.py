@@ -25,8 +25,9 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from tests.network import HOST, MailServer, listening, port_of
 from tests.support import Merchant, Purse, Shop, hashed, make_settings
-from wallet import clock, identities, ledger, letter_requests, mail, merchants, purses
+from wallet import identities, ledger, letter_requests, mail, merchants, purses
 from wallet.api_keys import issue
+from wallet.ground import clock
 from wallet.ledger import Posting
 from wallet.mail import smtp_account
 from wallet.merchants import Terms

@@ -19,7 +19,8 @@ from tests.browser.conftest import (
     type_in,
 )
 from tests.support import refused
-from wallet import checkouts, clock
+from wallet import checkouts
+from wallet.ground import clock
 
 
 def test_a_shopper_pays_with_identifier_and_pin_and_is_led_back_with_the_voucher(town: Town) -> None:

@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 from settlement import breaks, nightly, scheduler, tellings
 from tests.books import camt, entry
 from tests.browser.conftest import DESKTOP, LOOKS, PASSPHRASE, PHONE, Town, check_accessible, check_fits, sign_in
-from wallet import actions, clock, purses
+from wallet import actions, purses
+from wallet.ground import clock
 
 _TWELVE = 12_000_000
 _EMAIL = "ops@obole.example"

@@ -26,7 +26,8 @@ from tests.browser.conftest import (
     sign_in,
 )
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, created, hashed
-from wallet import clock, members, vouchers
+from wallet import members, vouchers
+from wallet.ground import clock
 
 # Files to keep rather than pages to look at, and what is somebody else's work (Swagger UI).
 NO_PAGE = re.compile(r"\.(csv|pdf|jws|json|xml)$|/docs|/static/|/files/|/checkout/|/openapi|/\.well-known/")

@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSPHRASE, PHONE, PIN, Town, check_accessible, check_fits, type_in
 from tests.support import Merchant, Purse, created
-from wallet import clock, merchants, webhooks
+from wallet import merchants, webhooks
+from wallet.ground import clock
 
 EMAIL = "till@courrier.example"
 

@@ -24,7 +24,7 @@ from tests.dialects.dialect import Dialect, Pages, Sums
 from tests.dialects.facts import Fact, History, Kind, Truth
 from tests.dialects.scene import Break, Standing
 from tests.dialects.telling import File, lines, notified, payer
-from wallet.db import Database
+from wallet.ground.db import Database
 
 # An entry that moved nothing may say less, but never that nobody has looked at it.
 _UNDONE = "told"

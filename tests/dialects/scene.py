@@ -11,7 +11,7 @@ from tests.books import Books
 from tests.dialects.facts import ANNOUNCED, DATES, PAYMENTS, PURSES
 from tests.dialects.telling import Names
 from tests.support import OPERATOR_IBAN
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.models import metadata
 
 _SHOPPERS = ("alice", "bob", "carol")

@@ -24,7 +24,7 @@ from tests.dialects.facts import DATES, QUIET, History, histories, truth
 from tests.dialects.judge import judge, poverty, unaccounted, unsound
 from tests.dialects.scene import Scene
 from tests.dialects.telling import File, Names, quiet, tell, told_again
-from wallet.db import Database
+from wallet.ground.db import Database
 
 EXAMPLES = int(os.environ.get("DIALECTS_EXAMPLES", "0"))
 SEED = int(os.environ.get("DIALECTS_SEED") or secrets.randbits(32))
@@ -73,7 +73,7 @@ def arrive(
     stage: Scene, database: Database, coming: list[Coming], monkeypatch: pytest.MonkeyPatch, at: dt.datetime
 ) -> None:
     """The files come into the inbox at a time, and are collected now and then and in the end."""
-    monkeypatch.setattr("wallet.clock.now", lambda: at)
+    monkeypatch.setattr("wallet.ground.clock.now", lambda: at)
     for number, each in enumerate(coming):
         path = stage.inbox / f"{number:03}.{each.file.kind}.xml"
         if each.half:

@@ -41,11 +41,12 @@ from settlement import (
 from settlement.bank.profile import next_banking_day
 from settlement.models import BreakKind, TransactionKind, TransactionState
 from tests.support import OWN_IBAN
-from wallet import clock, vouchers
+from wallet import vouchers
 from wallet.api.context import EXTENSION, Obole
-from wallet.db import Database
+from wallet.ground import clock
+from wallet.ground.db import Database
+from wallet.ground.money import Money
 from wallet.keys import Keyring
-from wallet.money import Money
 
 _WAITS = {TransactionState.TO_RELEASE.value}
 # No child outlives this, whatever becomes of who started it.

@@ -33,7 +33,7 @@ from settlement.models import (
 )
 from tests.flows import story
 from tests.support import make_settings
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.models import (
     business_days,
     closing_balances,

@@ -16,8 +16,8 @@ from sqlalchemy.engine import Connection
 from tests.faults.ground import PATIENCE_SECONDS, Client, Died, Ground, Point, each_step, facts
 from tests.flows import story
 from tests.support import NDJSON, SHOPPER_IBAN, Device, Merchant, Purse, Shop
-from wallet import clock
-from wallet.db import Database
+from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.models import Reason, refunds, top_ups, transfers, vouchers, withdrawals
 
 

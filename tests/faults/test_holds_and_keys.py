@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from tests.faults.ground import Ground, Point, dying_in, each_step, facts
 from tests.flows import story
 from tests.support import PASSPHRASE, Shop, created
-from wallet import clock
-from wallet.db import Database
+from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.keys import Keyring
 from wallet.models import vouchers
 

@@ -14,10 +14,11 @@ from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, dying_in, each_
 from tests.faults.test_settlement import STAGES, evening
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Shop
-from wallet import clock, purses
+from wallet import purses
+from wallet.ground import clock
+from wallet.ground.money import Money
 from wallet.ledger import balance_micros
 from wallet.models import AccountKind, TopUpMethod
-from wallet.money import Money
 
 UNIT = 1_000_000
 

@@ -13,7 +13,7 @@ from tests.books import pain002
 from tests.faults.ground import Ground, Point, dying_in, each_step, facts
 from tests.flows import story
 from tests.support import Shop
-from wallet import clock
+from wallet.ground import clock
 
 FOLDERS = ("inbox", "imported", "refused")
 STEPS = {"receiving._kept", "directory.put_away", "reconciliation._import"}

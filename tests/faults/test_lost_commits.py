@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from tests.losing import Loser, no_room
 from tests.support import SHOPPER_IBAN, Purse, Shop, created, make_settings, refused
 from tests.wallet.pages.reader import PIN, shopper_of
-from wallet import db as db_room
-from wallet.db import Database, begin_deed, end_deed
-from wallet.errors import OutcomeUnknown, Unavailable
+from wallet.ground import db as db_room
+from wallet.ground.db import Database, begin_deed, end_deed
+from wallet.ground.errors import OutcomeUnknown, Unavailable
 from wallet.models import top_ups, vouchers, withdrawals
 
 WISH = {"amount": "4.00", "iban": SHOPPER_IBAN, "name": "Alice"}

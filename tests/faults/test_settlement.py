@@ -24,9 +24,10 @@ from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, dyi
 from tests.flows import story
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
-from wallet import clock, purses
+from wallet import purses
+from wallet.ground import clock
+from wallet.ground.money import Money
 from wallet.models import TopUpMethod
-from wallet.money import Money
 
 RUN = {
     "business_day.close",

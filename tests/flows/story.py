@@ -19,11 +19,12 @@ from settlement.audit import audit
 from settlement.models import TransactionState, bank_transactions
 from settlement.nightly import bank_of
 from tests.support import OPERATOR_IBAN, PASSPHRASE, Purse, Shop
-from wallet import clock, purses
-from wallet.db import Database
+from wallet import purses
+from wallet.ground import clock
+from wallet.ground.db import Database
+from wallet.ground.money import Money
 from wallet.ledger import balance_micros
 from wallet.models import AccountKind, TopUpMethod
-from wallet.money import Money
 from wallet.settings import Settings
 
 FEE = "0.38"

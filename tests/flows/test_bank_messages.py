@@ -20,7 +20,7 @@ from tests.dialects import scene
 from tests.dialects.camt import decimal
 from tests.flows.bank_days import DAYS, IBAN, Day, File, Names, Right
 from tests.support import OPERATOR_IBAN
-from wallet.db import Database
+from wallet.ground.db import Database
 
 CASES = Path(__file__).parent / "bank_messages"
 # The Friday before, on which the file of payments leaves.
@@ -75,7 +75,7 @@ class Desk:
         self.names = Names(
             books.references["alice"], too, books.references["bob"], end_to_end_id, message_id, information
         )
-        monkeypatch.setattr("wallet.clock.now", lambda: READ_AT)
+        monkeypatch.setattr("wallet.ground.clock.now", lambda: READ_AT)
 
     def read(self, files: Sequence[File], *, first: int) -> list[str]:
         """Files come into the inbox one by one, numbered from ``first``; answers their names there."""

@@ -24,7 +24,8 @@ from obole_demo.shop import Wallet
 from tests.network import HOST, listening, nobody_there, port_of
 from tests.paying import pay
 from tests.support import MERCHANT_IBAN, Shop, make_settings
-from wallet import api_keys, checkouts, clock, merchants, webhooks
+from wallet import api_keys, checkouts, merchants, webhooks
+from wallet.ground import clock
 from wallet.merchants import Terms
 from wallet.models import KeyKind, vouchers
 from wallet.page_models import webhook_endpoints

@@ -20,7 +20,7 @@ from settlement import nightly, reconciliation
 from settlement.models import bank_transactions, payouts
 from tests.flows import story
 from tests.support import Device, Merchant, Purse, Shop, created, make_settings
-from wallet import clock
+from wallet.ground import clock
 from wallet.merchants import change_iban
 
 PURCHASES = 240

@@ -19,8 +19,8 @@ from sqlalchemy import select
 from tests.flows import story
 from tests.races.crowd import Answer, Client, Server, at_once
 from tests.support import Device, Merchant, Purse, Shop
+from wallet.ground.money import Money
 from wallet.models import vouchers
-from wallet.money import Money
 
 SECONDS = float(os.environ.get("HAMMER_SECONDS", "5"))
 CLIENTS = 50

@@ -10,9 +10,9 @@ import pytest
 from tests.flows import story
 from tests.races.crowd import Answer, Client, Server, at_once
 from tests.support import Merchant, Purse, Shop
-from wallet import clock
+from wallet.ground import clock
+from wallet.ground.money import Money
 from wallet.models import KeyKind
-from wallet.money import Money
 
 CROWD = 16
 

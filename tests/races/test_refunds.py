@@ -9,9 +9,9 @@ from settlement import business_day, nightly, own_money
 from settlement.models import TransactionKind
 from tests.books import Books
 from tests.races.crowd import at_once
-from wallet.db import Database
-from wallet.errors import OboleError
-from wallet.money import Money
+from wallet.ground.db import Database
+from wallet.ground.errors import OboleError
+from wallet.ground.money import Money
 
 CROWD = 8
 ROUNDS = 6

@@ -23,8 +23,9 @@ from settlement.models import bank_files, bank_transactions, payouts, settlement
 from tests.flows import story
 from tests.races.crowd import ROOT, Client, Server, at_once, bounded, stop
 from tests.support import Merchant, Purse, Shop
-from wallet import clock, redemptions, vouchers
-from wallet.db import Database
+from wallet import redemptions, vouchers
+from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.models import business_days, transfers
 from wallet.models import vouchers as vouchers_table
 from wallet.redemptions import Claim

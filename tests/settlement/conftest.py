@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.books import Books
-from wallet.db import Database
+from wallet.ground.db import Database
 
 
 @pytest.fixture

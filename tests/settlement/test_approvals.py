@@ -14,9 +14,16 @@ from settlement.bank.directory import Directory
 from tests.books import MONDAY, Books
 from tests.support import make_settings
 from wallet import identities
-from wallet.db import Database
-from wallet.errors import ApprovalsMissing, FilesChanged, IdentityNotFound, OboleError, RunNotFound, RunNotWaiting
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.errors import (
+    ApprovalsMissing,
+    FilesChanged,
+    IdentityNotFound,
+    OboleError,
+    RunNotFound,
+    RunNotWaiting,
+)
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind
 from wallet.page_models import identities as identities_table
 
@@ -207,7 +214,7 @@ def test_the_scheduler_leaves_a_waiting_run_alone_and_ends_an_approved_one(
 ) -> None:
     ada, bob = somebody(books, "ada"), somebody(books, "bob")
     books.run(SALES)
-    monkeypatch.setattr("wallet.clock.now", lambda: books.at)
+    monkeypatch.setattr("wallet.ground.clock.now", lambda: books.at)
     cutoff, settings = dt.time(20, 0), make_settings(tmp_path, "sqlite:///elsewhere.db")
     scheduler.catch_up(books.database, books.bank, settings, cutoff=cutoff)
     with books.database.read() as conn:

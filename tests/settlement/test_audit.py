@@ -18,7 +18,7 @@ from settlement.audit import SHOWN, audit
 from tests.books import Books
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN
 from wallet import actions, ledger
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import Reason
 from wallet.page_models import identities

@@ -9,7 +9,7 @@ import pytest
 from settlement import bank_files, pain001
 from settlement.models import FileState
 from tests.books import MONDAY, Books
-from wallet.errors import BankFileNotFound
+from wallet.ground.errors import BankFileNotFound
 
 SENT = """
     merchant bakery

@@ -21,7 +21,7 @@ from settlement.models import bank_transactions as transactions
 from tests.books import Books
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN
 from wallet import ledger
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import AccountKind, Reason
 

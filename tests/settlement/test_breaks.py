@@ -13,7 +13,7 @@ from settlement.models import BreakKind
 from tests.books import Books, camt, entry
 from tests.settlement.resolving import SENT, listed, resolve
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
-from wallet.errors import (
+from wallet.ground.errors import (
     AmountNotWholeMinor,
     BreakUnexplained,
     IbanInvalid,
@@ -23,7 +23,7 @@ from wallet.errors import (
     PayoutNotFound,
     PurseNotFound,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 from wallet.models import AccountKind
 
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from settlement import business_day
 from tests.books import MONDAY, Books
 from wallet import ledger
-from wallet.db import Database
-from wallet.errors import BusinessDateInvalid
+from wallet.ground.db import Database
+from wallet.ground.errors import BusinessDateInvalid
 from wallet.models import AccountKind, accounts, business_days, closing_balances, transfers
 
 TODAY = MONDAY.date()

@@ -15,8 +15,8 @@ from xsdata.formats.dataclass.parsers.config import ParserConfig
 from settlement import camt
 from settlement.camt import Direction
 from tests.settlement.mutants import GOLDEN, mutants, patient
-from wallet.errors import BankMessageInvalid
-from wallet.money import MAX_TOLD_MICROS
+from wallet.ground.errors import BankMessageInvalid
+from wallet.ground.money import MAX_TOLD_MICROS
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted(GOLDEN.glob("camt05*.xml"))}
 OUR_IBAN = "FR7630006000011234567890189"

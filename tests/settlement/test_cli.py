@@ -14,7 +14,8 @@ from settlement.models import bank_transactions
 from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, hashed, make_settings
-from wallet import actions, clock, identities
+from wallet import actions, identities
+from wallet.ground import clock
 from wallet.models import purses
 from wallet.page_models import IdentityKind
 

@@ -12,7 +12,7 @@ from settlement import breaks, entries, matching, pairing, reconciliation, story
 from settlement.models import bank_messages, statement_entries, unfinished_imports
 from tests.books import MONDAY, Books, camt, entry
 from tests.support import OPERATOR_IBAN
-from wallet.errors import BankMessageInvalid, Unavailable
+from wallet.ground.errors import BankMessageInvalid, Unavailable
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from settlement import envelope, xml
 from tests.settlement.mutants import patient
-from wallet.errors import BankMessageInvalid
+from wallet.ground.errors import BankMessageInvalid
 
 ONE, TWO = b"<?xml version='1.0'?>\n<D><A>1</A></D>", b'<D xmlns="urn:x"><A>2</A></D>'
 DECLARED = b"<?xml version='1.0' encoding='ISO-8859-1'?><D>\xe9</D>"

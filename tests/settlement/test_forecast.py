@@ -7,8 +7,8 @@ import pytest
 from settlement import forecast
 from settlement.payouts import WaitReason
 from tests.books import Books
-from wallet.errors import MerchantNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import MerchantNotFound
+from wallet.ground.ids import new_id
 
 
 def preview(books: Books, currency: str = "EUR") -> forecast.Preview:

@@ -6,7 +6,7 @@ from settlement import imports
 from settlement.imports import NO_CURRENCY, Imported
 from settlement.models import BreakKind, MessageKind, bank_messages, breaks
 from tests.books import Books
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 
 
 def test_a_break_is_listed_and_counted_where_it_was_found(books: Books) -> None:

@@ -9,7 +9,7 @@ import pytest
 from settlement import audits, nightly, quarantine, receiving
 from tests.books import pain002
 from tests.support import Shop, make_settings
-from wallet import clock
+from wallet.ground import clock
 from wallet.models import purses
 
 

@@ -14,8 +14,8 @@ from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from tests.books import MONDAY, Books
 from tests.support import OPERATOR_IBAN, make_settings
-from wallet.errors import BankNotConfigured, BusinessDateInvalid, RunNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import BankNotConfigured, BusinessDateInvalid, RunNotFound
+from wallet.ground.ids import new_id
 
 SALES = """
     merchant bakery commission=100

@@ -8,7 +8,7 @@ from settlement import own_money
 from settlement.models import TransactionKind
 from tests.books import MONDAY, Books, camt, entry
 from tests.support import OWN_IBAN
-from wallet.errors import (
+from wallet.ground.errors import (
     AmountNotWholeMinor,
     CurrencyMismatch,
     IbanInvalid,
@@ -16,9 +16,9 @@ from wallet.errors import (
     OwnAccountMissing,
     OwnMoneyExceeded,
 )
-from wallet.ids import is_reference, new_id
+from wallet.ground.ids import is_reference, new_id
+from wallet.ground.money import Money
 from wallet.models import AccountKind
-from wallet.money import Money
 
 EQUITY, FEES = AccountKind.EQUITY, AccountKind.FEE_INCOME
 

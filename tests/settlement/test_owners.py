@@ -11,9 +11,9 @@ from settlement.owners import Because
 from tests.books import Books, camt, entry
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
 from wallet import identities, merchants, purses
-from wallet.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
-from wallet.ids import new_id, new_reference
-from wallet.money import Money
+from wallet.ground.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
+from wallet.ground.ids import new_id, new_reference
+from wallet.ground.money import Money
 from wallet.page_models import IdentityKind
 from wallet.purses import Limits
 

@@ -19,7 +19,7 @@ from xsdata.formats.dataclass.parsers import XmlParser
 from settlement import pain001
 from settlement.pain001 import Debtor, Instruction, Message
 from tests.settlement.mutants import GOLDEN, patient
-from wallet.errors import (
+from wallet.ground.errors import (
     AmountInvalid,
     AmountNotWholeMinor,
     BankMessageInvalid,
@@ -27,7 +27,7 @@ from wallet.errors import (
     IbanInvalid,
     OboleError,
 )
-from wallet.money import MAX_MICROS, minor_unit_micros
+from wallet.ground.money import MAX_MICROS, minor_unit_micros
 
 MESSAGE = Message(
     message_id="OBOLE-20261123-1",

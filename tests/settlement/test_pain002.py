@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from settlement import pain002
 from settlement.pain002 import Status
 from tests.settlement.mutants import GOLDEN, mutants, patient
-from wallet.errors import BankMessageInvalid
-from wallet.money import Money
+from wallet.ground.errors import BankMessageInvalid
+from wallet.ground.money import Money
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted(GOLDEN.glob("pain002_*.xml"))}
 

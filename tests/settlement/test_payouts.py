@@ -15,9 +15,9 @@ from settlement.models import TransactionKind, settlement_runs
 from settlement.payouts import Owed, Pay, Wait, WaitReason, decide
 from tests.books import Books
 from tests.support import MERCHANT_IBAN
+from wallet.ground.money import largest_transaction, minor_unit_micros
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer
-from wallet.money import largest_transaction, minor_unit_micros
 
 TODAY = dt.date(2026, 11, 23)
 MINOR = {"EUR": 10_000, "JPY": 1_000_000, "TND": 1_000}

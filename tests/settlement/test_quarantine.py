@@ -8,8 +8,8 @@ import pytest
 from settlement import payouts, quarantine, scheduler
 from settlement.bank.directory import Directory
 from tests.books import Books
-from wallet.errors import NotFound
-from wallet.ids import new_id
+from wallet.ground.errors import NotFound
+from wallet.ground.ids import new_id
 
 GARBLED = b"<not-a-message/>"
 

@@ -16,7 +16,7 @@ from settlement.models import bank_messages
 from settlement.xml import MAX_BYTES
 from tests.books import MONDAY, Books, camt, entry, pain002
 from wallet import ledger
-from wallet.errors import BankMessageFailed, BankMessageInvalid, NotFound, Unavailable
+from wallet.ground.errors import BankMessageFailed, BankMessageInvalid, NotFound, Unavailable
 
 GARBLED = b"<not-a-message/>"
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settlement import references
-from wallet.ids import is_reference, new_reference
+from wallet.ground.ids import is_reference, new_reference
 
 RF = "RF72A1B2C3D4E5F6G7H8"
 

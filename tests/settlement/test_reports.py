@@ -15,8 +15,8 @@ from settlement.models import MessageKind, bank_messages, bank_transactions
 from tests.books import Books, pain002
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
-from wallet.errors import BankMessageInvalid
-from wallet.ids import new_id
+from wallet.ground.errors import BankMessageInvalid
+from wallet.ground.ids import new_id
 from wallet.models import transfers
 
 TWO = """

@@ -10,8 +10,8 @@ from settlement.breaks import Payer, Way
 from settlement.resolutions import Done, Resolution
 from tests.books import Books
 from tests.support import SHOPPER_IBAN
-from wallet.errors import BreakUnexplained, MerchantNotFound, NotFound, OboleError, PayoutNotFound, PurseNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import BreakUnexplained, MerchantNotFound, NotFound, OboleError, PayoutNotFound, PurseNotFound
+from wallet.ground.ids import new_id
 
 
 @pytest.fixture

@@ -23,10 +23,11 @@ from settlement.models import TransactionState, bank_transactions, settlement_ru
 from settlement.nightly import Bank
 from tests.support import SHOPPER_IBAN, Shop, created, hashed, make_settings
 from tests.wallet.receiver import receiver
-from wallet import alerts, automatic_top_ups, checkouts, clock, closing, identities, mail, webhooks
+from wallet import alerts, automatic_top_ups, checkouts, closing, identities, mail, webhooks
 from wallet.checkouts import Wanted
+from wallet.ground import clock
+from wallet.ground.money import Money
 from wallet.models import TopUpMethod, VoucherState, business_days, purses, top_ups, vouchers, withdrawals
-from wallet.money import Money
 from wallet.page_models import IdentityKind, mails
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)

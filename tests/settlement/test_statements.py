@@ -13,8 +13,8 @@ from sqlalchemy.engine import Row
 from settlement import merkle, statements
 from tests.books import Books, make_bank
 from tests.support import ORIGIN
-from wallet.errors import PayoutNotFound, VoucherNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import PayoutNotFound, VoucherNotFound
+from wallet.ground.ids import new_id
 
 PAID = """
     merchant bakery commission=100 fee=merchant

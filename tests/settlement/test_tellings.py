@@ -10,8 +10,8 @@ from settlement.breaks import Part
 from settlement.tellings import Telling
 from tests.books import Books, camt, entry
 from tests.support import SHOPPER_IBAN
-from wallet.errors import NotFound
-from wallet.ids import new_id
+from wallet.ground.errors import NotFound
+from wallet.ground.ids import new_id
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from settlement.models import BreakKind
 from tests.books import Books, camt, entry
 from tests.settlement.resolving import SENT, listed, resolve
 from wallet import closing, ledger, purses
-from wallet.errors import BreakUnexplained, NotFound, PurseFrozen
+from wallet.ground.errors import BreakUnexplained, NotFound, PurseFrozen
 from wallet.ledger import MOVEMENTS
 from wallet.models import AccountKind, Reason
 

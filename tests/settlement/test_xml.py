@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from settlement import xml
 from tests.settlement.mutants import patient
-from wallet.errors import BankMessageInvalid
-from wallet.money import Money
+from wallet.ground.errors import BankMessageInvalid
+from wallet.ground.money import Money
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
 LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10) for n in range(1, 10))

@@ -9,9 +9,9 @@ import pytest
 from settlement.audit import audit
 from tests.support import PASSPHRASE, cheap_key_file
 from tests.wallet.scene import Scene
-from wallet.db import Database
+from wallet.ground.db import Database
+from wallet.ground.money import EXPONENTS, LISTED
 from wallet.keys import Keyring
-from wallet.money import EXPONENTS, LISTED
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from sqlalchemy.engine import RowMapping
 
 from tests.support import MERCHANT_IBAN, ORIGIN, sign_jws
 from wallet import api_keys, ledger, merchants, models, orders, purses, redemptions, vouchers
-from wallet.db import Database
-from wallet.errors import OboleError
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.errors import OboleError
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.models import AccountKind, KeyKind, Reason
-from wallet.money import Money
 from wallet.purses import Limits
 from wallet.vouchers import Issued, Issuer, Purchase
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from wallet import actions
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.page_models import actions as table
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=dt.UTC)

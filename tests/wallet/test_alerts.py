@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from tests.support import SHOPPER_IBAN
 from tests.wallet.scene import HOUR, NOON
 from wallet import alerts, closing
-from wallet.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import shoppers
-from wallet.money import Money
 from wallet.page_models import mails
 
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from tests.wallet.scene import DAY, NOON
 from wallet import api_keys
 from wallet.api_keys import Caps
-from wallet.errors import KeyNotFound, MerchantNotFound, Unauthorized
-from wallet.ids import new_id
+from wallet.ground.errors import KeyNotFound, MerchantNotFound, Unauthorized
+from wallet.ground.ids import new_id
 from wallet.models import KeyKind
 from wallet.models import api_keys as table
 

@@ -12,7 +12,7 @@ from tests.support import SHOPPER_IBAN, make_settings
 from tests.wallet.scene import DAY, NOON
 from wallet import automatic_top_ups, closing, purses
 from wallet import top_ups as top_up_room
-from wallet.errors import (
+from wallet.ground.errors import (
     AmountInvalid,
     AmountNotWholeMinor,
     CurrencyMismatch,
@@ -20,9 +20,9 @@ from wallet.errors import (
     PurseNotFound,
     TopUpMethodUnavailable,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money, remember
 from wallet.models import TopUpMethod, top_ups
-from wallet.money import Money, remember
 
 
 @pytest.fixture

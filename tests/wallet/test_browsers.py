@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from tests.wallet.test_identities import NOON, add, add_other
 from wallet import browsers
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.page_models import known_browsers
 
 

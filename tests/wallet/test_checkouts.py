@@ -15,19 +15,10 @@ import sqlalchemy as sa
 from settlement.audit import audit
 from tests.support import Merchant, Purse, Shop, make_settings
 from tests.wallet.authenticator import Authenticator
-from wallet import (
-    checkouts,
-    clock,
-    identities,
-    merchants,
-    orders,
-    passkeys,
-    purses,
-    vouchers,
-    webhooks,
-)
+from wallet import checkouts, identities, merchants, orders, passkeys, purses, vouchers, webhooks
 from wallet.checkouts import Wanted
-from wallet.errors import (
+from wallet.ground import clock
+from wallet.ground.errors import (
     AmountInvalid,
     CapExceeded,
     CheckoutEnded,
@@ -41,10 +32,10 @@ from wallet.errors import (
     UndoTooLate,
     VoucherNotFound,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import MerchantState
 from wallet.models import vouchers as voucher_rows
-from wallet.money import Money
 from wallet.page_models import (
     CheckoutMode,
     CheckoutState,

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
 from tests.wallet.scene import DAY, HOUR, NOON, micros
 from wallet import closing, ledger, purses
-from wallet.errors import (
+from wallet.ground.errors import (
     IbanInvalid,
     InsufficientFunds,
     NotFound,
@@ -15,10 +15,10 @@ from wallet.errors import (
     PurseNotFound,
     ValidationFailed,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.ledger import Posting
 from wallet.models import Reason, withdrawals
-from wallet.money import Money
 
 
 def begin(scene, purse, iban=SHOPPER_IBAN, name="Alice"):

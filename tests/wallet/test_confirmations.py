@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from tests.wallet.test_identities import NOON, add
 from wallet import confirmations
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.page_models import confirmations as rows
 
 

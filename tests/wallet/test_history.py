@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from tests.support import SHOPPER_IBAN, hashed
 from tests.wallet.scene import DAY, NOON, micros
 from wallet import history, members, purses
+from wallet.ground.money import Money
 from wallet.history import Search
 from wallet.members import MemberCaps
 from wallet.models import Reason, vouchers
 from wallet.models import merchants as merchants_table
 from wallet.models import purses as purses_table
-from wallet.money import Money
 
 PRESS = "https://press.example/2026/11/a_100%_true_story"
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wallet.scene import NOON
-from wallet.db import Database
-from wallet.errors import IdempotencyConflict, InsufficientFunds
+from wallet.ground.db import Database
+from wallet.ground.errors import IdempotencyConflict, InsufficientFunds
+from wallet.ground.ids import new_id
 from wallet.idempotency import Answer, fingerprint, once
-from wallet.ids import new_id
 from wallet.models import idempotency_keys, shoppers
 
 OWNER = new_id()

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from tests.support import cheap_keyring, hashed
-from wallet import browsers, clock, identities, pins, sessions, tries
-from wallet.db import Database
-from wallet.errors import (
+from wallet import browsers, identities, pins, sessions, tries
+from wallet.ground import clock
+from wallet.ground.db import Database
+from wallet.ground.errors import (
     AlreadyExists,
     IdentityNotFound,
     LinkInvalid,
@@ -21,7 +22,7 @@ from wallet.errors import (
     SignInRefused,
     Unavailable,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind, LinkPurpose
 from wallet.page_models import identities as identity_rows
 

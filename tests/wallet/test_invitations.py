@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from tests.wallet.test_identities import ADDRESS, NOON, add
 from wallet import identities, invitations
-from wallet.db import Database
-from wallet.errors import TooManyRequests
+from wallet.ground.db import Database
+from wallet.ground.errors import TooManyRequests
 from wallet.page_models import LinkPurpose, mails
 
 

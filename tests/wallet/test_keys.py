@@ -24,7 +24,7 @@ from joserfc.jwk import KeySet
 from nacl.pwhash import argon2id
 
 from wallet import jws, keys
-from wallet.errors import KeyFileInvalid
+from wallet.ground.errors import KeyFileInvalid
 from wallet.jws import BadToken
 from wallet.keys import Keyring
 

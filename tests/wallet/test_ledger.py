@@ -10,8 +10,8 @@ from settlement import business_day
 from settlement.audit import _MOVES
 from tests.wallet.scene import DAY, NOON, Scene
 from wallet import ledger, purses
-from wallet.errors import InsufficientFunds, PurseFrozen, PurseNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import InsufficientFunds, PurseFrozen, PurseNotFound
+from wallet.ground.ids import new_id
 from wallet.ledger import MOVEMENTS, NOBODY, Posting
 from wallet.models import AccountKind, Reason, accounts, closing_balances, transfers
 from wallet.models import purses as purses_table

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from tests.support import ORIGIN, Shop, hashed, make_settings
 from tests.wallet.pages.reader import Reader
-from wallet import clock, identities, letter_requests
-from wallet.db import Database
+from wallet import identities, letter_requests
+from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.letter_requests import Asked
 from wallet.page_models import IdentityKind, LinkPurpose, links, mails
 from wallet.page_models import letter_requests as requests

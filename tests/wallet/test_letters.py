@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from wallet import letters
-from wallet.money import Money
+from wallet.ground.money import Money
 from wallet.page_models import CheckoutState, LinkPurpose
 
 ROW: dict[str, Any] = {

@@ -4,9 +4,9 @@ import pytest
 
 from tests.wallet.scene import micros
 from wallet import limits, purses
-from wallet.errors import CapExceeded, MerchantNotFound, PurseNotFound
-from wallet.ids import new_id
-from wallet.money import Money
+from wallet.ground.errors import CapExceeded, MerchantNotFound, PurseNotFound
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 
 
 def listed(scene, purse):

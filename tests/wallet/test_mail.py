@@ -15,7 +15,7 @@ from aiosmtpd.smtp import AuthResult
 from tests.network import HOST, MailServer, nobody_there
 from tests.wallet.scene import HOUR, NOON
 from wallet import mail
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.mail import Security, SmtpAccount, smtp_account
 from wallet.page_models import mails
 

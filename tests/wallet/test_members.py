@@ -6,8 +6,8 @@ from tests.support import ORIGIN, hashed
 from tests.wallet.authenticator import Authenticator
 from tests.wallet.scene import DAY, HOUR, NOON
 from wallet import identities, members, passkeys, sessions
-from wallet.errors import AlreadyExists, MemberNotFound, PurseNotFound, SignInRefused, ValidationFailed
-from wallet.ids import new_id
+from wallet.ground.errors import AlreadyExists, MemberNotFound, PurseNotFound, SignInRefused, ValidationFailed
+from wallet.ground.ids import new_id
 from wallet.members import MemberCaps
 from wallet.models import vouchers
 from wallet.page_models import IdentityKind

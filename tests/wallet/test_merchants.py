@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from tests.support import MERCHANT_IBAN
 from tests.wallet.scene import NOON, changed
 from wallet import ledger, merchants
-from wallet.errors import AlreadyExists, IbanInvalid, MerchantNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import AlreadyExists, IbanInvalid, MerchantNotFound
+from wallet.ground.ids import new_id
 from wallet.merchants import Terms, terms_of, valid_iban
 from wallet.models import AccountKind, BankFeeBearer, MerchantState, accounts
 from wallet.models import merchants as table

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 import settlement.models  # noqa: F401  (its tables join the same metadata, and so do those of the pages)
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.models import metadata
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)

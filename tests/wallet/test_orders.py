@@ -14,9 +14,9 @@ from nacl.signing import SigningKey
 from tests.support import ORIGIN, public_jwk, sign_jws
 from tests.wallet.scene import HOUR, NOON, Purse, changed
 from wallet import orders, purses, vouchers
-from wallet.errors import IdempotencyConflict, OrderExpired, OrderInvalid, OrderNotYetValid
+from wallet.ground.errors import IdempotencyConflict, OrderExpired, OrderInvalid, OrderNotYetValid
+from wallet.ground.money import Money
 from wallet.jws import b64url
-from wallet.money import Money
 
 SOMEBODY = UUID("0190a1b2-c3d4-7000-8000-0123456789ab")
 TAB_KEY = SigningKey(b"t" * 32)

@@ -13,9 +13,10 @@ from werkzeug.test import TestResponse
 from app import create_app
 from settlement import scheduler
 from tests.support import ORIGIN, Shop, hashed, make_settings
-from wallet import clock, identities, sessions
-from wallet.errors import ValidationFailed
-from wallet.ids import new_id
+from wallet import identities, sessions
+from wallet.ground import clock
+from wallet.ground.errors import ValidationFailed
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind, mails
 from wallet.page_models import sessions as session_rows
 from wallet.pages import checkout, forms, page, sign_in

@@ -11,9 +11,9 @@ import pytest
 from tests.wallet.authenticator import Authenticator
 from tests.wallet.test_identities import NOON, add
 from wallet import identities, passkeys
-from wallet.db import Database
-from wallet.errors import PasskeyNotFound, PasskeyRefused
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.errors import PasskeyNotFound, PasskeyRefused
+from wallet.ground.ids import new_id
 
 ORIGIN = "https://wallet.example"
 FACTS = b'{"amount":"0.20"}'

@@ -12,8 +12,9 @@ import nacl.pwhash
 import pytest
 
 from tests.support import PASSPHRASE, cheap_key_file, cheap_keyring
-from wallet import clock, pins
-from wallet.errors import Unavailable, ValidationFailed
+from wallet import pins
+from wallet.ground import clock
+from wallet.ground.errors import Unavailable, ValidationFailed
 from wallet.keys import Keyring
 from wallet.page_models import IdentityKind
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tests.wallet.test_models import NOON, ROWS
 from wallet import pruning
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.models import metadata
 from wallet.page_models import mails, webhook_deliveries
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from tests.support import SHOPPER_IBAN
 from tests.wallet.scene import DAY, NOON, micros
 from wallet import closing, ledger, purses
-from wallet.errors import (
+from wallet.ground.errors import (
     AlreadyExists,
     AmountNotWholeMinor,
     CurrencyMismatch,
@@ -19,10 +19,10 @@ from wallet.errors import (
     PurseNotFound,
     WithdrawalTooSmall,
 )
-from wallet.ids import is_reference, new_id
+from wallet.ground.ids import is_reference, new_id
+from wallet.ground.money import Money, remember
 from wallet.ledger import Posting
 from wallet.models import AccountKind, Reason, TopUpMethod, shoppers, top_ups, withdrawals
-from wallet.money import Money, remember
 from wallet.purses import Limits
 
 KEY = bytes(range(32))

@@ -10,7 +10,7 @@ from settlement.models import payouts
 from tests.support import make_settings
 from tests.wallet.scene import DAY, NOON, micros
 from wallet import merchants, purses, redemptions
-from wallet.errors import (
+from wallet.ground.errors import (
     CurrencyMismatch,
     MerchantSuspended,
     NotRedeemed,
@@ -19,9 +19,9 @@ from wallet.errors import (
     VoucherInvalid,
     VoucherNotFound,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import MerchantState, refunds, transfers
-from wallet.money import Money
 from wallet.redemptions import Claim, Redeemed
 
 

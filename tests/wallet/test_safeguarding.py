@@ -7,8 +7,8 @@ import pytest
 from settlement.audit import audit
 from tests.books import Books
 from wallet import safeguarding
-from wallet.db import Database
-from wallet.money import decimal_string
+from wallet.ground.db import Database
+from wallet.ground.money import decimal_string
 from wallet.safeguarding import Position
 
 

@@ -9,10 +9,10 @@ from settlement import business_day
 from tests.wallet.scene import DAY, Merchant, Purse, Scene, micros
 from wallet import checkouts, identities, redemptions, sales
 from wallet.checkouts import Wanted
-from wallet.errors import VoucherNotFound
-from wallet.ids import new_id
+from wallet.ground.errors import VoucherNotFound
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import purses, shoppers
-from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.sales import EVERYTHING, SaleState, Search
 

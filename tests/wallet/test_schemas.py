@@ -6,7 +6,7 @@ import pytest
 from marshmallow import ValidationError
 
 from wallet import schemas
-from wallet.money import MAX_MICROS, Money
+from wallet.ground.money import MAX_MICROS, Money
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support import MERCHANT_IBAN
-from wallet import clock, merchants, purses, search
-from wallet.db import Database
+from wallet import merchants, purses, search
+from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.merchants import Terms
 from wallet.purses import Limits
 

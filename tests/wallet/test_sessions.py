@@ -6,9 +6,9 @@ import pytest
 
 from tests.wallet.test_identities import NOON, add
 from wallet import sessions
-from wallet.db import Database
-from wallet.errors import SessionNotFound
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.errors import SessionNotFound
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind
 
 HOUR = dt.timedelta(hours=1)

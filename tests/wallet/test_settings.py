@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wallet.errors import SettingsInvalid
+from wallet.ground.errors import SettingsInvalid
 from wallet.settings import Settings
 
 REQUIRED = {

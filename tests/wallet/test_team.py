@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 from tests.support import hashed
 from tests.wallet.scene import Merchant, Scene
 from wallet import identities, passkeys, sessions, team
-from wallet.errors import AlreadyExists, IdentityNotFound, SignInRefused, ValidationFailed
-from wallet.ids import new_id
+from wallet.ground.errors import AlreadyExists, IdentityNotFound, SignInRefused, ValidationFailed
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind, mails
 from wallet.page_models import passkeys as passkeys_table
 from wallet.team import Invitation

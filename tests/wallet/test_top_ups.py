@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import Shop, created, make_settings
-from wallet import clock, top_ups
-from wallet.errors import TopUpMethodUnavailable
-from wallet.ids import new_id
+from wallet import top_ups
+from wallet.ground import clock
+from wallet.ground.errors import TopUpMethodUnavailable
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import TopUpMethod
-from wallet.money import Money
 
 TWENTY = Money.parse("20.00", "EUR")
 

@@ -9,8 +9,8 @@ import pytest
 from tests.support import PASSPHRASE, cheap_key_file
 from tests.wallet.test_identities import NOON, add
 from wallet import identities, sessions, totp
-from wallet.db import Database
-from wallet.errors import SignInRefused
+from wallet.ground.db import Database
+from wallet.ground.errors import SignInRefused
 from wallet.keys import Keyring
 from wallet.page_models import IdentityKind
 

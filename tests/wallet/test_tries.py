@@ -5,9 +5,9 @@ import datetime as dt
 import pytest
 
 from wallet import tries
-from wallet.db import Database
-from wallet.errors import SignInLocked
-from wallet.ids import new_id
+from wallet.ground.db import Database
+from wallet.ground.errors import SignInLocked
+from wallet.ground.ids import new_id
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 MINUTE, DAY = dt.timedelta(minutes=1), dt.timedelta(days=1)

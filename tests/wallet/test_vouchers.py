@@ -16,7 +16,7 @@ from tests.support import ORIGIN, public_jwk
 from tests.wallet.scene import DAY, HOUR, NOON, Purse, changed, micros
 from wallet import api_keys, limits, merchants, purses, vouchers
 from wallet.api_keys import Caps
-from wallet.errors import (
+from wallet.ground.errors import (
     AlreadyRedeemed,
     CapExceeded,
     CurrencyMismatch,
@@ -33,11 +33,11 @@ from wallet.errors import (
     VoucherLapsed,
     VoucherNotFound,
 )
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.keys import Keyring
 from wallet.models import KeyKind, MerchantState
 from wallet.models import vouchers as table
-from wallet.money import Money
 
 SECOND = dt.timedelta(seconds=1)
 ISSUED = NOON.replace(microsecond=0)

@@ -13,7 +13,8 @@ from settlement import scheduler
 from tests.support import ORIGIN, Purse, Shop, hashed, make_settings
 from tests.wallet.authenticator import Authenticator
 from tests.wallet.pages.reader import Reader, shopper_of
-from wallet import clock, identities, passkeys, ways_in
+from wallet import identities, passkeys, ways_in
+from wallet.ground import clock
 from wallet.page_models import IdentityKind, mails
 from wallet.page_models import identities as rows
 from wallet.ways_in import WayIn

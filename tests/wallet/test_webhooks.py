@@ -22,9 +22,10 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.wallet.receiver import Receiver, receiver
 from tests.wallet.scene import Scene
-from wallet import clock, webhooks
-from wallet.db import Database
-from wallet.errors import AlreadyExists, ValidationFailed, WebhookNotFound
+from wallet import webhooks
+from wallet.ground import clock
+from wallet.ground.db import Database
+from wallet.ground.errors import AlreadyExists, ValidationFailed, WebhookNotFound
 from wallet.keys import Keyring
 from wallet.webhooks import Event, Failure
 

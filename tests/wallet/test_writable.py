@@ -13,8 +13,8 @@ from tests.losing import no_room
 from tests.support import Shop, created, make_settings, refused
 from tests.wallet.pages.reader import shopper_of
 from wallet import writable
-from wallet.db import machine_failed
-from wallet.errors import Unavailable
+from wallet.ground.db import machine_failed
+from wallet.ground.errors import Unavailable
 from wallet.models import idempotency_keys
 
 

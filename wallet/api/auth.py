@@ -11,10 +11,11 @@ from flask import request
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from wallet import actions, api_keys, clock
+from wallet import actions, api_keys
 from wallet.api.context import current
 from wallet.api_keys import Caller
-from wallet.errors import (
+from wallet.ground import clock
+from wallet.ground.errors import (
     IdempotencyKeyRequired,
     KeyScope,
     MerchantNotFound,

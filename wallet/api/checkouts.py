@@ -7,15 +7,16 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, clock, errors, schemas, vouchers
+from wallet import checkouts, schemas, vouchers
 from wallet.api.context import Obole, current
 from wallet.api.keys import when
 from wallet.api.operations import operation, respond_once
 from wallet.api_keys import Caller
 from wallet.checkouts import Wanted
-from wallet.clock import rfc3339
+from wallet.ground import clock, errors
+from wallet.ground.clock import rfc3339
+from wallet.ground.money import Money
 from wallet.models import KeyKind
-from wallet.money import Money
 from wallet.page_models import CheckoutMode
 
 blueprint = Blueprint("checkouts", __name__, description="The hosted page on which shoppers pay.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
-from wallet.db import Database
+from wallet.ground.db import Database
 from wallet.keys import Keyring
 from wallet.settings import Settings
 from wallet.vouchers import Issuer

@@ -4,7 +4,7 @@ list."""
 from itsdangerous import BadData, URLSafeSerializer
 
 from wallet.api.context import current
-from wallet.errors import ValidationFailed
+from wallet.ground.errors import ValidationFailed
 
 
 def seal(of: str, position: int | str) -> str:

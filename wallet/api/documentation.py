@@ -15,7 +15,7 @@ from marshmallow.fields import Field
 
 from wallet.api.operations import SECURITY_SCHEMES
 from wallet.api.problems import STATUS
-from wallet.errors import leaves
+from wallet.ground.errors import leaves
 from wallet.schemas import CURRENCY_SCHEMA, PUBLIC_KEY_SCHEMA, Currency, PublicKey
 
 pages = Blueprint("documentation", __name__)

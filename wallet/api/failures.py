@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 from flask import Flask, g, has_request_context, request
 
-from wallet import errors
-from wallet.errors import MalformedBody
+from wallet.ground import errors
+from wallet.ground.errors import MalformedBody
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIEnvironment

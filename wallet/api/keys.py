@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy.engine import Row
 
-from wallet.clock import rfc3339
+from wallet.ground.clock import rfc3339
+from wallet.ground.money import Money
 from wallet.models import KeyKind
-from wallet.money import Money
 
 
 def key_shown(key_id: UUID, kind: KeyKind, label: str, token: str) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
 from sqlalchemy.engine import Connection
 
-from wallet import clock, errors
 from wallet.api import auth, bodies, problems
 from wallet.api.context import current
 from wallet.api_keys import Caller
-from wallet.errors import MalformedBody, NotAcceptable, OboleError, UnsupportedMediaType, ValidationFailed
+from wallet.ground import clock, errors
+from wallet.ground.errors import MalformedBody, NotAcceptable, OboleError, UnsupportedMediaType, ValidationFailed
 from wallet.idempotency import once
 from wallet.models import KeyKind
 from wallet.schemas import TOKEN_PATTERN, Empty, Problem

@@ -1,6 +1,6 @@
 """Problems: how every no leaves the wallet, as ``application/problem+json`` (RFC 9457).
 
-Invariant: whatever goes wrong, the answer has a ``code`` of `wallet.errors` and the status it has here;
+Invariant: whatever goes wrong, the answer has a ``code`` of `wallet.ground.errors` and the status it has here;
 nothing of the inside (SQL, paths, stack) is ever in it.
 """
 
@@ -15,9 +15,9 @@ from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
-from wallet import errors
-from wallet.db import machine_failed
-from wallet.errors import OboleError
+from wallet.ground import errors
+from wallet.ground.db import machine_failed
+from wallet.ground.errors import OboleError
 
 MEDIA_TYPE = "application/problem+json"
 # No answer to nonsense is longer than the nonsense.

@@ -11,7 +11,7 @@ import structlog
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from wallet.errors import ProxiesUnknown
+from wallet.ground.errors import ProxiesUnknown
 from wallet.settings import Settings
 
 # What proxies add: RFC 7239, RFC 9110 section 7.6.3, and what each had before there was either.

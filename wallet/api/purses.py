@@ -7,7 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from wallet import api_keys, clock, errors, limits, purses, schemas
+from wallet import api_keys, limits, purses, schemas
 from wallet.api import auth, bodies
 from wallet.api.context import current
 from wallet.api.keys import key_list, key_shown, limit, when
@@ -15,11 +15,12 @@ from wallet.api.operations import operation, respond_once
 from wallet.api.paging import page
 from wallet.api.top_ups import fetch, top_up_body
 from wallet.api_keys import Caller, Caps
-from wallet.clock import rfc3339
-from wallet.errors import ValidationFailed
+from wallet.ground import clock, errors
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import ValidationFailed
+from wallet.ground.money import Money
 from wallet.jws import public_jwk
 from wallet.models import KeyKind, TopUpMethod
-from wallet.money import Money
 from wallet.purses import Limits, View
 from wallet.top_ups import offered, pulls
 

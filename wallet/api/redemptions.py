@@ -7,7 +7,7 @@ from flask import Response, request
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection
 
-from wallet import clock, errors, merchants, redemptions, schemas, vouchers
+from wallet import merchants, redemptions, schemas, vouchers
 from wallet.api import problems
 from wallet.api.context import current
 from wallet.api.operations import (
@@ -23,7 +23,8 @@ from wallet.api.operations import (
     respond_once,
 )
 from wallet.api_keys import Caller
-from wallet.errors import MalformedBody, OboleError, ValidationFailed
+from wallet.ground import clock, errors
+from wallet.ground.errors import MalformedBody, OboleError, ValidationFailed
 from wallet.models import KeyKind
 from wallet.redemptions import Claim, Redeemed
 from wallet.vouchers import Issuer

@@ -6,12 +6,13 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy import select
 
-from wallet import clock, schemas, writable
+from wallet import schemas, writable
 from wallet.api import metrics
 from wallet.api.context import current
 from wallet.api.operations import operation, respond
-from wallet.db import is_migrated
-from wallet.errors import Unavailable
+from wallet.ground import clock
+from wallet.ground.db import is_migrated
+from wallet.ground.errors import Unavailable
 from wallet.models import DayState, KeyKind, business_days
 
 blueprint = Blueprint("system", __name__, description="The wallet about itself.")

@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy.engine import Row
 
 from wallet import top_ups
-from wallet.clock import rfc3339
+from wallet.ground.clock import rfc3339
+from wallet.ground.money import Money
 from wallet.models import TopUpMethod
-from wallet.money import Money
 from wallet.settings import Settings
 
 

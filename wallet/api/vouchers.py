@@ -7,7 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection
 
-from wallet import clock, errors, orders, redemptions, schemas, vouchers
+from wallet import orders, redemptions, schemas, vouchers
 from wallet.api import auth, problems
 from wallet.api.context import Obole, current
 from wallet.api.operations import (
@@ -22,11 +22,12 @@ from wallet.api.operations import (
     respond_once,
 )
 from wallet.api_keys import Caller
-from wallet.clock import rfc3339
-from wallet.db import begin_deed
-from wallet.errors import OboleError, PurseNotFound
+from wallet.ground import clock, errors
+from wallet.ground.clock import rfc3339
+from wallet.ground.db import begin_deed
+from wallet.ground.errors import OboleError, PurseNotFound
+from wallet.ground.money import Money
 from wallet.models import KeyKind
-from wallet.money import Money
 from wallet.vouchers import Issued, Purchase
 
 blueprint = Blueprint("vouchers", __name__, description="Signed promises over money held for a merchant.")

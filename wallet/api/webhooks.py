@@ -7,13 +7,14 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Row
 
-from wallet import clock, schemas, webhooks
+from wallet import schemas, webhooks
 from wallet.api.context import current
 from wallet.api.operations import operation
 from wallet.api.paging import page
 from wallet.api_keys import Caller
-from wallet.clock import rfc3339
-from wallet.errors import AlreadyExists, WebhookNotFound
+from wallet.ground import clock
+from wallet.ground.clock import rfc3339
+from wallet.ground.errors import AlreadyExists, WebhookNotFound
 from wallet.models import KeyKind
 from wallet.webhooks import Delivery, Event
 

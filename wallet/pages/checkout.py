@@ -15,14 +15,15 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, clock, closing, errors, identities, orders, passkeys, purses, top_ups, tries
+from wallet import checkouts, closing, identities, orders, passkeys, purses, top_ups, tries
 from wallet.api.context import current
 from wallet.api.operations import read_json
 from wallet.api.top_ups import send, top_up_body
-from wallet.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
+from wallet.ground import clock, errors
+from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
+from wallet.ground.money import MICROS_PER_UNIT, Money
 from wallet.jws import b64url, parse_public_jwk
 from wallet.models import TopUpMethod
-from wallet.money import MICROS_PER_UNIT, Money
 from wallet.page_models import CheckoutState, IdentityKind
 from wallet.pages import forms
 from wallet.pages.page import asker, browser, go, keep_purchase, page, visitor, welcome

@@ -12,9 +12,10 @@ from flask import request
 from marshmallow import Schema
 from sqlalchemy.engine import Connection
 
-from wallet import clock, idempotency
+from wallet import idempotency
 from wallet.api.context import current
 from wallet.api.operations import load
+from wallet.ground import clock
 from wallet.pages.page import FORM_ID, form_id, language, who
 from wallet.schemas import Amount
 

@@ -34,12 +34,13 @@ from flask_wtf.csrf import CSRFProtect, generate_csrf
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException
 
-from wallet import browsers, clock, languages, sessions
+from wallet import browsers, sessions
 from wallet.api import problems, proxies
 from wallet.api.context import EXTENSION, current
 from wallet.api.proxies import visitor_network
-from wallet.errors import OboleError, OutcomeUnknown, ProofNeeded, SignInLocked, TooManyRequests
-from wallet.money import Money
+from wallet.ground import clock, languages
+from wallet.ground.errors import OboleError, OutcomeUnknown, ProofNeeded, SignInLocked, TooManyRequests
+from wallet.ground.money import Money
 from wallet.page_models import IdentityKind
 from wallet.pages.rates import limiter
 from wallet.sessions import Visitor

@@ -14,12 +14,13 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from wallet import automatic_top_ups, clock, closing, history, members, purses
+from wallet import automatic_top_ups, closing, history, members, purses
 from wallet.api.context import current
-from wallet.errors import PurseNotFound
+from wallet.ground import clock
+from wallet.ground.errors import PurseNotFound
+from wallet.ground.money import Money
 from wallet.history import Search
 from wallet.models import Reason, VoucherState
-from wallet.money import Money
 from wallet.page_models import IdentityKind
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, page, say, signed_in, tell, who

@@ -8,13 +8,14 @@ from uuid import UUID
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from wallet import clock, history
+from wallet import history
 from wallet.api import cursors
 from wallet.api.context import current
-from wallet.errors import AmountInvalid, OboleError, ValidationFailed
+from wallet.ground import clock
+from wallet.ground.errors import AmountInvalid, OboleError, ValidationFailed
+from wallet.ground.money import Money
 from wallet.history import Search
 from wallet.models import Reason
-from wallet.money import Money
 from wallet.pages.forms import plain_amount
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, signed_in, who

@@ -13,12 +13,13 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from wallet import alerts, automatic_top_ups, clock, closing, identities, purses, top_ups
+from wallet import alerts, automatic_top_ups, closing, identities, purses, top_ups
 from wallet.api import top_ups as offers
 from wallet.api.context import current
-from wallet.errors import OboleError, PurseClosing, TopUpMethodUnavailable, ValidationFailed
+from wallet.ground import clock
+from wallet.ground.errors import OboleError, PurseClosing, TopUpMethodUnavailable, ValidationFailed
+from wallet.ground.money import Money
 from wallet.models import TopUpMethod
-from wallet.money import Money
 from wallet.pages import forms
 from wallet.pages.checkout import offered
 from wallet.pages.page import blueprint as page_blueprint

@@ -10,10 +10,11 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 
-from wallet import api_keys, clock, history, identities, limits, members, passkeys, pins, purses, sessions
+from wallet import api_keys, history, identities, limits, members, passkeys, pins, purses, sessions
 from wallet.api.context import current
-from wallet.errors import OboleError
-from wallet.languages import LOCALES
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
+from wallet.ground.languages import LOCALES
 from wallet.members import MemberCaps
 from wallet.page_models import IdentityKind
 from wallet.pages import forms

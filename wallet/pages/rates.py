@@ -13,11 +13,11 @@ from flask_limiter import Limiter
 from sqlalchemy import case, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from wallet import clock
 from wallet.api.context import current
 from wallet.api.proxies import visitor_network
-from wallet.db import insert_into
-from wallet.errors import Unavailable
+from wallet.ground import clock
+from wallet.ground.db import insert_into
+from wallet.ground.errors import Unavailable
 from wallet.page_models import rate_counts
 
 _FAILURES = (Unavailable, SQLAlchemyError)

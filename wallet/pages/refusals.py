@@ -14,9 +14,9 @@ from flask_limiter.errors import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from wallet import clock, languages
 from wallet.api import problems
-from wallet.errors import FormOutdated, InternalError, OboleError, TooManyRequests
+from wallet.ground import clock, languages
+from wallet.ground.errors import FormOutdated, InternalError, OboleError, TooManyRequests
 from wallet.pages.page import choose_language, finish, forget_visitor, go, next_path, page, visitor
 from wallet.pages.rates import limiter
 

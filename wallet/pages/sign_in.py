@@ -12,10 +12,11 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from marshmallow import fields
 
-from wallet import clock, identities, letter_requests, passkeys, pins, purses, schemas, sessions, totp, tries, ways_in
+from wallet import identities, letter_requests, passkeys, pins, purses, schemas, sessions, totp, tries, ways_in
 from wallet.api.context import current
 from wallet.api.operations import json_body
-from wallet.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
+from wallet.ground import clock
+from wallet.ground.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
 from wallet.letter_requests import Asked
 from wallet.mail import is_address
 from wallet.page_models import IdentityKind, LinkPurpose

@@ -8,9 +8,10 @@ from flask import Response
 from sqlalchemy.engine import Connection
 
 from settlement.pages.console.details import detail
-from wallet import actions, languages
-from wallet.errors import OboleError
-from wallet.money import Money
+from wallet import actions
+from wallet.ground import languages
+from wallet.ground.errors import OboleError
+from wallet.ground.money import Money
 from wallet.page_models import IdentityKind
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, page, signed_in, who

@@ -16,9 +16,9 @@ from settlement import breaks, nightly, payouts, quarantine, receiving, reconcil
 from settlement.imports import Imported
 from settlement.models import TransactionState
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
-from wallet import clock
 from wallet.api.context import current
-from wallet.errors import OboleError
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell

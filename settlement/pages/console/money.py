@@ -10,10 +10,11 @@ from sqlalchemy.engine import Connection
 from settlement import own_money
 from settlement.models import TransactionKind
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
-from wallet import clock, safeguarding
+from wallet import safeguarding
 from wallet.api.context import current
-from wallet.errors import OboleError
-from wallet.money import Money
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
+from wallet.ground.money import Money
 from wallet.pages import forms
 from wallet.pages.page import go, tell
 from wallet.schemas import OfMoney

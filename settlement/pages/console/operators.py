@@ -10,10 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
-from wallet import clock, identities, invitations
+from wallet import identities, invitations
 from wallet.api.context import current
-from wallet.errors import IdentityNotFound, OboleError, ValidationFailed
-from wallet.languages import LOCALES
+from wallet.ground import clock
+from wallet.ground.errors import IdentityNotFound, OboleError, ValidationFailed
+from wallet.ground.languages import LOCALES
 from wallet.page_models import IdentityKind
 from wallet.page_models import identities as identities_table
 from wallet.pages import forms

@@ -10,9 +10,10 @@ from settlement import approvals, audits, figures, nightly
 from settlement.figures import Day
 from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, seen, show
-from wallet import clock, safeguarding
+from wallet import safeguarding
 from wallet.api.context import current
-from wallet.db import is_migrated
+from wallet.ground import clock
+from wallet.ground.db import is_migrated
 
 _DAYS = 30
 _RECENT_RUNS = 100

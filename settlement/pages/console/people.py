@@ -11,12 +11,13 @@ from sqlalchemy.engine import Connection
 from settlement import forecast, own_money, payouts
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.pages.console.operators import Invitation
-from wallet import clock, ledger, limits, merchants, purses, redemptions, search, team
+from wallet import ledger, limits, merchants, purses, redemptions, search, team
 from wallet.api.context import current
-from wallet.errors import OboleError
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
+from wallet.ground.money import Money, decimal_string, minor_unit_micros, whole_minor
 from wallet.merchants import Terms
 from wallet.models import AccountKind, BankFeeBearer, MerchantState
-from wallet.money import Money, decimal_string, minor_unit_micros, whole_minor
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell

@@ -6,8 +6,9 @@ from flask.typing import ResponseReturnValue
 from settlement import audits
 from settlement.audit import Check
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
-from wallet import actions, clock
+from wallet import actions
 from wallet.api.context import current
+from wallet.ground import clock
 from wallet.pages.lists import PAGE, number, one_page
 from wallet.pages.page import go, tell
 

@@ -11,11 +11,12 @@ from settlement import breaks, owners, resolutions, tellings
 from settlement.breaks import Way
 from settlement.pages.console.desk import Why, blueprint, cash, decided, note, seen, show
 from settlement.resolutions import TOGETHER, Done, Resolution
-from wallet import clock, safeguarding
+from wallet import safeguarding
 from wallet.api import bodies
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.errors import NameAmbiguous, NotFound, OboleError, ValidationFailed
+from wallet.ground import clock
+from wallet.ground.errors import NameAmbiguous, NotFound, OboleError, ValidationFailed
 from wallet.pages import forms
 from wallet.pages.page import go, language, tell
 from wallet.schemas import Amount, Strict, Text

@@ -12,9 +12,10 @@ from settlement import approvals, audits, bank_files, business_day, forecast, ni
 from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, day, decided, note, seen, show
 from settlement.schemas import Date
-from wallet import clock, safeguarding
+from wallet import safeguarding
 from wallet.api.context import current
-from wallet.errors import BankFileNotFound, BusinessDateInvalid, OboleError, RunNotWaiting
+from wallet.ground import clock
+from wallet.ground.errors import BankFileNotFound, BusinessDateInvalid, OboleError, RunNotWaiting
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell, who

@@ -12,7 +12,7 @@ from settlement.pages.merchant.seat import blueprint, merchant, ours, show
 from settlement.savings import Saving
 from wallet import sales
 from wallet.api.context import current
-from wallet.money import decimal_string
+from wallet.ground.money import decimal_string
 from wallet.sales import EVERYTHING, Day
 
 _RECENT = 5

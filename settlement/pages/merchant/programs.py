@@ -6,9 +6,10 @@ from flask import Response
 from flask.typing import ResponseReturnValue
 
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, ours_proved, show
-from wallet import api_keys, clock, webhooks
+from wallet import api_keys, webhooks
 from wallet.api.context import current
-from wallet.errors import OboleError
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
 from wallet.models import KeyKind
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page

@@ -15,10 +15,11 @@ from sqlalchemy.engine import Connection, Row
 from settlement import statements
 from settlement.api import documents
 from settlement.pages.merchant.seat import blueprint, merchant, ours, show
-from wallet import clock, redemptions, sales, vouchers
+from wallet import redemptions, sales, vouchers
 from wallet.api.context import current
 from wallet.api.operations import load
-from wallet.errors import (
+from wallet.ground import clock
+from wallet.ground.errors import (
     IdempotencyConflict,
     MerchantSuspended,
     OboleError,
@@ -27,9 +28,9 @@ from wallet.errors import (
     RefundLimitExceeded,
     ValidationFailed,
 )
+from wallet.ground.money import Money
 from wallet.idempotency import once
 from wallet.models import MerchantState
-from wallet.money import Money
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, language, tell

@@ -9,9 +9,10 @@ from babel.numbers import format_percent
 from flask import Response, abort
 from sqlalchemy.engine import Row
 
-from wallet import languages, merchants
+from wallet import merchants
 from wallet.api.context import current
-from wallet.money import Money, decimal_string
+from wallet.ground import languages
+from wallet.ground.money import Money, decimal_string
 from wallet.page_models import IdentityKind
 from wallet.pages import page as pages
 from wallet.pages.page import language, signed_in, who

@@ -6,9 +6,10 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, ours_proved, show
-from wallet import clock, merchants, team
+from wallet import merchants, team
 from wallet.api.context import current
-from wallet.errors import OboleError
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
 from wallet.merchants import terms_of
 from wallet.pages import forms
 from wallet.pages.page import go, language, tell, who

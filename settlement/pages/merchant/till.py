@@ -13,13 +13,14 @@ from markupsafe import Markup
 from sqlalchemy.engine import Row
 
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, show
-from wallet import checkouts, clock, redemptions, vouchers
+from wallet import checkouts, redemptions, vouchers
 from wallet.api.context import current
 from wallet.checkouts import Wanted
-from wallet.errors import OboleError
-from wallet.ids import new_id
+from wallet.ground import clock
+from wallet.ground.errors import OboleError
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.jws import MAX_TOKEN_CHARS
-from wallet.money import Money
 from wallet.pages import forms
 from wallet.pages.page import go, language, say, tell
 from wallet.redemptions import Claim

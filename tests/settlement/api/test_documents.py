@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from settlement import merkle
 from tests.support import Merchant, Purse, Shop, created, refused
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 
 API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 

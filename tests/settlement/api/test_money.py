@@ -8,8 +8,9 @@ import pytest
 
 from settlement import own_money
 from tests.support import OWN_IBAN, Merchant, Purse, Shop, created, make_settings, refused
-from wallet import actions, clock, ledger
-from wallet.ids import new_id
+from wallet import actions, ledger
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.models import Reason
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support import MERCHANT_IBAN, Merchant, Purse, Shop, created, refused
-from wallet import clock
-from wallet.ids import new_id
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 
 
 def got(shop: Shop, path: str, token: str, **query: Any) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from tests.support import (
     make_settings,
     refused,
 )
-from wallet import actions, clock, identities
+from wallet import actions, identities
 from wallet.api import bodies
-from wallet.ids import new_id
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind, mails
 
 

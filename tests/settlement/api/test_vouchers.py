@@ -1,7 +1,7 @@
 """A voucher as its purse and its merchant see it, from held to paid; nobody else sees it."""
 
 from tests.support import Shop, created, refused
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 from wallet.models import KeyKind
 
 

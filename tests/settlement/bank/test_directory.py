@@ -12,7 +12,7 @@ import pytest
 from settlement.bank import Answer
 from settlement.bank.directory import Directory, check
 from settlement.xml import MAX_BYTES
-from wallet.errors import SettingsInvalid
+from wallet.ground.errors import SettingsInvalid
 
 NOW = dt.datetime(2026, 11, 23, 21, 0, tzinfo=dt.UTC)
 SECOND, MINUTE, HOUR = dt.timedelta(seconds=1), dt.timedelta(minutes=1), dt.timedelta(hours=1)

@@ -13,7 +13,8 @@ from nacl.signing import VerifyKey
 from settlement import nightly, scheduler
 from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from tests.wallet.pages.reader import Reader, shopper_of
-from wallet import clock, members
+from wallet import members
+from wallet.ground import clock
 from wallet.members import MemberCaps
 from wallet.models import vouchers
 

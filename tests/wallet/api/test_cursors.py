@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import Shop
 from wallet.api import cursors
-from wallet.errors import ValidationFailed
+from wallet.ground.errors import ValidationFailed
 
 
 def test_a_cursor_brings_its_position_back(shop: Shop):

@@ -24,7 +24,7 @@ from tests.support import PASSPHRASE, PROBLEM, SECRET_KEY, Shop
 from wallet import api_keys, sessions
 from wallet.api import failures, problems, requests
 from wallet.api.context import EXTENSION
-from wallet.db import Database
+from wallet.ground.db import Database
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 SECRETS = {

@@ -10,7 +10,7 @@ from flask import Flask
 
 from tests.support import make_app, make_settings
 from wallet.api.paging import page
-from wallet.errors import ValidationFailed
+from wallet.ground.errors import ValidationFailed
 
 ROWS: list[Any] = [SimpleNamespace(id=number) for number in range(1, 8)]
 

@@ -13,9 +13,10 @@ import time_machine
 from nacl.signing import SigningKey
 
 from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, make_settings, public_jwk, refused
-from wallet import clock, closing
+from wallet import closing
+from wallet.ground import clock
+from wallet.ground.money import EXPONENTS
 from wallet.models import KeyKind
-from wallet.money import EXPONENTS
 
 ALICE = {"currency": "EUR", "shopper": {"email": "Alice@shoppers.example", "name": "Alice", "locale": "fr"}}
 

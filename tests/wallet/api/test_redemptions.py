@@ -8,7 +8,8 @@ import pytest
 import time_machine
 
 from tests.support import NDJSON, Shop, bearer, created, refused, sign_jws
-from wallet import clock, vouchers
+from wallet import vouchers
+from wallet.ground import clock
 from wallet.schemas import MAX_REDEMPTIONS
 
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from tests.support import Shop, created, refused
-from wallet.db import migrate
+from wallet.ground.db import migrate
 from wallet.models import business_days
 
 

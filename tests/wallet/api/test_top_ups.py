@@ -11,7 +11,7 @@ import segno
 import segno.helpers
 
 from tests.support import OPERATOR_IBAN, Purse, Shop, created, refused
-from wallet.ids import is_reference
+from wallet.ground.ids import is_reference
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import time_machine
 from nacl.signing import SigningKey
 
 from tests.support import Shop, created, public_jwk, refused
-from wallet import clock, jws, limits
+from wallet import jws, limits
+from wallet.ground import clock
 from wallet.models import KeyKind
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support import Merchant, Shop, created, refused
 from tests.wallet.receiver import Receiver, receiver
-from wallet import clock, webhooks
+from wallet import webhooks
+from wallet.ground import clock
 
 PAID = {"checkout_id": "c1", "amount": "0.20", "currency": "EUR"}
 

@@ -6,7 +6,8 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from tests.support import Purse, Shop, hashed
-from wallet import clock, identities
+from wallet import identities
+from wallet.ground import clock
 from wallet.models import purses, shoppers
 from wallet.page_models import IdentityKind
 

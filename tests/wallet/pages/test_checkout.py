@@ -12,11 +12,12 @@ from nacl.signing import SigningKey
 
 from tests.support import SHOPPER_IBAN, Device, Merchant, Purse, Shop, hashed, public_jwk
 from tests.wallet.pages.reader import PIN, Reader, shopper_of
-from wallet import checkouts, clock, closing, members, models, purses
+from wallet import checkouts, closing, members, models, purses
 from wallet.checkouts import Wanted
+from wallet.ground import clock
+from wallet.ground.money import Money
 from wallet.members import MemberCaps
 from wallet.models import shoppers, top_ups
-from wallet.money import Money
 
 HOUR = dt.timedelta(hours=1)
 

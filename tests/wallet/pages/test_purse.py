@@ -2,7 +2,8 @@
 
 from tests.support import Purse, Shop, hashed
 from tests.wallet.pages.reader import Reader, shopper_of
-from wallet import clock, members, purses
+from wallet import members, purses
+from wallet.ground import clock
 from wallet.ledger import MOVEMENTS
 from wallet.members import MemberCaps
 from wallet.models import AccountKind

@@ -8,9 +8,10 @@ import pytest
 
 from tests.support import SHOPPER_IBAN, Purse, Shop, hashed
 from tests.wallet.pages.reader import PIN, Reader
-from wallet import clock, members, purses
+from wallet import members, purses
+from wallet.ground import clock
+from wallet.ground.money import Money
 from wallet.members import MemberCaps
-from wallet.money import Money
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, Purse, Shop
 from tests.wallet.pages.reader import Reader
-from wallet import alerts, automatic_top_ups, clock, closing, purses
+from wallet import alerts, automatic_top_ups, closing, purses
+from wallet.ground import clock
 from wallet.models import top_ups, withdrawals
 from wallet.page_models import sessions
 

@@ -8,8 +8,9 @@ import pytest
 
 from tests.support import Merchant, Purse, Shop, refused
 from tests.wallet.pages.reader import Reader, shopper_of
-from wallet import clock, identities, members, passkeys
-from wallet.ids import new_id
+from wallet import identities, members, passkeys
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.models import shoppers
 from wallet.page_models import IdentityKind, sessions
 from wallet.page_models import passkeys as passkey_table

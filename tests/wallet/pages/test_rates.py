@@ -11,8 +11,8 @@ from flask import Flask
 
 from tests.support import ORIGIN, Shop, make_app, make_settings
 from tests.wallet.pages.reader import Reader, shopper_of
-from wallet import clock
-from wallet.ids import new_id
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.page_models import rate_counts
 
 LETTERS = 30

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.support import Merchant, Purse, Shop
 from tests.wallet.pages.reader import Reader, shopper_of
-from wallet import errors
+from wallet.ground import errors
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language": "fr"}
 PROGRAMS = ("/v1/", "/.well-known/", "/static/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/assets/")

@@ -9,7 +9,8 @@ from werkzeug.test import TestResponse
 
 from tests.support import Shop, hashed
 from tests.wallet.pages.reader import Reader
-from wallet import clock, identities, totp
+from wallet import identities, totp
+from wallet.ground import clock
 from wallet.page_models import IdentityKind, sessions
 
 ADDRESS, PASSPHRASE = "olga@obole.example", "a passphrase of many letters"

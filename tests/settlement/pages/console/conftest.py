@@ -16,7 +16,8 @@ from settlement import breaks, nightly, scheduler
 from settlement.audit import audit
 from tests.books import camt, entry
 from tests.support import Shop, make_settings
-from wallet import actions, clock, identities, sessions
+from wallet import actions, identities, sessions
+from wallet.ground import clock
 from wallet.page_models import IdentityKind
 from wallet.page_models import identities as identities_table
 

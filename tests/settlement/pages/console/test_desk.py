@@ -6,8 +6,9 @@ import pytest
 
 from tests.settlement.pages.console.conftest import Console, sell
 from tests.support import Shop
-from wallet import clock, identities, sessions
-from wallet.ids import new_id
+from wallet import identities, sessions
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind
 from wallet.page_models import identities as identities_table
 

@@ -3,7 +3,7 @@
 from settlement.models import bank_transactions
 from tests.settlement.pages.console.conftest import Console, sell, told
 from tests.settlement.verifications import one, verified
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 
 
 def test_a_payment_whose_outcome_is_unknown_is_decided_on_the_page(console: Console) -> None:

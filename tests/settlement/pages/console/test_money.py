@@ -11,8 +11,9 @@ from settlement import own_money
 from tests.books import MONDAY, camt, entry
 from tests.settlement.pages.console.conftest import Console, told
 from tests.support import OWN_IBAN, Shop, make_settings
-from wallet import clock, ledger
-from wallet.ids import is_reference, new_id
+from wallet import ledger
+from wallet.ground import clock
+from wallet.ground.ids import is_reference, new_id
 from wallet.ledger import Posting
 from wallet.models import Reason
 

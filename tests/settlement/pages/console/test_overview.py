@@ -7,7 +7,7 @@ import re
 
 from settlement.models import bank_transactions
 from tests.settlement.pages.console.conftest import Console, sell
-from wallet import clock
+from wallet.ground import clock
 from wallet.models import business_days
 
 

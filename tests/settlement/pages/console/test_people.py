@@ -8,8 +8,9 @@ from settlement import nightly, own_money, reconciliation
 from tests.books import pain002
 from tests.settlement.pages.console.conftest import Console, sell
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, refused
-from wallet import clock, limits, merchants, purses
-from wallet.ids import new_id
+from wallet import limits, merchants, purses
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer
 

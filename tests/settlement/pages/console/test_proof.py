@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from settlement import nightly, scheduler
 from settlement.models import audits
 from tests.settlement.pages.console.conftest import Console, sell, text
-from wallet import clock
+from wallet.ground import clock
 from wallet.models import purses
 
 

@@ -14,7 +14,7 @@ from settlement import approvals, audits, bank_files, business_day, nightly, pay
 from settlement.models import RunState
 from tests.settlement.pages.console.conftest import Console, sell, text
 from tests.support import Shop, make_settings
-from wallet import clock
+from wallet.ground import clock
 from wallet.models import business_days
 from wallet.page_models import mails
 

@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.support import Merchant, Purse, Shop, created, hashed, make_settings
-from wallet import clock, identities, sessions
+from wallet import identities, sessions
+from wallet.ground import clock
 from wallet.page_models import IdentityKind
 
 PASSPHRASE = "bread before sunrise"

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.settlement.pages.merchant.conftest import Seat, sell, settle
 from tests.support import Purse, Shop
-from wallet import clock
+from wallet.ground import clock
 
 
 def test_what_is_owed_sold_and_saved(shop: Shop, bakery: Seat, press: Seat, alice: Purse) -> None:

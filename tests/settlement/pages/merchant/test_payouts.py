@@ -9,7 +9,7 @@ import pypdf
 from settlement.models import bank_transactions, payouts
 from tests.settlement.pages.merchant.conftest import Seat, sell, settle
 from tests.support import Purse, Shop, created
-from wallet.ids import new_id
+from wallet.ground.ids import new_id
 
 
 def payout_path(seat: Seat) -> str:

@@ -4,8 +4,9 @@ import re
 
 from tests.settlement.pages.merchant.conftest import Seat, gone_to, words
 from tests.support import Shop
-from wallet import clock, sessions
-from wallet.ids import new_id
+from wallet import sessions
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.page_models import sessions as sessions_table
 
 

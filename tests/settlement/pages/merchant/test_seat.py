@@ -6,8 +6,9 @@ import pytest
 
 from tests.settlement.pages.merchant.conftest import Seat, words
 from tests.support import Shop
-from wallet import clock, identities, sessions
-from wallet.ids import new_id
+from wallet import identities, sessions
+from wallet.ground import clock
+from wallet.ground.ids import new_id
 from wallet.page_models import IdentityKind
 
 

@@ -4,7 +4,8 @@ from uuid import UUID
 
 from tests.settlement.pages.merchant.conftest import Seat, gone_to, words
 from tests.support import Purse, Shop
-from wallet import checkouts, clock, identities
+from wallet import checkouts, identities
+from wallet.ground import clock
 from wallet.models import purses, shoppers
 from wallet.page_models import IdentityKind
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wallet import money
-from wallet.errors import AmountInvalid, CurrencyMismatch, CurrencyUnknown, CurrencyWithdrawn
-from wallet.money import (
+from wallet.ground import money
+from wallet.ground.errors import AmountInvalid, CurrencyMismatch, CurrencyUnknown, CurrencyWithdrawn
+from wallet.ground.money import (
     EXPONENTS,
     LISTED,
     MAX_MICROS,

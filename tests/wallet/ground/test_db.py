@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wallet import db as db_room
 from wallet import purses
-from wallet.db import Database, UtcInstant, checked_url, migrate
-from wallet.errors import CurrencyUnknown, SettingsInvalid, Unavailable
-from wallet.ids import new_id
+from wallet.ground import db as db_room
+from wallet.ground.db import Database, UtcInstant, checked_url, migrate
+from wallet.ground.errors import CurrencyUnknown, SettingsInvalid, Unavailable
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 from wallet.models import shoppers
-from wallet.money import Money
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from wallet.errors import SettingsInvalid
+from wallet.ground.errors import SettingsInvalid
 
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

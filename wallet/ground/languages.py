@@ -19,10 +19,10 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency
 
-from wallet.money import EXPONENTS, MICROS_PER_UNIT, Money
+from wallet.ground.money import EXPONENTS, MICROS_PER_UNIT, Money
 
 LOCALES = ("en", "fr")
-TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
+TRANSLATIONS = Path(__file__).resolve().parents[2] / "translations"
 _DECIMALS = 6
 _MANY_MINUTES = 100
 # Dates and amounts as people write them where the currency is mostly euro: 23 November 2026, not November 23.

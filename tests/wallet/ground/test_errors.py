@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from wallet.errors import InsufficientFunds, NotFound, OboleError, PurseNotFound, ValidationFailed, leaves
+from wallet.ground.errors import InsufficientFunds, NotFound, OboleError, PurseNotFound, ValidationFailed, leaves
 
 LEAVES = sorted(leaves(), key=lambda error: error.code)
 

@@ -11,13 +11,14 @@ import pytest
 
 from app import create_app
 from tests.support import make_settings
-from wallet import private, top_ups
-from wallet.db import Database, checked_url, migrate
-from wallet.errors import KeyFileInvalid, OboleError, SettingsInvalid
-from wallet.ids import new_id
-from wallet.money import Money
+from wallet import top_ups
+from wallet.ground import private
+from wallet.ground.db import Database, checked_url, migrate
+from wallet.ground.errors import KeyFileInvalid, OboleError, SettingsInvalid
+from wallet.ground.ids import new_id
+from wallet.ground.money import Money
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)

@@ -13,11 +13,11 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
-from wallet import languages
-from wallet.errors import leaves
-from wallet.money import Money
+from wallet.ground import languages
+from wallet.ground.errors import leaves
+from wallet.ground.money import Money
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CODE = ("wallet", "settlement")
 # The functions that look a message up in the reader's language.
 LOOKS_UP = {"say", "tell", "translate", "N_"}

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from stdnum import iso11649
 
-from wallet import ids
+from wallet.ground import ids
 
 
 def test_ids_are_version_7_all_different_and_in_the_order_they_were_made():

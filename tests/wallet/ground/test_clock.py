@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import time_machine
 
-from wallet import clock
+from wallet.ground import clock
 
 PARIS_MIDNIGHT = dt.datetime(2026, 7, 1, 0, 30, tzinfo=dt.timezone(dt.timedelta(hours=2)))
 

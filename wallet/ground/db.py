@@ -31,12 +31,12 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine, ExceptionContext, Transaction
 
-from wallet import money, private
-from wallet.errors import OutcomeUnknown, SettingsInvalid, Unavailable
+from wallet.ground import money, private
+from wallet.ground.errors import OutcomeUnknown, SettingsInvalid, Unavailable
 
 BUSY_SECONDS = 30
 _NOTE_SECONDS = 1
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 # Keys of PostgreSQL advisory locks; any constants do, as long as every process of this wallet uses the same.
 _OPEN_DAY = 0x0B01E001

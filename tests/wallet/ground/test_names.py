@@ -2,7 +2,7 @@
 
 import pytest
 
-from wallet import names
+from wallet.ground import names
 
 
 @pytest.mark.parametrize(

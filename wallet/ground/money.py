@@ -16,7 +16,7 @@ from typing import Self
 
 import iso4217
 
-from wallet.errors import AmountInvalid, CurrencyMismatch, CurrencyUnknown, CurrencyWithdrawn
+from wallet.ground.errors import AmountInvalid, CurrencyMismatch, CurrencyUnknown, CurrencyWithdrawn
 
 MICROS_PER_UNIT = 1_000_000
 _DECIMALS = 6
