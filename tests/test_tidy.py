@@ -119,108 +119,23 @@ ALLOWED: dict[str, dict[str, str]] = {
         "sandbox_bank/days.py": "the sandbox bank is another house, with a clock of its own",
     },
     "errors_are_not_swallowed": {},
-    "imports_point_one_way": {
-        "obole_demo/batch.py": "plays its day on the application itself, as a server would, without a server",
-    },
 }
 
 
-# --- imports point one way ---------------------------------------------------------------------------------
-
-# Who may import whom, among our own packages.
-MAY_IMPORT = {
-    "wallet": {"wallet"},
-    "settlement": {"settlement", "wallet"},
-    "sandbox_bank": {"sandbox_bank"},
-    "app": {"wallet", "settlement"},
-    "wsgi": {"app", "wallet", "settlement"},
-    "migrations": {"wallet", "settlement", "migrations"},
-    "obole_demo": {"obole_demo", "wallet", "settlement", "sandbox_bank"},
-    "benchmarks": {"benchmarks", "obole_demo", "wallet", "settlement", "sandbox_bank"},
-    "torture": {"torture", "benchmarks", "obole_demo", "wallet", "sandbox_bank"},
-    "tests": {
-        "app",
-        "wsgi",
-        "wallet",
-        "settlement",
-        "sandbox_bank",
-        "obole_demo",
-        "benchmarks",
-        "torture",
-        "tests",
-        "migrations",
-    },
-}
-BASE, LEDGER, ROOM, EDGE = range(4)
-LAYER_NAMES = ("models, money, errors", "the ledger", "the rooms", "api, pages, cli")
-LAYERS = {
-    "wallet": {
-        **dict.fromkeys(("ground", "jws", "models", "page_models"), BASE),
-        "ledger": LEDGER,
-        **dict.fromkeys(("api", "pages", "cli", "schemas"), EDGE),
-    },
-    "settlement": {
-        **dict.fromkeys(("models", "xml"), BASE),
-        **dict.fromkeys(("api", "pages", "cli", "schemas", "scheduler"), EDGE),
-    },
-}
+# --- imports -----------------------------------------------------------------------------------------------
 
 
-def _layer(module: str) -> int:
-    package, _, rest = module.partition(".")
-    return LAYERS[package].get(rest.split(".")[0], ROOM)
-
-
-def _imported(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
+# Which way they point is held by import-linter (`pyproject.toml`).
 @rule(
-    bad=[
-        ("wallet/purses.py", "from settlement.payouts import cut"),
-        ("wallet/purses.py", "def f():\n    import settlement.payouts"),
-        ("settlement/payouts.py", "import app"),
-        ("settlement/payouts.py", "from sandbox_bank import bank"),
-        ("sandbox_bank/bank.py", "from wallet.ground.money import Money"),
-        ("obole_demo/run.py", "from app import create_app"),
-        ("wallet/purses.py", "from wallet.api import problems"),
-        ("wallet/models.py", "from wallet import ledger"),
-        ("wallet/ledger.py", "from wallet.purses import top_up"),
-        ("settlement/payouts.py", "from wallet.api.problems import STATUS"),
-        ("wallet/purses.py", "from tests.conftest import address"),
-        ("wallet/purses.py", "from . import ledger"),
-    ],
-    good=[
-        ("settlement/payouts.py", "from wallet.ledger import post\nfrom settlement.models import payouts"),
-        ("settlement/api/runs.py", "from wallet.api.problems import STATUS"),
-        ("wallet/api/purses.py", "from wallet import purses"),
-        ("wallet/redemptions.py", "from wallet.vouchers import verify"),
-        ("app.py", "from settlement.cli import group\nimport wallet.ground.db"),
-        ("tests/test_it.py", "from app import create_app"),
-    ],
+    bad=[("wallet/purses.py", "from . import ledger"), ("wallet/purses.py", "from tests.conftest import address")],
+    good=[("wallet/purses.py", "from wallet import ledger"), ("tests/test_it.py", "from tests.books import Books")],
 )
-def imports_point_one_way(source: Source) -> Found:
-    top = source.top.removesuffix(".py")
+def nothing_shipped_imports_a_test(source: Source) -> Found:
     for node, within in source.walk():
         if isinstance(node, ast.ImportFrom) and node.level:
             yield node, within, "imports are absolute"
-        for name in _imported(node):
-            package = name.split(".")[0]
-            if package not in MAY_IMPORT:
-                continue
-            if package not in MAY_IMPORT.get(top, set()):
-                yield (
-                    node,
-                    within,
-                    f"{top} does not import {package}: imports point app → settlement → wallet",
-                )
-            elif top in LAYERS and package in LAYERS and "." in name and "." in source.module:
-                ours, theirs = _layer(source.module), _layer(name)
-                if theirs > ours:
-                    yield node, within, f"{LAYER_NAMES[ours]} do not import {LAYER_NAMES[theirs]}: {name}"
+        elif isinstance(node, ast.ImportFrom) and source.top != "tests" and (node.module or "").startswith("tests"):
+            yield node, within, "what is shipped does not import tests"
 
 
 # --- money and time ----------------------------------------------------------------------------------------
