@@ -15,9 +15,10 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement.audit import Check, audit
 from settlement.models import audit_findings, audits
-from wallet import letters, mail
+from wallet import letters
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
+from wallet.ground.smtp import is_address
 from wallet.page_models import IdentityKind, identities
 
 log = structlog.get_logger()
@@ -127,4 +128,4 @@ def _operators(conn: Connection) -> Sequence[Row[tuple[object, ...]]]:
         )
         .order_by(identities.c.id)
     )
-    return [row for row in rows if mail.is_address(row.identifier)]
+    return [row for row in rows if is_address(row.identifier)]

@@ -36,7 +36,6 @@ from settlement.models import (
     statements,
 )
 from wallet import ledger
-from wallet import merchants as merchant_room
 from wallet import purses as purse_room
 from wallet.ground.errors import (
     AmountNotWholeMinor,
@@ -48,6 +47,7 @@ from wallet.ground.errors import (
     PayoutNotFound,
     PurseNotFound,
 )
+from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id
 from wallet.ground.money import is_whole_minor
 from wallet.ledger import Posting
@@ -252,7 +252,7 @@ def send_back(
     to = payee(row, name=name, iban=iban)
     if not to.iban or not to.name:
         raise BreakUnexplained("The bank does not say where it came from: name and IBAN are needed.")
-    to_iban = merchant_room.valid_iban(to.iban, currency=row.currency)
+    to_iban = valid_iban(to.iban, currency=row.currency)
     if not is_whole_minor(row.difference_micros, row.currency):
         raise AmountNotWholeMinor
     payment_id = new_id()
@@ -304,7 +304,7 @@ def payer(row: Row[tuple[object, ...]]) -> Payer:
     """Where a break's money came from; an account that the bank would not pay to is none."""
     name = (row.counterparty_name or "").strip() or None
     try:
-        return Payer(name, merchant_room.valid_iban(row.counterparty_iban or "", currency=row.currency))
+        return Payer(name, valid_iban(row.counterparty_iban or "", currency=row.currency))
     except IbanInvalid:
         return Payer(name, None)
 

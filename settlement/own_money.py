@@ -24,6 +24,7 @@ from wallet.ground.errors import (
     OwnAccountMissing,
     OwnMoneyExceeded,
 )
+from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money, is_whole_minor, whole_minor
 from wallet.ledger import Posting
@@ -130,7 +131,7 @@ def take_out(
             currency=amount.currency,
             amount_micros=amount.micros,
             creditor_name=to.name,
-            creditor_iban=merchants.valid_iban(to.iban, currency=amount.currency),
+            creditor_iban=valid_iban(to.iban, currency=amount.currency),
             why=why,
             requested_at=at,
         )

@@ -19,7 +19,7 @@ from tests.network import HOST, MailServer
 from wallet import mail
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.mail import smtp_account
+from wallet.ground.smtp import smtp_account
 
 
 def test_a_small_day_reconciles_and_says_what_it_saved(tmp_path: Path) -> None:

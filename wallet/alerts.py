@@ -10,10 +10,11 @@ from uuid import UUID
 from sqlalchemy import Select, exists, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import letters, mail
+from wallet import letters
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.ground.money import Money
+from wallet.ground.smtp import is_address
 from wallet.models import purses, shoppers
 from wallet.page_models import low_balance_alerts, purse_closings
 
@@ -100,7 +101,7 @@ def _send(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime) -> in
         )
         .values(sent_at=at)
     ).rowcount
-    if noted and mail.is_address(row.email):  # what an operator entered is not one for certain
+    if noted and is_address(row.email):  # what an operator entered is not one for certain
         letter = letters.low_balance(
             row,
             balance=Money(row.balance_micros, row.currency),

@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection, Row
 from wallet import alerts, automatic_top_ups, ledger, purses
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
+from wallet.ground.iban import valid_iban
 from wallet.ground.money import Money, largest_transaction, minor_unit_micros, whole_minor
-from wallet.merchants import valid_iban
 from wallet.models import PurseState, Reason, VoucherState, transfers, vouchers, withdrawals
 from wallet.models import purses as purse_table
 from wallet.page_models import purse_closings

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import schwifty
-from schwifty.exceptions import SchwiftyException
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import ledger
 from wallet.ground import names
 from wallet.ground.db import insert_into
-from wallet.ground.errors import AlreadyExists, IbanInvalid, MerchantNotFound
+from wallet.ground.errors import AlreadyExists, MerchantNotFound
+from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id
 from wallet.ground.money import check_listed
 from wallet.models import AccountKind, BankFeeBearer, MerchantState, merchants
@@ -38,20 +37,6 @@ class Terms:
     maximum_wait_days: int = 7
     maximum_fee_share_bp: int = 10_000
     bank_fee: BankFeeBearer = BankFeeBearer.OPERATOR
-
-
-def valid_iban(text: str, *, currency: str | None = None) -> str:
-    """The IBAN in its electronic form (ISO 13616), check digits and country format verified; or `IbanInvalid`.
-
-    One that is to be paid in euro must be in the SEPA zone: anywhere else, the bank would refuse its whole file.
-    """
-    try:
-        iban = schwifty.IBAN(text)
-    except (SchwiftyException, ValueError) as error:
-        raise IbanInvalid(f"That is not a valid IBAN: {error}.") from None
-    if currency == "EUR" and not iban.in_sepa_zone:
-        raise IbanInvalid("Euro can be sent only to accounts in the SEPA zone.")
-    return str(iban.compact)
 
 
 def register(

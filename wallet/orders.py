@@ -7,7 +7,6 @@ Header ``{"alg":"EdDSA","typ":"order+jwt","kid":<device id>}``; claims as in API
 """
 
 import datetime as dt
-import re
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from wallet.ground.errors import (
     OrderNotYetValid,
 )
 from wallet.ground.money import Money
+from wallet.ground.text import is_clean
 from wallet.jws import BadToken
 from wallet.models import devices
 from wallet.vouchers import Purchase
@@ -40,7 +40,6 @@ MAX_RESOURCE_LENGTH = 512
 _DEVICE = select(devices).where(devices.c.id == bindparam("device"))
 _REQUIRED = frozenset({"iss", "aud", "jti", "iat", "exp", "merchant", "amount", "currency"})
 _OPTIONAL = frozenset({"resource", "hold", "cnf"})
-_UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Purchase:
@@ -75,11 +74,6 @@ def verify(conn: Connection, token: str, *, origin: str, at: dt.datetime) -> Pur
         order_jws=token,
         order_refused=_refusal(claims, at) if device.revoked_at is None else OrderInvalid("The device was revoked."),
     )
-
-
-def is_clean(text: str) -> bool:
-    """Whether text is free of control characters and lone surrogates, which no page, bank or database takes."""
-    return _UNCLEAN.search(text) is None
 
 
 def _refusal(claims: dict[str, Any], at: dt.datetime) -> OboleError | None:

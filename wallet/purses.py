@@ -26,10 +26,10 @@ from wallet.ground.errors import (
     PurseNotFound,
     WithdrawalTooSmall,
 )
+from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money, check_listed, is_whole_minor
 from wallet.ledger import Posting
-from wallet.merchants import valid_iban
 from wallet.models import (
     AccountKind,
     PurseState,

@@ -17,10 +17,11 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, valid
 from wallet import jws
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import EXPONENTS, LISTED, Money
+from wallet.ground.text import is_clean
 from wallet.jws import BadToken
 from wallet.merchants import Terms
 from wallet.models import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
-from wallet.orders import MAX_RESOURCE_LENGTH, is_clean
+from wallet.orders import MAX_RESOURCE_LENGTH
 from wallet.page_models import CheckoutMode, CheckoutState, DeliveryState
 from wallet.settings import origin_of
 from wallet.webhooks import EventType

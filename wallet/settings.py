@@ -23,10 +23,10 @@ from schwifty.exceptions import SchwiftyException
 
 from wallet.ground.db import checked_url
 from wallet.ground.errors import OboleError, SettingsInvalid
+from wallet.ground.iban import valid_iban
 from wallet.ground.money import EXPONENTS, Money
-from wallet.mail import SmtpAccount, is_address, smtp_account
-from wallet.merchants import valid_iban
-from wallet.orders import is_clean
+from wallet.ground.smtp import SmtpAccount, is_address, smtp_account
+from wallet.ground.text import is_clean
 
 PREFIX = "OBOLE_"
 MINIMUM_SECRET_CHARS = 32

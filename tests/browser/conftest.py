@@ -28,8 +28,8 @@ from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from wallet import identities, ledger, letter_requests, mail, merchants, purses
 from wallet.api_keys import issue
 from wallet.ground import clock
+from wallet.ground.smtp import smtp_account
 from wallet.ledger import Posting
-from wallet.mail import smtp_account
 from wallet.merchants import Terms
 from wallet.models import KeyKind, Reason, top_ups, transfers
 from wallet.page_models import IdentityKind

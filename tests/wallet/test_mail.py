@@ -16,7 +16,7 @@ from tests.network import HOST, MailServer, nobody_there
 from tests.wallet.scene import HOUR, NOON
 from wallet import mail
 from wallet.ground.db import Database
-from wallet.mail import Security, SmtpAccount, smtp_account
+from wallet.ground.smtp import Security, SmtpAccount, smtp_account
 from wallet.page_models import mails
 
 MINUTE = dt.timedelta(minutes=1)

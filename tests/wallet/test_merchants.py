@@ -4,11 +4,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support import MERCHANT_IBAN
+from tests.wallet.ground.test_iban import BAD_IBANS
 from tests.wallet.scene import NOON, changed
 from wallet import ledger, merchants
 from wallet.ground.errors import AlreadyExists, IbanInvalid, MerchantNotFound
 from wallet.ground.ids import new_id
-from wallet.merchants import Terms, terms_of, valid_iban
+from wallet.merchants import Terms, terms_of
 from wallet.models import AccountKind, BankFeeBearer, MerchantState, accounts
 from wallet.models import merchants as table
 
@@ -69,15 +70,6 @@ def test_an_origin_sells_once_in_each_currency(scene):
         assert [row.currency for row in merchants.listing(conn)] == ["EUR", "CHF", "EUR"]
 
 
-BAD_IBANS = ["", "DE00370400440532013000", "DE8937040044053201300", "XX89370400440532013000", "0", "DE", "é" * 22]
-
-
-@pytest.mark.parametrize("iban", BAD_IBANS)
-def test_an_iban_that_no_bank_takes_is_refused(iban):
-    with pytest.raises(IbanInvalid):
-        valid_iban(iban)
-
-
 def test_a_merchant_with_such_an_iban_is_not_taken_on_nor_moved_there(scene):
     merchant_id = register(scene)
     for iban in BAD_IBANS:
@@ -86,14 +78,6 @@ def test_a_merchant_with_such_an_iban_is_not_taken_on_nor_moved_there(scene):
         with pytest.raises(IbanInvalid), scene.database.write() as conn:
             merchants.change_iban(conn, merchant_id, iban)
     assert find(scene, merchant_id).iban == MERCHANT_IBAN
-
-
-@pytest.mark.parametrize(
-    ("written", "electronic"),
-    [("GB29 NWBK 6016 1331 9268 19", "GB29NWBK60161331926819"), ("fr7630006000011234567890189",) * 2],
-)
-def test_an_iban_is_kept_in_its_electronic_form(written, electronic):
-    assert valid_iban(written) == electronic.upper()
 
 
 def test_a_merchant_moves_to_another_account_and_may_be_suspended(scene):

@@ -287,12 +287,3 @@ def test_any_change_to_a_good_order_is_refused_and_in_one_way(scene, bakery, pho
         with pytest.raises(OrderInvalid):
             scene.verify(changed_token)
     scene.verify(good)
-
-
-# --- text --------------------------------------------------------------------------------------------------
-
-
-@given(text=st.text())
-def test_clean_text_is_what_pages_banks_and_databases_take(text):
-    odd = any(char.isprintable() is False and (ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000) for char in text)
-    assert orders.is_clean(text) == (not odd)

@@ -17,8 +17,8 @@ from wallet.api.context import current
 from wallet.api.operations import json_body
 from wallet.ground import clock
 from wallet.ground.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
+from wallet.ground.smtp import is_address
 from wallet.letter_requests import Asked
-from wallet.mail import is_address
 from wallet.page_models import IdentityKind, LinkPurpose
 from wallet.pages import forms
 from wallet.pages.page import (
