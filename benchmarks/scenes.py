@@ -26,9 +26,9 @@ from wallet.ground.money import Money
 from wallet.idempotency import fingerprint
 from wallet.keys import Keyring
 from wallet.ledger import Posting
-from wallet.models import AccountKind, KeyKind, Reason, VoucherState, accounts, business_days, transfers
-from wallet.models import purses as purses_table
-from wallet.models import vouchers as vouchers_table
+from wallet.tables.books import AccountKind, KeyKind, Reason, VoucherState, accounts, business_days, transfers
+from wallet.tables.books import purses as purses_table
+from wallet.tables.books import vouchers as vouchers_table
 from wallet.vouchers import Issuer
 
 ORIGIN = "http://127.0.0.1"

@@ -5,9 +5,9 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-import settlement.models  # noqa: F401  (its tables join the same metadata)
+import settlement.tables  # noqa: F401  (its tables join the same metadata)
 from wallet.ground.db import UtcInstant
-from wallet.models import metadata
+from wallet.tables.books import metadata
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:

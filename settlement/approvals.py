@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement.models import RunState, approvals, bank_files, settlement_runs
+from settlement.tables import RunState, approvals, bank_files, settlement_runs
 from wallet.ground.db import insert_into
 from wallet.ground.errors import FilesChanged, IdentityNotFound, RunNotFound, RunNotWaiting
-from wallet.page_models import IdentityKind, identities
+from wallet.tables.people import IdentityKind, identities
 
 
 def files_sha256(conn: Connection, run_id: UUID) -> str:

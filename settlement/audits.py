@@ -14,12 +14,12 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.audit import Check, audit
-from settlement.models import audit_findings, audits
+from settlement.tables import audit_findings, audits
 from wallet import letters
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.smtp import is_address
-from wallet.page_models import IdentityKind, identities
+from wallet.tables.people import IdentityKind, identities
 
 log = structlog.get_logger()
 

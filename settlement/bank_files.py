@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 from settlement import approvals, pain001
 from settlement.bank import Connector
 from settlement.bank.profile import Profile
-from settlement.models import FileState, TransactionState, bank_files, bank_transactions
+from settlement.tables import FileState, TransactionState, bank_files, bank_transactions
 from wallet.ground.db import Database
 from wallet.ground.errors import ApprovalsMissing, BankFileNotFound, BankMessageInvalid
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import bank_files, payouts
-from settlement.models import (
+from settlement.tables import (
     TRANSITIONS,
     UNDONE,
     BreakKind,
@@ -32,7 +32,7 @@ from wallet.ground.errors import BreakUnexplained
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.ledger import Posting
-from wallet.models import Reason
+from wallet.tables.books import Reason
 
 BOOKED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,

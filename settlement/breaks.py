@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 from settlement import matching, undoing
 from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, move, post
 from settlement.imports import Imported
-from settlement.models import (
+from settlement.tables import (
     MOVED,
     BreakKind,
     EntryMatch,
@@ -51,7 +51,7 @@ from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id
 from wallet.ground.money import is_whole_minor
 from wallet.ledger import Posting
-from wallet.models import Reason, accounts, merchants, purses, shoppers, transfers
+from wallet.tables.books import Reason, accounts, merchants, purses, shoppers, transfers
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import BusinessDateInvalid
-from wallet.models import DayState, business_days, closing_balances, transfers
+from wallet.tables.books import DayState, business_days, closing_balances, transfers
 
 _BATCH = 5_000
 

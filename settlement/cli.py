@@ -41,10 +41,10 @@ from settlement.audit import Check
 from settlement.audit import audit as audit_books
 from settlement.breaks import Way
 from settlement.imports import Imported
-from settlement.models import RunState, TransactionKind, TransactionState
 from settlement.payouts import advance, cut, place, try_again
 from settlement.receiving import Received
 from settlement.resolutions import TOGETHER, Resolution
+from settlement.tables import RunState, TransactionKind, TransactionState
 from settlement.tellings import Telling
 from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, identities, invitations, ledger, merchants, purses, safeguarding, team
@@ -63,9 +63,9 @@ from wallet.ground.errors import (
 )
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money, decimal_string
-from wallet.models import BankFeeBearer, KeyKind, MerchantState
-from wallet.page_models import IdentityKind
 from wallet.schemas import NewMerchant, NewMerchantName, NewPurse
+from wallet.tables.books import BankFeeBearer, KeyKind, MerchantState
+from wallet.tables.people import IdentityKind
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _ENTRIES_AT_ONCE = 200

@@ -27,7 +27,7 @@ from settlement.bank.account import is_ours
 from settlement.bank.profile import next_banking_day
 from settlement.imports import Imported, open_break
 from settlement.matching import Booking, Word
-from settlement.models import (
+from settlement.tables import (
     MOVED,
     BreakKind,
     EntryMatch,

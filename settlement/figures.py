@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.engine import Connection
 
-from settlement.models import (
+from settlement.tables import (
     RunState,
     TransactionKind,
     TransactionState,
@@ -25,7 +25,7 @@ from settlement.models import (
     refused_messages,
     settlement_runs,
 )
-from wallet.models import (
+from wallet.tables.books import (
     AccountKind,
     DayState,
     Reason,
@@ -35,7 +35,7 @@ from wallet.models import (
     transfers,
     vouchers,
 )
-from wallet.page_models import DeliveryState, mails, webhook_deliveries
+from wallet.tables.people import DeliveryState, mails, webhook_deliveries
 
 # A night comes after a day; its run takes its time.
 _AUDITED_EACH = dt.timedelta(hours=26)

@@ -14,19 +14,13 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.engine import Connection
 
 from settlement import business_day, payouts
-from settlement.models import (
-    TransactionState,
-    bank_files,
-    bank_transactions,
-    own_payments,
-    settlement_runs,
-)
-from settlement.models import payouts as payouts_table
 from settlement.payouts import Pay, Wait, WaitReason
+from settlement.tables import TransactionState, bank_files, bank_transactions, own_payments, settlement_runs
+from settlement.tables import payouts as payouts_table
 from wallet import ledger
 from wallet.ground.money import minor_unit_micros
 from wallet.merchants import find, terms_of
-from wallet.models import AccountKind, withdrawals
+from wallet.tables.books import AccountKind, withdrawals
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.engine import Connection, Row
 
-from settlement.models import BreakKind, MessageKind, breaks
+from settlement.tables import BreakKind, MessageKind, breaks
 from wallet.ground.ids import new_id
 
 # Of a break about no money at all (ISO 4217: no currency involved).

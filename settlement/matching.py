@@ -24,7 +24,7 @@ from settlement import camt, references
 from settlement.bank_transactions import AT_THE_BANK, BOOKED, RETURNED, by_end_to_end_id, move, post
 from settlement.camt import Direction
 from settlement.imports import Imported, open_break
-from settlement.models import (
+from settlement.tables import (
     MOVED,
     BreakKind,
     EntryMatch,
@@ -39,7 +39,7 @@ from settlement.models import (
 from wallet import automatic_top_ups, ledger
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import AnnouncementKind, Reason, announcements, purses, top_ups
+from wallet.tables.books import AnnouncementKind, Reason, announcements, purses, top_ups
 
 FEE = "fee"
 EQUITY = "equity"

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from settlement import audits
-from settlement.models import breaks, refused_messages
+from settlement.tables import breaks, refused_messages
 
 
 def figures(conn: Connection) -> Iterator[Metric]:

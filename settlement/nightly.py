@@ -21,7 +21,7 @@ from settlement.bank import Connector
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.bank_transactions import WAITS_FOR_A_PERSON
-from settlement.models import (
+from settlement.tables import (
     RunState,
     TransactionState,
     bank_messages,
@@ -30,12 +30,12 @@ from settlement.models import (
     statement_entries,
     statements,
 )
-from settlement.models import bank_files as bank_files_table
+from settlement.tables import bank_files as bank_files_table
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, FilesChanged, RunNotFound
 from wallet.ground.ids import new_id
-from wallet.models import DayState, business_days
 from wallet.settings import Settings
+from wallet.tables.books import DayState, business_days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

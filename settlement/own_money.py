@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement.models import EntryMatch, TransactionKind, bank_transactions, own_payments, statement_entries
+from settlement.tables import EntryMatch, TransactionKind, bank_transactions, own_payments, statement_entries
 from wallet import ledger, merchants, safeguarding
 from wallet.ground.errors import (
     AmountInvalid,
@@ -28,8 +28,8 @@ from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money, is_whole_minor, whole_minor
 from wallet.ledger import Posting
-from wallet.models import AccountKind, AnnouncementKind, Reason, accounts, announcements, transfers
 from wallet.settings import Settings
+from wallet.tables.books import AccountKind, AnnouncementKind, Reason, accounts, announcements, transfers
 
 # Where what is taken out comes from, and by which movement.
 _SOURCES: Mapping[TransactionKind, tuple[AccountKind, Reason]] = {

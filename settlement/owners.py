@@ -15,20 +15,11 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import breaks, references
 from settlement.breaks import Way
-from settlement.models import EntryMatch, entry_parts, statement_entries
+from settlement.tables import EntryMatch, entry_parts, statement_entries
 from wallet.ground import names
 from wallet.ground.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
 from wallet.ground.ids import is_reference
-from wallet.models import (
-    Reason,
-    accounts,
-    announcements,
-    merchants,
-    purses,
-    shoppers,
-    top_ups,
-    transfers,
-)
+from wallet.tables.books import Reason, accounts, announcements, merchants, purses, shoppers, top_ups, transfers
 
 # Of references typed wrongly some stretch is right: enough to find them, and for a person to compare.
 _STRETCH, _MOST_PIECES = 8, 200

@@ -18,7 +18,7 @@ from sqlalchemy import and_, case, func, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.business_day import open_date
-from settlement.models import (
+from settlement.tables import (
     RunState,
     TransactionKind,
     TransactionState,
@@ -36,15 +36,7 @@ from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import largest_transaction, share_bp, whole_minor
 from wallet.ledger import Posting
 from wallet.merchants import Terms, find, terms_of
-from wallet.models import (
-    AccountKind,
-    BankFeeBearer,
-    Reason,
-    accounts,
-    merchants,
-    transfers,
-    withdrawals,
-)
+from wallet.tables.books import AccountKind, BankFeeBearer, Reason, accounts, merchants, transfers, withdrawals
 
 _BATCH = 500
 _FIRST = UUID(int=0)

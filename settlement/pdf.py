@@ -19,7 +19,7 @@ from sqlalchemy.engine import Row
 
 from wallet.ground import languages
 from wallet.ground.money import Money
-from wallet.models import Reason
+from wallet.tables.books import Reason
 
 FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.engine import Connection, Row
 
-from settlement.models import bank_messages, refused_messages
+from settlement.tables import bank_messages, refused_messages
 from settlement.xml import MAX_BYTES
 from wallet.ground.db import insert_into
 from wallet.ground.errors import NotFound

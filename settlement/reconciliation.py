@@ -17,7 +17,7 @@ from settlement import camt, entries, pain002, reports
 from settlement.bank_transactions import AT_THE_BANK, WAITS_FOR_A_PERSON, move, reject
 from settlement.envelope import documents
 from settlement.imports import Imported
-from settlement.models import (
+from settlement.tables import (
     MessageKind,
     TransactionState,
     bank_messages,

@@ -18,8 +18,8 @@ from settlement import bank_files as bank_file_room
 from settlement import imports, pain001, pain002
 from settlement.bank_transactions import AT_THE_BANK, by_end_to_end_id, move, reject
 from settlement.imports import Imported
-from settlement.models import BreakKind, TransactionKind, TransactionState, bank_files, bank_transactions
 from settlement.pain002 import Status
+from settlement.tables import BreakKind, TransactionKind, TransactionState, bank_files, bank_transactions
 from wallet.ground.errors import BankMessageInvalid
 
 # Rejected because the bank has had it before (ISO 20022 ExternalStatusReason1Code): the first one stands, and taking

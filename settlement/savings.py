@@ -12,9 +12,9 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.engine import Connection
 
-from settlement.models import payouts
 from settlement.payouts import payable_account
-from wallet.models import Reason, transfers
+from settlement.tables import payouts
+from wallet.tables.books import Reason, transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,19 +11,10 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from settlement.breaks import Way
-from settlement.models import (
-    BreakKind,
-    EntryMatch,
-    FileState,
-    MessageKind,
-    RunState,
-    TransactionKind,
-    TransactionState,
-)
 from settlement.owners import Because
 from settlement.payouts import WaitReason
+from settlement.tables import BreakKind, EntryMatch, FileState, MessageKind, RunState, TransactionKind, TransactionState
 from wallet.ground.languages import LOCALES
-from wallet.models import AnnouncementKind, Reason, VoucherState
 from wallet.schemas import (
     TOKEN_PATTERN,
     Answer,
@@ -40,6 +31,7 @@ from wallet.schemas import (
     signed_decimal,
     text,
 )
+from wallet.tables.books import AnnouncementKind, Reason, VoucherState
 
 _SHA256_PATTERN = "^[0-9a-f]{64}$"
 _PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]

@@ -19,19 +19,12 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import merkle
 from settlement import payouts as payout_room
-from settlement.models import (
-    TransactionState,
-    bank_files,
-    bank_transactions,
-    payouts,
-    settlement_runs,
-    undone_bookings,
-)
+from settlement.tables import TransactionState, bank_files, bank_transactions, payouts, settlement_runs, undone_bookings
 from wallet.ground import sheets
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import PayoutNotFound, VoucherNotFound
 from wallet.ground.money import decimal_string
-from wallet.models import AccountKind, Reason, accounts, refunds, transfers, vouchers
+from wallet.tables.books import AccountKind, Reason, accounts, refunds, transfers, vouchers
 
 STATEMENT_TYPE = "statement+jwt"
 ROOT_TYPE = "statement-root+jwt"

@@ -21,7 +21,7 @@ from settlement import camt, matching, pairing
 from settlement.camt import Direction
 from settlement.imports import Imported, open_break
 from settlement.matching import Word
-from settlement.models import (
+from settlement.tables import (
     BreakKind,
     EntryMatch,
     MessageKind,

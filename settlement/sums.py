@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from settlement import matching, pairing
 from settlement.matching import Word
-from settlement.models import MOVED, BreakKind, EntryMatch, MessageKind, breaks, statement_entries, statements
+from settlement.tables import MOVED, BreakKind, EntryMatch, MessageKind, breaks, statement_entries, statements
 
 # How many entries are looked through for the details of a sum.
 _MOST = 20_000

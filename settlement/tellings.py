@@ -15,7 +15,8 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import owners
-from settlement.models import (
+from settlement.owners import Owner
+from settlement.tables import (
     EntryMatch,
     bank_messages,
     bank_transactions,
@@ -26,9 +27,8 @@ from settlement.models import (
     statements,
     unfinished_imports,
 )
-from settlement.owners import Owner
 from wallet.ground.errors import NotFound
-from wallet.models import AccountKind, accounts, transfers
+from wallet.tables.books import AccountKind, accounts, transfers
 
 # So many tellings of one fact are shown.
 _MOST = 50

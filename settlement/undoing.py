@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement import bank_transactions as transaction_room
-from settlement.models import (
+from settlement.tables import (
     EntryMatch,
     TransactionState,
     bank_transactions,
@@ -24,7 +24,7 @@ from settlement.models import (
 from wallet import ledger, purses
 from wallet.ground.errors import BreakUnexplained
 from wallet.ledger import MOVEMENTS, Posting
-from wallet.models import AccountKind, Reason, accounts, transfers
+from wallet.tables.books import AccountKind, Reason, accounts, transfers
 
 # What an entry did to payments of ours, by what became of it.
 _DONE = {

@@ -38,7 +38,7 @@ from settlement.bank import Connector
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.imports import NO_CURRENCY
-from settlement.models import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
+from settlement.tables import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet import api_keys, ledger, merchants, purses, redemptions, vouchers
 from wallet.ground.db import Database
@@ -48,10 +48,10 @@ from wallet.ground.money import Money, decimal_string
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
-from wallet.models import AccountKind, BankFeeBearer, KeyKind, Reason, TopUpMethod
-from wallet.models import merchants as merchants_table
 from wallet.purses import Limits
 from wallet.redemptions import Claim, Redeemed
+from wallet.tables.books import AccountKind, BankFeeBearer, KeyKind, Reason, TopUpMethod
+from wallet.tables.books import merchants as merchants_table
 from wallet.vouchers import Issuer, Purchase
 
 # A Monday on which T2 settles payments, an hour before the usual cut-off.

@@ -7,9 +7,9 @@ from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason
-from wallet.page_models import IdentityKind
 from wallet.purses import Limits
+from wallet.tables.books import Reason
+from wallet.tables.people import IdentityKind
 from wallet.vouchers import Issuer
 
 

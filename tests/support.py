@@ -33,10 +33,10 @@ from wallet.ground.money import Money
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
-from wallet.models import KeyKind, Reason
-from wallet.page_models import IdentityKind
 from wallet.purses import Limits
 from wallet.settings import Settings
+from wallet.tables.books import KeyKind, Reason
+from wallet.tables.people import IdentityKind
 
 ORIGIN = "https://wallet.example"
 PASSPHRASE = "a passphrase for tests only"

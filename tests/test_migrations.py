@@ -14,10 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-import settlement.models  # noqa: F401  (its tables join the same metadata)
-from tests.wallet.test_models import ROWS
+import settlement.tables  # noqa: F401  (its tables join the same metadata)
+from tests.wallet.test_tables import ROWS
 from wallet.ground.db import MIGRATIONS, Database, is_migrated, migrate
-from wallet.models import metadata
+from wallet.tables.books import metadata
 from wallet.webhooks import Failure
 
 

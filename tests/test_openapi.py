@@ -24,14 +24,14 @@ from sqlalchemy import select
 from settlement import reconciliation
 from settlement.bank_transactions import REJECTED, move, post
 from settlement.breaks import Way
-from settlement.models import TransactionState, bank_transactions
+from settlement.tables import TransactionState, bank_transactions
 from tests.books import MONDAY, camt, entry
 from tests.support import MERCHANT_IBAN, OWN_IBAN, Device, Merchant, Purse, Shop, created, make_settings, public_jwk
 from wallet import ledger, webhooks
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import KeyKind, Reason
+from wallet.tables.books import KeyKind, Reason
 
 # The same requests in every run: a document is not truer on a lucky day.
 CONFIG = Config.from_dict(

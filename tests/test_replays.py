@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from settlement import reconciliation
-from settlement.models import TransactionKind
+from settlement.tables import TransactionKind
 from tests.books import camt, entry
 from tests.support import (
     OPERATOR_IBAN,
@@ -31,10 +31,10 @@ from wallet.api.context import EXTENSION
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import KeyKind, MerchantState, Reason, transfers
-from wallet.models import purses as purse_rows
-from wallet.models import vouchers as voucher_rows
 from wallet.redemptions import Claim
+from wallet.tables.books import KeyKind, MerchantState, Reason, transfers
+from wallet.tables.books import purses as purse_rows
+from wallet.tables.books import vouchers as voucher_rows
 
 LATER = dt.timedelta(days=20)
 

@@ -49,7 +49,8 @@ from settlement.audit import audit
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.imports import Imported
-from settlement.models import (
+from settlement.payouts import try_again
+from settlement.tables import (
     TransactionKind,
     bank_files,
     bank_transactions,
@@ -57,18 +58,17 @@ from settlement.models import (
     settlement_runs,
     statement_entries,
 )
-from settlement.models import breaks as breaks_table
-from settlement.payouts import try_again
+from settlement.tables import breaks as breaks_table
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, sign_jws
 from wallet import api_keys, ledger, merchants, orders, purses, redemptions, vouchers
-from wallet import models as tables
 from wallet.ground import errors
 from wallet.ground.db import Database
 from wallet.ground.money import Money, decimal_string
 from wallet.keys import Keyring
 from wallet.merchants import Terms
-from wallet.models import AccountKind, BankFeeBearer, KeyKind, MerchantState, TopUpMethod, metadata
 from wallet.purses import Limits
+from wallet.tables import books as tables
+from wallet.tables.books import AccountKind, BankFeeBearer, KeyKind, MerchantState, TopUpMethod, metadata
 from wallet.vouchers import Issuer, Purchase
 
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.page_models import actions
+from wallet.tables.people import actions
 
 # What the first line has before it.
 BEGINNING = bytes(32)

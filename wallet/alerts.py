@@ -15,8 +15,8 @@ from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.ground.money import Money
 from wallet.ground.smtp import is_address
-from wallet.models import purses, shoppers
-from wallet.page_models import low_balance_alerts, purse_closings
+from wallet.tables.books import purses, shoppers
+from wallet.tables.people import low_balance_alerts, purse_closings
 
 _BATCH = 100
 

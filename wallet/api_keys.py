@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import KeyNotFound, MerchantNotFound, Unauthorized
 from wallet.ground.ids import new_id, token_sha256
-from wallet.models import KeyKind, api_key_merchants, api_keys, merchants
+from wallet.tables.books import KeyKind, api_key_merchants, api_keys, merchants
 
 _PREFIX = {
     KeyKind.OPERATOR: "obole_op_",

@@ -22,9 +22,9 @@ from wallet.ground.errors import (
     TopUpMethodUnavailable,
 )
 from wallet.ground.money import LISTED, Money, check_listed, is_whole_minor
-from wallet.models import PurseState, TopUpMethod, purses, top_ups
-from wallet.page_models import automatic_top_ups, purse_closings
 from wallet.settings import Settings
+from wallet.tables.books import PurseState, TopUpMethod, purses, top_ups
+from wallet.tables.people import automatic_top_ups, purse_closings
 
 # Money that was asked for and has not come by then is not waited for any longer: it was refused somewhere.
 PATIENCE = dt.timedelta(days=5)

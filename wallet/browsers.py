@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from wallet.ground.db import insert_into
 from wallet.ground.ids import token_sha256
-from wallet.page_models import known_browsers
+from wallet.tables.people import known_browsers
 
 # As long as browsers keep a cookie (RFC 6265bis, section 5.5).
 LASTS = dt.timedelta(days=400)

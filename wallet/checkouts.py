@@ -31,10 +31,10 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.models import MerchantState, merchants, purses, shoppers
-from wallet.page_models import CheckoutMode, CheckoutState, IdentityKind, checkouts, identities, member_caps
 from wallet.passkeys import Proof
 from wallet.redemptions import Claim
+from wallet.tables.books import MerchantState, merchants, purses, shoppers
+from wallet.tables.people import CheckoutMode, CheckoutState, IdentityKind, checkouts, identities, member_caps
 from wallet.vouchers import Issued, Issuer, Purchase
 
 _BATCH = 200

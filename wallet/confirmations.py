@@ -10,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.ids import new_id
-from wallet.page_models import ConfirmationMethod, confirmations, identities, passkeys
 from wallet.passkeys import Proof
+from wallet.tables.people import ConfirmationMethod, confirmations, identities, passkeys
 
 
 def record(conn: Connection, identity_id: UUID, proof: Proof | None, *, at: dt.datetime) -> UUID:

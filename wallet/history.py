@@ -18,7 +18,7 @@ from wallet.ground import sheets
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import decimal_string
 from wallet.jws import b64url
-from wallet.models import (
+from wallet.tables.books import (
     AccountKind,
     Reason,
     accounts,
@@ -33,7 +33,7 @@ from wallet.models import (
     vouchers,
     withdrawals,
 )
-from wallet.page_models import (
+from wallet.tables.people import (
     automatic_top_ups,
     confirmations,
     identities,

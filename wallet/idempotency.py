@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import IdempotencyConflict
-from wallet.models import idempotency_keys
+from wallet.tables.books import idempotency_keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from wallet import identities, letters, ways_in
 from wallet.ground.errors import TooManyRequests
-from wallet.page_models import LinkPurpose
+from wallet.tables.people import LinkPurpose
 
 _AN_HOUR, _IN_AN_HOUR = dt.timedelta(hours=1), 3
 

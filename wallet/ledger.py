@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from wallet.ground.db import insert_into
 from wallet.ground.errors import InsufficientFunds, PurseFrozen, PurseNotFound
 from wallet.ground.money import EXPONENTS, minor_unit_micros
-from wallet.models import (
+from wallet.tables.books import (
     AccountKind,
     DayState,
     PurseState,
@@ -33,8 +33,8 @@ from wallet.models import (
     purses,
     transfers,
 )
-from wallet.models import currencies as currency_table
-from wallet.page_models import purse_closings
+from wallet.tables.books import currencies as currency_table
+from wallet.tables.people import purse_closings
 
 NOBODY = UUID(int=0)
 

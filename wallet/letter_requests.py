@@ -18,7 +18,7 @@ from wallet import invitations, letters
 from wallet.ground.db import Database
 from wallet.ground.errors import OboleError, Unavailable
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind, LinkPurpose, letter_requests
+from wallet.tables.people import IdentityKind, LinkPurpose, letter_requests
 
 # In an hour, and once there were so many in a day, one an hour: a link to choose a new PIN lives as long.
 IN_AN_HOUR, IN_A_DAY = 3, 6

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.db import insert_into
 from wallet.ground.errors import CapExceeded, MerchantNotFound, PurseNotFound
-from wallet.models import merchants, purses
-from wallet.page_models import merchant_limits
+from wallet.tables.books import merchants, purses
+from wallet.tables.people import merchant_limits
 
 
 def change_own(

@@ -28,7 +28,7 @@ from webauthn.helpers.structs import (
 from wallet.ground.db import insert_into
 from wallet.ground.errors import PasskeyNotFound, PasskeyRefused
 from wallet.ground.ids import new_id
-from wallet.page_models import challenges, passkeys
+from wallet.tables.people import challenges, passkeys
 
 _CHALLENGE_LASTS = dt.timedelta(minutes=5)
 _NONCE_BYTES = 16

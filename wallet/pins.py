@@ -21,7 +21,7 @@ import nacl.pwhash
 
 from wallet.ground.errors import Unavailable, ValidationFailed
 from wallet.keys import Keyring
-from wallet.page_models import IdentityKind
+from wallet.tables.people import IdentityKind
 
 Stored = NewType("Stored", str)
 

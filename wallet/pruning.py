@@ -11,8 +11,8 @@ from sqlalchemy import and_, exists, or_, select
 
 from wallet import browsers
 from wallet.ground.db import Database
-from wallet.models import idempotency_keys
-from wallet.page_models import (
+from wallet.tables.books import idempotency_keys
+from wallet.tables.people import (
     DeliveryState,
     challenges,
     known_browsers,

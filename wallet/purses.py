@@ -30,7 +30,7 @@ from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money, check_listed, is_whole_minor
 from wallet.ledger import Posting
-from wallet.models import (
+from wallet.tables.books import (
     AccountKind,
     PurseState,
     Reason,
@@ -45,7 +45,7 @@ from wallet.models import (
     vouchers,
     withdrawals,
 )
-from wallet.page_models import purse_closings
+from wallet.tables.people import purse_closings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

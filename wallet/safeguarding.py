@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import ledger
-from wallet.models import AccountKind, accounts, closing_balances, merchants, purses, transfers
+from wallet.tables.books import AccountKind, accounts, closing_balances, merchants, purses, transfers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

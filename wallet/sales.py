@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import VoucherNotFound
 from wallet.keys import Keyring
-from wallet.models import (
+from wallet.tables.books import (
     AccountKind,
     DayState,
     Reason,
@@ -26,7 +26,7 @@ from wallet.models import (
     transfers,
     vouchers,
 )
-from wallet.page_models import checkouts
+from wallet.tables.people import checkouts
 
 
 class SaleState(StrEnum):

@@ -20,10 +20,10 @@ from wallet.ground.money import EXPONENTS, LISTED, Money
 from wallet.ground.text import is_clean
 from wallet.jws import BadToken
 from wallet.merchants import Terms
-from wallet.models import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
 from wallet.orders import MAX_RESOURCE_LENGTH
-from wallet.page_models import CheckoutMode, CheckoutState, DeliveryState
 from wallet.settings import origin_of
+from wallet.tables.books import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
+from wallet.tables.people import CheckoutMode, CheckoutState, DeliveryState
 from wallet.webhooks import EventType
 
 MAX_REDEMPTIONS = 10_000

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, false, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.models import merchants, purses, shoppers
+from wallet.tables.books import merchants, purses, shoppers
 
 
 def find_purses(conn: Connection, text: str, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:

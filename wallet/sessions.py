@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import SessionNotFound
 from wallet.ground.ids import new_id, token_sha256
-from wallet.page_models import IdentityKind, identities, passkeys, sessions
+from wallet.tables.people import IdentityKind, identities, passkeys, sessions
 
 # A shopper's phone stays signed in, as a banking app does: every payment is confirmed anyway. Who moves other
 # people's money signs in every day.

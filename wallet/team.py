@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 from wallet import identities as identity_room
 from wallet import invitations
 from wallet.ground.errors import AlreadyExists, IdentityNotFound, ValidationFailed
-from wallet.page_models import IdentityKind, identities
+from wallet.tables.people import IdentityKind, identities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

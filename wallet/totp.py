@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import SignInRefused
 from wallet.keys import Keyring
-from wallet.page_models import identities
+from wallet.tables.people import identities
 
 _STEP_SECONDS = 30
 # 20 bytes, as RFC 4226 section 4 recommends and every app takes.

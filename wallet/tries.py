@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import SignInLocked
-from wallet.page_models import sign_in_tries
+from wallet.tables.people import sign_in_tries
 
 FREE_TRIES = 5
 _FIRST_LOCK = dt.timedelta(minutes=15)

@@ -47,9 +47,9 @@ from wallet.idempotency import fingerprint
 from wallet.jws import BadToken, b64url
 from wallet.keys import Keyring
 from wallet.ledger import Posting
-from wallet.models import MerchantState, Reason, VoucherState, api_keys, devices, merchants, purses, vouchers
-from wallet.page_models import identities, merchant_limits
 from wallet.purses import held_micros, stricter
+from wallet.tables.books import MerchantState, Reason, VoucherState, api_keys, devices, merchants, purses, vouchers
+from wallet.tables.people import identities, merchant_limits
 
 TYPE = "voucher+jwt"
 

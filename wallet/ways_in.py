@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.engine import Connection
 
 from wallet import api_keys, passkeys, purses
-from wallet.page_models import IdentityKind
+from wallet.tables.people import IdentityKind
 
 
 class WayIn(StrEnum):

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 from wallet.ground import clock
 from wallet.ground.db import Database, machine_failed
 from wallet.ground.errors import OutcomeUnknown, Unavailable
-from wallet.models import idempotency_keys
 from wallet.settings import Settings
+from wallet.tables.books import idempotency_keys
 
 _NOBODY = UUID(int=0)
 _BYTES = bytes(4096)

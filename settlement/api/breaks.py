@@ -33,8 +33,8 @@ from wallet.ground.errors import (
     PurseNotFound,
 )
 from wallet.ground.money import decimal_string
-from wallet.models import KeyKind
 from wallet.schemas import Page
+from wallet.tables.books import KeyKind
 
 blueprint = Blueprint("breaks", __name__, description="What the bank says and the books do not.")
 

@@ -30,8 +30,8 @@ from wallet.ground.errors import (
     UnsupportedMediaType,
 )
 from wallet.ground.money import decimal_string
-from wallet.models import KeyKind
 from wallet.schemas import Page
+from wallet.tables.books import KeyKind
 
 XML = "application/xml"
 ZIP = "application/zip"

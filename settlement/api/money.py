@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from settlement import own_money, schemas
-from settlement.models import TransactionKind
+from settlement.tables import TransactionKind
 from wallet import safeguarding
 from wallet.api import auth
 from wallet.api.context import current
@@ -27,9 +27,9 @@ from wallet.ground.errors import (
     OwnMoneyExceeded,
 )
 from wallet.ground.money import decimal_string
-from wallet.models import KeyKind
 from wallet.safeguarding import Position
 from wallet.schemas import Page
+from wallet.tables.books import KeyKind
 
 blueprint = Blueprint("money", __name__, description="The operator's own money, and what is owed to others.")
 

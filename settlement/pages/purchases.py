@@ -24,10 +24,10 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.errors import OboleError, VoucherNotFound
 from wallet.ground.money import decimal_string
 from wallet.jws import b64url, public_jwk
-from wallet.models import VoucherState
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell
 from wallet.pages.purse import PAYERS, member_id, mine, show
+from wallet.tables.books import VoucherState
 
 blueprint = page_blueprint("purchases", __name__, templates=Path(__file__).resolve().parent.parent / "templates")
 

@@ -31,9 +31,9 @@ from wallet.ground import clock
 from wallet.ground.smtp import smtp_account
 from wallet.ledger import Posting
 from wallet.merchants import Terms
-from wallet.models import KeyKind, Reason, top_ups, transfers
-from wallet.page_models import IdentityKind
 from wallet.purses import Limits
+from wallet.tables.books import KeyKind, Reason, top_ups, transfers
+from wallet.tables.people import IdentityKind
 
 ADA = "ada@shoppers.example"
 PIN = "274951"

@@ -26,7 +26,7 @@ from wallet import ledger
 from wallet.ground import clock
 from wallet.ground.db import Database, migrate
 from wallet.ground.money import Money
-from wallet.models import business_days
+from wallet.tables.books import business_days
 from wallet.top_ups import drop_pay_in_order
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"

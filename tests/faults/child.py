@@ -39,7 +39,7 @@ from settlement import (
     scheduler,
 )
 from settlement.bank.profile import next_banking_day
-from settlement.models import BreakKind, TransactionKind, TransactionState
+from settlement.tables import BreakKind, TransactionKind, TransactionState
 from tests.support import OWN_IBAN
 from wallet import vouchers
 from wallet.api.context import EXTENSION, Obole

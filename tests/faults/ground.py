@@ -24,17 +24,12 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.engine import Connection, make_url
 
-from settlement.models import (
-    bank_files,
-    bank_transactions,
-    breaks,
-    settlement_runs,
-    statement_entries,
-)
+from settlement.tables import bank_files, bank_transactions, breaks, settlement_runs, statement_entries
 from tests.flows import story
 from tests.support import make_settings
 from wallet.ground.db import Database
-from wallet.models import (
+from wallet.settings import Settings
+from wallet.tables.books import (
     business_days,
     closing_balances,
     idempotency_keys,
@@ -45,7 +40,6 @@ from wallet.models import (
     vouchers,
     withdrawals,
 )
-from wallet.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 # Far more steps than any scenario has: a scenario that never ends fails.

@@ -18,7 +18,7 @@ from tests.flows import story
 from tests.support import NDJSON, SHOPPER_IBAN, Device, Merchant, Purse, Shop
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.models import Reason, refunds, top_ups, transfers, vouchers, withdrawals
+from wallet.tables.books import Reason, refunds, top_ups, transfers, vouchers, withdrawals
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from settlement import nightly, receiving
-from settlement.models import bank_files, bank_transactions, unfinished_imports
+from settlement.tables import bank_files, bank_transactions, unfinished_imports
 from tests.books import camt, entry
 from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts
 from tests.faults.test_settlement import STAGES, evening
@@ -18,7 +18,7 @@ from wallet import purses
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.ledger import balance_micros
-from wallet.models import AccountKind, TopUpMethod
+from wallet.tables.books import AccountKind, TopUpMethod
 
 UNIT = 1_000_000
 

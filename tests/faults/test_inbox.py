@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from settlement import nightly
-from settlement.models import bank_messages, bank_transactions, refused_messages
+from settlement.tables import bank_messages, bank_transactions, refused_messages
 from tests.books import pain002
 from tests.faults.ground import Ground, Point, dying_in, each_step, facts
 from tests.flows import story

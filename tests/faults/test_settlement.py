@@ -17,8 +17,8 @@ from sqlalchemy import select
 from sandbox_bank.bank import Bank
 from settlement import bank_files, business_day, nightly, own_money, payouts
 from settlement.bank.directory import Directory
-from settlement.models import bank_files as bank_files_table
-from settlement.models import bank_transactions
+from settlement.tables import bank_files as bank_files_table
+from settlement.tables import bank_transactions
 from tests.faults.child import ask_for_payments
 from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts
 from tests.flows import story
@@ -27,7 +27,7 @@ from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
 from wallet import purses
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.models import TopUpMethod
+from wallet.tables.books import TopUpMethod
 
 RUN = {
     "business_day.close",

@@ -16,16 +16,16 @@ from sqlalchemy import select
 from sandbox_bank.bank import Bank
 from settlement import reconciliation, scheduler
 from settlement.audit import audit
-from settlement.models import TransactionState, bank_transactions
 from settlement.nightly import bank_of
+from settlement.tables import TransactionState, bank_transactions
 from tests.support import OPERATOR_IBAN, PASSPHRASE, Purse, Shop
 from wallet import purses
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.money import Money
 from wallet.ledger import balance_micros
-from wallet.models import AccountKind, TopUpMethod
 from wallet.settings import Settings
+from wallet.tables.books import AccountKind, TopUpMethod
 
 FEE = "0.38"
 FINAL = {TransactionState.BOOKED.value, TransactionState.REJECTED.value, TransactionState.RETURNED.value}

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from sandbox_bank.bank import Bank
 from settlement import nightly, reconciliation
-from settlement.models import bank_transactions, payouts
+from settlement.tables import bank_transactions, payouts
 from tests.flows import story
 from tests.support import Device, Merchant, Purse, Shop, created, make_settings
 from wallet.ground import clock

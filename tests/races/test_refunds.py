@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from settlement import business_day, nightly, own_money
-from settlement.models import TransactionKind
+from settlement.tables import TransactionKind
 from tests.books import Books
 from tests.races.crowd import at_once
 from wallet.ground.db import Database

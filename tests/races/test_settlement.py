@@ -19,17 +19,17 @@ from uuid import UUID, uuid4
 from sqlalchemy import func, select
 
 from settlement import business_day
-from settlement.models import bank_files, bank_transactions, payouts, settlement_runs
+from settlement.tables import bank_files, bank_transactions, payouts, settlement_runs
 from tests.flows import story
 from tests.races.crowd import ROOT, Client, Server, at_once, bounded, stop
 from tests.support import Merchant, Purse, Shop
 from wallet import redemptions, vouchers
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.models import business_days, transfers
-from wallet.models import vouchers as vouchers_table
 from wallet.redemptions import Claim
 from wallet.settings import Settings
+from wallet.tables.books import business_days, transfers
+from wallet.tables.books import vouchers as vouchers_table
 
 SHOPPERS = 8
 PATIENCE_SECONDS = 90

@@ -24,8 +24,8 @@ from wallet.ground.errors import (
     RunNotWaiting,
 )
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind
-from wallet.page_models import identities as identities_table
+from wallet.tables.people import IdentityKind
+from wallet.tables.people import identities as identities_table
 
 SALES = """
     merchant bakery

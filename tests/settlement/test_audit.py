@@ -13,15 +13,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from settlement import models
+from settlement import tables
 from settlement.audit import SHOWN, audit
 from tests.books import Books
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN
 from wallet import actions, ledger
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason
-from wallet.page_models import identities
+from wallet.tables.books import Reason
+from wallet.tables.people import identities
 
 # Something of everything: held, released, lapsed, captured in part, refunded; paid, waiting, withdrawn; booked,
 # accepted, rejected, returned; topped up, charged, and unexplained; the operator's own money, in and out; a top-up
@@ -104,11 +104,11 @@ class Teller:
             values |= {"opening_micros": opening, "closing_micros": self.balance}
         with self.books.database.write() as conn:
             conn.execute(
-                models.bank_messages.insert().values(
+                tables.bank_messages.insert().values(
                     id=message, kind=kind, message_id=f"M{number}", sha256=message.hex, content=b"<x/>", imported_at=at
                 )
             )
-            conn.execute(models.statements.insert().values(values | statement))
+            conn.execute(tables.statements.insert().values(values | statement))
             self.statements.append(this)
             if gap:
                 self._break(conn, message, "statement_gap", gap, statement_id=this)
@@ -132,30 +132,30 @@ class Teller:
         self._moved(row, "booked")
         told = Line(match="information", amount=-row.amount_micros, about=f"payment {row.id.hex}")
         (early,) = self.tell(told, kind="camt.054")
-        at, mine = self.books.at, models.bank_transactions.c.id == row.id
+        at, mine = self.books.at, tables.bank_transactions.c.id == row.id
         with self.books.database.write() as conn:
             of = select_message(early)
             self._break(conn, conn.execute(of).scalar_one(), "not_confirmed", row.amount_micros, entry_id=early)
-            doubt = models.breaks.c.entry_id == early
-            conn.execute(models.breaks.update().where(doubt).values(resolved_at=at, resolution="undo: asked"))
+            doubt = tables.breaks.c.entry_id == early
+            conn.execute(tables.breaks.update().where(doubt).values(resolved_at=at, resolution="undo: asked"))
             booked = Reason(f"{row.kind}_booked")
             conn.execute(
-                models.undone_bookings.insert().values(
+                tables.undone_bookings.insert().values(
                     id=undone,
                     bank_transaction_id=row.id,
-                    break_id=conn.execute(sa.select(models.breaks.c.id).where(doubt)).scalar_one(),
+                    break_id=conn.execute(sa.select(tables.breaks.c.id).where(doubt)).scalar_one(),
                     reason=booked.value,
                 )
             )
             ledger.post(conn, posting(ledger.undoing(booked), row.amount_micros, undone), recorded_at=at)
-            conn.execute(models.bank_transactions.update().where(mine).values(state="unknown"))
+            conn.execute(tables.bank_transactions.update().where(mine).values(state="unknown"))
 
     def own_payment(self, kind: str, amount: int, *, entry_id: UUID | None = None) -> UUID:
         """The operator takes money out, or sends back what nobody explains; it is cut with the next run."""
         payment = new_id()
         with self.books.database.write() as conn:
             conn.execute(
-                models.own_payments.insert().values(
+                tables.own_payments.insert().values(
                     id=payment,
                     kind=kind,
                     currency="EUR",
@@ -176,14 +176,14 @@ class Teller:
             whose = {"purse_id": row.purse_id, "merchant_id": row.merchant_id}
             made = posting(Reason(f"{row.kind}_{state}"), row.amount_micros, row.id, **whose)
             ledger.post(conn, made, recorded_at=self.books.at)
-            mine = models.bank_transactions.c.id == row.id
-            conn.execute(models.bank_transactions.update().where(mine).values(state=state, state_detail=detail))
+            mine = tables.bank_transactions.c.id == row.id
+            conn.execute(tables.bank_transactions.update().where(mine).values(state=state, state_detail=detail))
 
     def _line(self, conn: Connection, message: UUID, statement: UUID, kind: str, place: int, line: Line) -> UUID:
         entry = new_id()
         again = line.match in ("paired", "seen_before")
         conn.execute(
-            models.statement_entries.insert().values(
+            tables.statement_entries.insert().values(
                 id=entry,
                 statement_id=statement,
                 position=place,
@@ -207,23 +207,23 @@ class Teller:
             if line.match == "split":
                 reference = new_id()
                 part = {"id": reference, "entry_id": entry, "amount_micros": amount, "match": reason.value}
-                conn.execute(models.entry_parts.insert().values(**part))
+                conn.execute(tables.entry_parts.insert().values(**part))
             ledger.post(conn, posting(reason, amount, reference, **ids), recorded_at=self.books.at)
         if line.opens:
             self._break(conn, message, line.opens, line.amount, entry_id=entry)
         if again and kind == "camt.053":
-            fact = models.statement_entries.c.id == line.same_as
-            conn.execute(models.statement_entries.update().where(fact).values(booked_in=statement))
+            fact = tables.statement_entries.c.id == line.same_as
+            conn.execute(tables.statement_entries.update().where(fact).values(booked_in=statement))
         return entry
 
     def _break(self, conn: Connection, message: UUID, kind: str, difference: int, **about: UUID) -> None:
         values = {"id": new_id(), "kind": kind, "currency": "EUR", "difference_micros": difference, "detail": ""}
-        conn.execute(models.breaks.insert().values(**values, bank_message_id=message, opened_at=self.books.at, **about))
+        conn.execute(tables.breaks.insert().values(**values, bank_message_id=message, opened_at=self.books.at, **about))
 
 
 def select_message(entry_id: UUID) -> sa.Select[Any]:
     """The message that told an entry."""
-    entries, told = models.statement_entries, models.statements
+    entries, told = tables.statement_entries, tables.statements
     told_in = sa.select(told.c.bank_message_id).join(entries, entries.c.statement_id == told.c.id)
     return told_in.where(entries.c.id == entry_id)
 
@@ -706,7 +706,7 @@ def test_each_row_is_named_as_what_it_is(sound: Books) -> None:
 
 def files(books: Books) -> list[Any]:
     with books.database.read() as conn:
-        return list(conn.execute(sa.select(models.bank_files)))
+        return list(conn.execute(sa.select(tables.bank_files)))
 
 
 def test_the_figures_of_the_bank(sound: Books) -> None:
@@ -751,9 +751,9 @@ def test_capital_of_before_the_first_statement_is_explained_by_its_break(books: 
     books.run("top_up alice 1.00")
     Teller(books).tell(by_the_bank(Reason.BANK_FEE, -EURO), gap=40 * EURO)
     with books.database.write() as conn:
-        (gap,) = conn.execute(sa.select(models.breaks.c.id)).scalars()
+        (gap,) = conn.execute(sa.select(tables.breaks.c.id)).scalars()
         ledger.post(conn, posting(Reason.EQUITY_PAID_IN, 40 * EURO, gap), recorded_at=books.at)
-        conn.execute(models.breaks.update().values(resolved_at=books.at, resolution="capital: founding"))
+        conn.execute(tables.breaks.update().values(resolved_at=books.at, resolution="capital: founding"))
     assert books.audit() == "sound"
     books.sql("UPDATE breaks SET resolution = NULL")
     assert books.audit() == "what moved by the bank's word names the entry, or the part of one, that told it"
@@ -761,10 +761,10 @@ def test_capital_of_before_the_first_statement_is_explained_by_its_break(books: 
 
 def test_an_import_at_work_is_no_failure_until_it_is_left_lying(sound: Books) -> None:
     with sound.database.write() as conn:
-        mine = models.bank_messages.c.message_id == "M5"
-        conn.execute(models.bank_messages.update().where(mine).values(imported_at=sound.at))
-        (begun,) = conn.execute(sa.select(models.bank_messages.c.id).where(mine)).scalars()
-        conn.execute(models.unfinished_imports.insert().values(bank_message_id=begun, stage="booking", place=0))
+        mine = tables.bank_messages.c.message_id == "M5"
+        conn.execute(tables.bank_messages.update().where(mine).values(imported_at=sound.at))
+        (begun,) = conn.execute(sa.select(tables.bank_messages.c.id).where(mine)).scalars()
+        conn.execute(tables.unfinished_imports.insert().values(bank_message_id=begun, stage="booking", place=0))
     checks = audit(sound.database, at=sound.at + dt.timedelta(minutes=5))
     assert [each.name for each in checks if not each.ok] == []
     # Half a statement may be in the books: its balance says nothing yet.
@@ -827,7 +827,7 @@ def test_what_was_refused_by_the_bank_and_is_sent_back_again_counts_once(books: 
             books.run("rejects AC04 first")
             assert (books.audit(), books.breaks()) == ("sound", "not_sent_back 4.00")
             with books.database.write() as conn:
-                conn.execute(models.breaks.update().values(resolved_at=books.at))
-                conn.execute(models.statement_entries.update().values(match="sent_back"))
+                conn.execute(tables.breaks.update().values(resolved_at=books.at))
+                conn.execute(tables.statement_entries.update().values(match="sent_back"))
     teller.tell(teller.book("second"))
     assert books.audit() == "sound"

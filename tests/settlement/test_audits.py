@@ -11,8 +11,8 @@ from settlement.audit import SHOWN
 from tests.books import Books
 from tests.support import ORIGIN
 from wallet import identities
-from wallet.page_models import IdentityKind, mails
-from wallet.page_models import identities as identities_table
+from wallet.tables.people import IdentityKind, mails
+from wallet.tables.people import identities as identities_table
 
 MONDAY = dt.date(2026, 11, 23)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from settlement import bank_files, pain001
-from settlement.models import FileState
+from settlement.tables import FileState
 from tests.books import MONDAY, Books
 from wallet.ground.errors import BankFileNotFound
 

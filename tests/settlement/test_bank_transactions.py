@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from settlement import bank_transactions
-from settlement.models import (
+from settlement.tables import (
     TRANSITIONS,
     TransactionKind,
     TransactionState,
@@ -17,13 +17,13 @@ from settlement.models import (
     statement_entries,
     statements,
 )
-from settlement.models import bank_transactions as transactions
+from settlement.tables import bank_transactions as transactions
 from tests.books import Books
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN
 from wallet import ledger
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import AccountKind, Reason
+from wallet.tables.books import AccountKind, Reason
 
 A_PAYMENT = """
     merchant bakery

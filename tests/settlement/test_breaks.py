@@ -9,7 +9,7 @@ import pytest
 
 from settlement import breaks, matching
 from settlement.breaks import Part, Way
-from settlement.models import BreakKind
+from settlement.tables import BreakKind
 from tests.books import Books, camt, entry
 from tests.settlement.resolving import SENT, listed, resolve
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
@@ -24,7 +24,7 @@ from wallet.ground.errors import (
     PurseNotFound,
 )
 from wallet.ground.ids import new_id
-from wallet.models import AccountKind
+from wallet.tables.books import AccountKind
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.books import MONDAY, Books
 from wallet import ledger
 from wallet.ground.db import Database
 from wallet.ground.errors import BusinessDateInvalid
-from wallet.models import AccountKind, accounts, business_days, closing_balances, transfers
+from wallet.tables.books import AccountKind, accounts, business_days, closing_balances, transfers
 
 TODAY = MONDAY.date()
 DAY = dt.timedelta(days=1)

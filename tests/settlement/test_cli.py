@@ -10,14 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from settlement import audits, quarantine
-from settlement.models import bank_transactions
+from settlement.tables import bank_transactions
 from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, hashed, make_settings
 from wallet import actions, identities
 from wallet.ground import clock
-from wallet.models import purses
-from wallet.page_models import IdentityKind
+from wallet.tables.books import purses
+from wallet.tables.people import IdentityKind
 
 STATUS = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>
     <GrpHdr><MsgId>ANSWER-1</MsgId><CreDtTm>2026-05-04T22:10:00Z</CreDtTm></GrpHdr>

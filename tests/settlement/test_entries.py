@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from settlement import breaks, entries, matching, pairing, reconciliation, story
-from settlement.models import bank_messages, statement_entries, unfinished_imports
+from settlement.tables import bank_messages, statement_entries, unfinished_imports
 from tests.books import MONDAY, Books, camt, entry
 from tests.support import OPERATOR_IBAN
 from wallet.ground.errors import BankMessageInvalid, Unavailable

@@ -4,7 +4,7 @@ from sqlalchemy import select
 
 from settlement import imports
 from settlement.imports import NO_CURRENCY, Imported
-from settlement.models import BreakKind, MessageKind, bank_messages, breaks
+from settlement.tables import BreakKind, MessageKind, bank_messages, breaks
 from tests.books import Books
 from wallet.ground.ids import new_id
 

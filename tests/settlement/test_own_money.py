@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from settlement import own_money
-from settlement.models import TransactionKind
+from settlement.tables import TransactionKind
 from tests.books import MONDAY, Books, camt, entry
 from tests.support import OWN_IBAN
 from wallet.ground.errors import (
@@ -18,7 +18,7 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import is_reference, new_id
 from wallet.ground.money import Money
-from wallet.models import AccountKind
+from wallet.tables.books import AccountKind
 
 EQUITY, FEES = AccountKind.EQUITY, AccountKind.FEE_INCOME
 

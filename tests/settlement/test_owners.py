@@ -14,8 +14,8 @@ from wallet import identities, merchants, purses
 from wallet.ground.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money
-from wallet.page_models import IdentityKind
 from wallet.purses import Limits
+from wallet.tables.people import IdentityKind
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settlement import business_day, payouts
-from settlement.models import TransactionKind, settlement_runs
 from settlement.payouts import Owed, Pay, Wait, WaitReason, decide
+from settlement.tables import TransactionKind, settlement_runs
 from tests.books import Books
 from tests.support import MERCHANT_IBAN
 from wallet.ground.money import largest_transaction, minor_unit_micros
 from wallet.merchants import Terms
-from wallet.models import BankFeeBearer
+from wallet.tables.books import BankFeeBearer
 
 TODAY = dt.date(2026, 11, 23)
 MINOR = {"EUR": 10_000, "JPY": 1_000_000, "TND": 1_000}

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from settlement import envelope, quarantine, receiving, reconciliation, scheduler
 from settlement.imports import Imported
-from settlement.models import bank_messages
+from settlement.tables import bank_messages
 from settlement.xml import MAX_BYTES
 from tests.books import MONDAY, Books, camt, entry, pain002
 from wallet import ledger

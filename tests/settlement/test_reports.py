@@ -11,13 +11,13 @@ from sqlalchemy import select
 from settlement import breaks, reports
 from settlement import pain002 as pain002_room
 from settlement.imports import Imported
-from settlement.models import MessageKind, bank_messages, bank_transactions
+from settlement.tables import MessageKind, bank_messages, bank_transactions
 from tests.books import Books, pain002
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
 from wallet.ground.errors import BankMessageInvalid
 from wallet.ground.ids import new_id
-from wallet.models import transfers
+from wallet.tables.books import transfers
 
 TWO = """
     merchant bakery

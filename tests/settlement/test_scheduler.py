@@ -19,16 +19,16 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 import wallet.vouchers
 from settlement import audits, business_day, nightly, scheduler
 from settlement.audit import audit
-from settlement.models import TransactionState, bank_transactions, settlement_runs
 from settlement.nightly import Bank
+from settlement.tables import TransactionState, bank_transactions, settlement_runs
 from tests.support import SHOPPER_IBAN, Shop, created, hashed, make_settings
 from tests.wallet.receiver import receiver
 from wallet import alerts, automatic_top_ups, checkouts, closing, identities, mail, webhooks
 from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.models import TopUpMethod, VoucherState, business_days, purses, top_ups, vouchers, withdrawals
-from wallet.page_models import IdentityKind, mails
+from wallet.tables.books import TopUpMethod, VoucherState, business_days, purses, top_ups, vouchers, withdrawals
+from wallet.tables.people import IdentityKind, mails
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)

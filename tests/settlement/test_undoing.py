@@ -7,13 +7,13 @@ import pytest
 
 from settlement import breaks, business_day, undoing
 from settlement.breaks import Part, Undone, Way
-from settlement.models import BreakKind
+from settlement.tables import BreakKind
 from tests.books import Books, camt, entry
 from tests.settlement.resolving import SENT, listed, resolve
 from wallet import closing, ledger, purses
 from wallet.ground.errors import BreakUnexplained, NotFound, PurseFrozen
 from wallet.ledger import MOVEMENTS
-from wallet.models import AccountKind, Reason
+from wallet.tables.books import AccountKind, Reason
 
 
 @pytest.fixture

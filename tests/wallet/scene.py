@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 from sqlalchemy.engine import RowMapping
 
 from tests.support import MERCHANT_IBAN, ORIGIN, sign_jws
-from wallet import api_keys, ledger, merchants, models, orders, purses, redemptions, vouchers
+from wallet import api_keys, ledger, merchants, orders, purses, redemptions, vouchers
 from wallet.ground.db import Database
 from wallet.ground.errors import OboleError
 from wallet.ground.ids import new_id
@@ -22,8 +22,9 @@ from wallet.ground.money import Money
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
-from wallet.models import AccountKind, KeyKind, Reason
 from wallet.purses import Limits
+from wallet.tables import books
+from wallet.tables.books import AccountKind, KeyKind, Reason
 from wallet.vouchers import Issued, Issuer, Purchase
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=dt.UTC)
@@ -209,7 +210,7 @@ class Scene:
     def voucher(self, issued: Issued) -> RowMapping:
         """The voucher's row."""
         with self.database.read() as conn:
-            return conn.execute(vouchers._WITH_ORIGIN.where(models.vouchers.c.id == issued.id)).mappings().one()
+            return conn.execute(vouchers._WITH_ORIGIN.where(books.vouchers.c.id == issued.id)).mappings().one()
 
 
 def micros(amount: str, currency: str = "EUR") -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from wallet import actions
 from wallet.ground.db import Database
-from wallet.page_models import actions as table
+from wallet.tables.people import actions as table
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=dt.UTC)
 

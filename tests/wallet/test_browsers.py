@@ -7,7 +7,7 @@ from sqlalchemy import select
 from tests.wallet.test_identities import NOON, add, add_other
 from wallet import browsers
 from wallet.ground.db import Database
-from wallet.page_models import known_browsers
+from wallet.tables.people import known_browsers
 
 
 def test_one_browser_may_be_known_to_several_until_its_time_or_until_they_say_so(db: Database) -> None:

@@ -34,9 +34,9 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.models import MerchantState
-from wallet.models import vouchers as voucher_rows
-from wallet.page_models import (
+from wallet.tables.books import MerchantState
+from wallet.tables.books import vouchers as voucher_rows
+from wallet.tables.people import (
     CheckoutMode,
     CheckoutState,
     IdentityKind,
@@ -45,7 +45,7 @@ from wallet.page_models import (
     merchant_limits,
     webhook_events,
 )
-from wallet.page_models import confirmations as confirmation_rows
+from wallet.tables.people import confirmations as confirmation_rows
 
 LIFE = dt.timedelta(minutes=30)
 

@@ -18,7 +18,7 @@ from wallet.ground.errors import (
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.ledger import Posting
-from wallet.models import Reason, withdrawals
+from wallet.tables.books import Reason, withdrawals
 
 
 def begin(scene, purse, iban=SHOPPER_IBAN, name="Alice"):

@@ -14,9 +14,9 @@ from wallet import history, members, purses
 from wallet.ground.money import Money
 from wallet.history import Search
 from wallet.members import MemberCaps
-from wallet.models import Reason, vouchers
-from wallet.models import merchants as merchants_table
-from wallet.models import purses as purses_table
+from wallet.tables.books import Reason, vouchers
+from wallet.tables.books import merchants as merchants_table
+from wallet.tables.books import purses as purses_table
 
 PRESS = "https://press.example/2026/11/a_100%_true_story"
 

@@ -23,8 +23,8 @@ from wallet.ground.errors import (
     Unavailable,
 )
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind, LinkPurpose
-from wallet.page_models import identities as identity_rows
+from wallet.tables.people import IdentityKind, LinkPurpose
+from wallet.tables.people import identities as identity_rows
 
 SHOPPERS = (IdentityKind.SHOPPER, IdentityKind.MEMBER)
 PIN, ADDRESS = "274951", "ada@shoppers.example"

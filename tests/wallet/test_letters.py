@@ -7,7 +7,7 @@ import pytest
 
 from wallet import letters
 from wallet.ground.money import Money
-from wallet.page_models import CheckoutState, LinkPurpose
+from wallet.tables.people import CheckoutState, LinkPurpose
 
 ROW: dict[str, Any] = {
     "amount_micros": 200_000,

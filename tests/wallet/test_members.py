@@ -9,8 +9,8 @@ from wallet import identities, members, passkeys, sessions
 from wallet.ground.errors import AlreadyExists, MemberNotFound, PurseNotFound, SignInRefused, ValidationFailed
 from wallet.ground.ids import new_id
 from wallet.members import MemberCaps
-from wallet.models import vouchers
-from wallet.page_models import IdentityKind
+from wallet.tables.books import vouchers
+from wallet.tables.people import IdentityKind
 
 PIN, OTHER_PIN = "271828", "314159"
 

@@ -16,7 +16,7 @@ from wallet import pins
 from wallet.ground import clock
 from wallet.ground.errors import Unavailable, ValidationFailed
 from wallet.keys import Keyring
-from wallet.page_models import IdentityKind
+from wallet.tables.people import IdentityKind
 
 PIN = "274951"
 SHOPPER, OPERATOR = IdentityKind.SHOPPER, IdentityKind.OPERATOR

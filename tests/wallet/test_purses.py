@@ -22,8 +22,8 @@ from wallet.ground.errors import (
 from wallet.ground.ids import is_reference, new_id
 from wallet.ground.money import Money, remember
 from wallet.ledger import Posting
-from wallet.models import AccountKind, Reason, TopUpMethod, shoppers, top_ups, withdrawals
 from wallet.purses import Limits
+from wallet.tables.books import AccountKind, Reason, TopUpMethod, shoppers, top_ups, withdrawals
 
 KEY = bytes(range(32))
 

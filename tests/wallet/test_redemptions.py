@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from settlement import nightly
-from settlement.models import payouts
+from settlement.tables import payouts
 from tests.support import make_settings
 from tests.wallet.scene import DAY, NOON, micros
 from wallet import merchants, purses, redemptions
@@ -21,8 +21,8 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.models import MerchantState, refunds, transfers
 from wallet.redemptions import Claim, Redeemed
+from wallet.tables.books import MerchantState, refunds, transfers
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from wallet.checkouts import Wanted
 from wallet.ground.errors import VoucherNotFound
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.models import purses, shoppers
-from wallet.page_models import IdentityKind
 from wallet.sales import EVERYTHING, SaleState, Search
+from wallet.tables.books import purses, shoppers
+from wallet.tables.people import IdentityKind
 
 
 def found(scene: Scene, merchant: Merchant, search: Search = EVERYTHING) -> list[sales.Sale]:

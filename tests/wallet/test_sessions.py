@@ -9,7 +9,7 @@ from wallet import sessions
 from wallet.ground.db import Database
 from wallet.ground.errors import SessionNotFound
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind
+from wallet.tables.people import IdentityKind
 
 HOUR = dt.timedelta(hours=1)
 

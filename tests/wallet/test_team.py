@@ -11,8 +11,8 @@ from tests.wallet.scene import Merchant, Scene
 from wallet import identities, passkeys, sessions, team
 from wallet.ground.errors import AlreadyExists, IdentityNotFound, SignInRefused, ValidationFailed
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind, mails
-from wallet.page_models import passkeys as passkeys_table
+from wallet.tables.people import IdentityKind, mails
+from wallet.tables.people import passkeys as passkeys_table
 from wallet.team import Invitation
 
 PASSPHRASE = "bread before sunrise"

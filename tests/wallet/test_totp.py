@@ -12,7 +12,7 @@ from wallet import identities, sessions, totp
 from wallet.ground.db import Database
 from wallet.ground.errors import SignInRefused
 from wallet.keys import Keyring
-from wallet.page_models import IdentityKind
+from wallet.tables.people import IdentityKind
 
 HALF_A_MINUTE = dt.timedelta(seconds=30)
 

@@ -15,7 +15,7 @@ from tests.wallet.pages.reader import shopper_of
 from wallet import writable
 from wallet.ground.db import machine_failed
 from wallet.ground.errors import Unavailable
-from wallet.models import idempotency_keys
+from wallet.tables.books import idempotency_keys
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from wallet.checkouts import Wanted
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
-from wallet.models import KeyKind
-from wallet.page_models import CheckoutMode
+from wallet.tables.books import KeyKind
+from wallet.tables.people import CheckoutMode
 
 blueprint = Blueprint("checkouts", __name__, description="The hosted page on which shoppers pay.")
 

@@ -25,7 +25,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from wallet import ledger, safeguarding
-from wallet.models import AccountKind, DayState, VoucherState, business_days, purses, vouchers
+from wallet.tables.books import AccountKind, DayState, VoucherState, business_days, purses, vouchers
 
 # Nobody asks when each counter was born, and it doubles what a scrape carries.
 disable_created_metrics()  # type: ignore[no-untyped-call]

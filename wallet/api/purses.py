@@ -20,8 +20,8 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.errors import ValidationFailed
 from wallet.ground.money import Money
 from wallet.jws import public_jwk
-from wallet.models import KeyKind, TopUpMethod
 from wallet.purses import Limits, View
+from wallet.tables.books import KeyKind, TopUpMethod
 from wallet.top_ups import offered, pulls
 
 blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")

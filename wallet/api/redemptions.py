@@ -25,8 +25,8 @@ from wallet.api.operations import (
 from wallet.api_keys import Caller
 from wallet.ground import clock, errors
 from wallet.ground.errors import MalformedBody, OboleError, ValidationFailed
-from wallet.models import KeyKind
 from wallet.redemptions import Claim, Redeemed
+from wallet.tables.books import KeyKind
 from wallet.vouchers import Issuer
 
 NDJSON = "application/x-ndjson"

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Row
 from wallet import top_ups
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
-from wallet.models import TopUpMethod
 from wallet.settings import Settings
+from wallet.tables.books import TopUpMethod
 
 
 def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:

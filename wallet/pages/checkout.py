@@ -23,8 +23,6 @@ from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.ground.money import MICROS_PER_UNIT, Money
 from wallet.jws import b64url, parse_public_jwk
-from wallet.models import TopUpMethod
-from wallet.page_models import CheckoutState, IdentityKind
 from wallet.pages import forms
 from wallet.pages.page import asker, browser, go, keep_purchase, page, visitor, welcome
 from wallet.pages.page import blueprint as page_blueprint
@@ -33,6 +31,8 @@ from wallet.pages.rates import limiter
 from wallet.pages.sign_in import SIGN_INS, check_typed
 from wallet.schemas import Amount, Strict, Text
 from wallet.sessions import Visitor
+from wallet.tables.books import TopUpMethod
+from wallet.tables.people import CheckoutState, IdentityKind
 
 blueprint = page_blueprint("checkout", __name__)
 

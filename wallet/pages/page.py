@@ -41,10 +41,10 @@ from wallet.api.proxies import visitor_network
 from wallet.ground import clock, languages
 from wallet.ground.errors import OboleError, OutcomeUnknown, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.ground.money import Money
-from wallet.page_models import IdentityKind
 from wallet.pages.rates import limiter
 from wallet.sessions import Visitor
 from wallet.settings import Settings
+from wallet.tables.people import IdentityKind
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 TEMPLATES = STATIC.parent / "templates"

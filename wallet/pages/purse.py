@@ -20,12 +20,12 @@ from wallet.ground import clock
 from wallet.ground.errors import PurseNotFound
 from wallet.ground.money import Money
 from wallet.history import Search
-from wallet.models import Reason, VoucherState
-from wallet.page_models import IdentityKind
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, page, say, signed_in, tell, who
 from wallet.purses import View
 from wallet.schemas import Strict
+from wallet.tables.books import Reason, VoucherState
+from wallet.tables.people import IdentityKind
 
 blueprint = page_blueprint("purse", __name__)
 

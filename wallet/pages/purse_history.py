@@ -15,11 +15,11 @@ from wallet.ground import clock
 from wallet.ground.errors import AmountInvalid, OboleError, ValidationFailed
 from wallet.ground.money import Money
 from wallet.history import Search
-from wallet.models import Reason
 from wallet.pages.forms import plain_amount
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, signed_in, who
 from wallet.pages.purse import PAYERS, SHOPPER, member_id, mine, reason_names, show
+from wallet.tables.books import Reason
 
 blueprint = page_blueprint("purse_history", __name__)
 

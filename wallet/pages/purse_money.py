@@ -19,13 +19,13 @@ from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError, PurseClosing, TopUpMethodUnavailable, ValidationFailed
 from wallet.ground.money import Money
-from wallet.models import TopUpMethod
 from wallet.pages import forms
 from wallet.pages.checkout import offered
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, Once, mine, show
 from wallet.schemas import Amount, Strict, Text
+from wallet.tables.books import TopUpMethod
 
 blueprint = page_blueprint("purse_money", __name__)
 

@@ -16,12 +16,12 @@ from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.languages import LOCALES
 from wallet.members import MemberCaps
-from wallet.page_models import IdentityKind
 from wallet.pages import forms
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, page, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, mine, show
 from wallet.schemas import Amount, Strict, Text
+from wallet.tables.people import IdentityKind
 
 blueprint = page_blueprint("purse_people", __name__)
 

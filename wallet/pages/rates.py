@@ -18,7 +18,7 @@ from wallet.api.proxies import visitor_network
 from wallet.ground import clock
 from wallet.ground.db import insert_into
 from wallet.ground.errors import Unavailable
-from wallet.page_models import rate_counts
+from wallet.tables.people import rate_counts
 
 _FAILURES = (Unavailable, SQLAlchemyError)
 

@@ -19,7 +19,6 @@ from wallet.ground import clock
 from wallet.ground.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
 from wallet.ground.smtp import is_address
 from wallet.letter_requests import Asked
-from wallet.page_models import IdentityKind, LinkPurpose
 from wallet.pages import forms
 from wallet.pages.page import (
     AREAS,
@@ -41,6 +40,7 @@ from wallet.pages.page import (
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.rates import limiter
 from wallet.schemas import Strict, Text
+from wallet.tables.people import IdentityKind, LinkPurpose
 
 blueprint = page_blueprint("sign_in", __name__)
 

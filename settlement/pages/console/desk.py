@@ -12,10 +12,10 @@ from wallet import actions
 from wallet.ground import languages
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money
-from wallet.page_models import IdentityKind
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, page, signed_in, who
 from wallet.schemas import Strict, Text
+from wallet.tables.people import IdentityKind
 
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 blueprint = page_blueprint("console", __name__, templates=_TEMPLATES)

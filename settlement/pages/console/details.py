@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Row
 
 from settlement.breaks import Way
-from settlement.models import BreakKind, EntryMatch, TransactionState
+from settlement.tables import BreakKind, EntryMatch, TransactionState
 from wallet.pages.page import say
 
 _STATUS = re.compile(r"Status (?P<status>\S+) for (?P<what>.+?)(?: in (?P<file>\S+))?\.", re.DOTALL)

@@ -14,8 +14,8 @@ from sqlalchemy.engine import Connection
 
 from settlement import breaks, nightly, payouts, quarantine, receiving, reconciliation
 from settlement.imports import Imported
-from settlement.models import TransactionState
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
+from settlement.tables import TransactionState
 from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError

@@ -8,8 +8,8 @@ from marshmallow import fields, validate
 from sqlalchemy.engine import Connection
 
 from settlement import own_money
-from settlement.models import TransactionKind
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
+from settlement.tables import TransactionKind
 from wallet import safeguarding
 from wallet.api.context import current
 from wallet.ground import clock

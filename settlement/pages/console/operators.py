@@ -15,11 +15,11 @@ from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import IdentityNotFound, OboleError, ValidationFailed
 from wallet.ground.languages import LOCALES
-from wallet.page_models import IdentityKind
-from wallet.page_models import identities as identities_table
 from wallet.pages import forms
 from wallet.pages.page import go, tell, who
 from wallet.schemas import EMAIL_PATTERN, Strict, Text
+from wallet.tables.people import IdentityKind
+from wallet.tables.people import identities as identities_table
 
 
 class Invitation(Strict):

@@ -8,8 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from settlement import approvals, audits, figures, nightly
 from settlement.figures import Day
-from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, seen, show
+from settlement.tables import RunState
 from wallet import safeguarding
 from wallet.api.context import current
 from wallet.ground import clock

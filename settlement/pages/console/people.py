@@ -17,11 +17,11 @@ from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money, decimal_string, minor_unit_micros, whole_minor
 from wallet.merchants import Terms
-from wallet.models import AccountKind, BankFeeBearer, MerchantState
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
 from wallet.schemas import Amount, Id, NewMerchant, OfMoney, Text
+from wallet.tables.books import AccountKind, BankFeeBearer, MerchantState
 
 _LONGEST_SEARCH = 200
 _RECENT = 5

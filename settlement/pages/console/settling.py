@@ -9,9 +9,9 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection
 
 from settlement import approvals, audits, bank_files, business_day, forecast, nightly
-from settlement.models import RunState
 from settlement.pages.console.desk import blueprint, day, decided, note, seen, show
 from settlement.schemas import Date
+from settlement.tables import RunState
 from wallet import safeguarding
 from wallet.api.context import current
 from wallet.ground import clock

@@ -10,11 +10,11 @@ from wallet import api_keys, webhooks
 from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
-from wallet.models import KeyKind
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, say, tell
 from wallet.schemas import Strict, Text
+from wallet.tables.books import KeyKind
 from wallet.webhooks import Failure
 
 

@@ -30,13 +30,13 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import Money
 from wallet.idempotency import once
-from wallet.models import MerchantState
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, language, tell
 from wallet.redemptions import Claim
 from wallet.sales import SaleState, Search
 from wallet.schemas import Amount, Strict, Text
+from wallet.tables.books import MerchantState
 
 _LONGEST_SEARCH = 200
 

@@ -12,7 +12,7 @@ from wallet import actions, ledger
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.models import Reason
+from wallet.tables.books import Reason
 
 
 @pytest.fixture

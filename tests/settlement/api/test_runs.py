@@ -28,7 +28,7 @@ from wallet import actions, identities
 from wallet.api import bodies
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind, mails
+from wallet.tables.people import IdentityKind, mails
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from tests.support import Shop, created, refused
 from wallet.ground.db import migrate
-from wallet.models import business_days
+from wallet.tables.books import business_days
 
 
 def test_alive_and_ready(shop: Shop):

@@ -8,8 +8,8 @@ from werkzeug.test import TestResponse
 from tests.support import Purse, Shop, hashed
 from wallet import identities
 from wallet.ground import clock
-from wallet.models import purses, shoppers
-from wallet.page_models import IdentityKind
+from wallet.tables.books import purses, shoppers
+from wallet.tables.people import IdentityKind
 
 PIN = "274951"
 _TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')

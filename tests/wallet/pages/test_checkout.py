@@ -12,12 +12,13 @@ from nacl.signing import SigningKey
 
 from tests.support import SHOPPER_IBAN, Device, Merchant, Purse, Shop, hashed, public_jwk
 from tests.wallet.pages.reader import PIN, Reader, shopper_of
-from wallet import checkouts, closing, members, models, purses
+from wallet import checkouts, closing, members, purses
 from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.members import MemberCaps
-from wallet.models import shoppers, top_ups
+from wallet.tables import books
+from wallet.tables.books import shoppers, top_ups
 
 HOUR = dt.timedelta(hours=1)
 
@@ -149,5 +150,5 @@ def test_the_way_back_to_a_purchase_ends_with_that_purchase_and_with_no_other(
 
 def _email(shop: Shop, purse: Purse) -> str:
     with shop.database.read() as conn:
-        mine = sa.select(models.purses.c.shopper_id).where(models.purses.c.id == purse.id).scalar_subquery()
+        mine = sa.select(books.purses.c.shopper_id).where(books.purses.c.id == purse.id).scalar_subquery()
         return str(conn.execute(sa.select(shoppers.c.email).where(shoppers.c.id == mine)).scalar_one())

@@ -6,8 +6,8 @@ from wallet import members, purses
 from wallet.ground import clock
 from wallet.ledger import MOVEMENTS
 from wallet.members import MemberCaps
-from wallet.models import AccountKind
 from wallet.pages.purse import reason_names
+from wallet.tables.books import AccountKind
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(shop: Shop, alice: Purse) -> None:

@@ -11,10 +11,10 @@ from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import identities, members, passkeys
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.models import shoppers
-from wallet.page_models import IdentityKind, sessions
-from wallet.page_models import passkeys as passkey_table
 from wallet.sessions import PROOF_LASTS
+from wallet.tables.books import shoppers
+from wallet.tables.people import IdentityKind, sessions
+from wallet.tables.people import passkeys as passkey_table
 
 
 @pytest.fixture

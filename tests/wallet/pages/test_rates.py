@@ -13,7 +13,7 @@ from tests.support import ORIGIN, Shop, make_app, make_settings
 from tests.wallet.pages.reader import Reader, shopper_of
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.page_models import rate_counts
+from wallet.tables.people import rate_counts
 
 LETTERS = 30
 PRESSES = 60

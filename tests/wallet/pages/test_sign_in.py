@@ -11,7 +11,7 @@ from tests.support import Shop, hashed
 from tests.wallet.pages.reader import Reader
 from wallet import identities, totp
 from wallet.ground import clock
-from wallet.page_models import IdentityKind, sessions
+from wallet.tables.people import IdentityKind, sessions
 
 ADDRESS, PASSPHRASE = "olga@obole.example", "a passphrase of many letters"
 HOUR, STEP = dt.timedelta(hours=1), dt.timedelta(seconds=30)

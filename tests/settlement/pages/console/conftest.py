@@ -18,8 +18,8 @@ from tests.books import camt, entry
 from tests.support import Shop, make_settings
 from wallet import actions, identities, sessions
 from wallet.ground import clock
-from wallet.page_models import IdentityKind
-from wallet.page_models import identities as identities_table
+from wallet.tables.people import IdentityKind
+from wallet.tables.people import identities as identities_table
 
 HOUR = dt.timedelta(hours=1)
 _TWELVE = 12_000_000

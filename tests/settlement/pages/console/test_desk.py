@@ -9,8 +9,8 @@ from tests.support import Shop
 from wallet import identities, sessions
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind
-from wallet.page_models import identities as identities_table
+from wallet.tables.people import IdentityKind
+from wallet.tables.people import identities as identities_table
 
 PAGES = [
     "",

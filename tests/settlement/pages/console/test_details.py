@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from settlement import breaks
-from settlement.models import BreakKind
 from settlement.pages.console.details import detail
+from settlement.tables import BreakKind
 from tests.books import MONDAY, Books, camt, entry
 from tests.settlement.pages.console.conftest import Console, told
 from tests.support import SHOPPER_IBAN, Shop

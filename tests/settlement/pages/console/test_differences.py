@@ -1,6 +1,6 @@
 """What the bank owes an answer for, and the quarantine, on the console: decided with a reason, in the log with who."""
 
-from settlement.models import bank_transactions
+from settlement.tables import bank_transactions
 from tests.settlement.pages.console.conftest import Console, sell, told
 from tests.settlement.verifications import one, verified
 from wallet.ground.ids import new_id

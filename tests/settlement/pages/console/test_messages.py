@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from settlement.models import bank_files, bank_transactions
+from settlement.tables import bank_files, bank_transactions
 from tests.books import camt, entry, pain002
 from tests.settlement.pages.console.conftest import Console, open_breaks, sell, told
 from wallet.ground.ids import new_id

@@ -15,7 +15,7 @@ from wallet import ledger
 from wallet.ground import clock
 from wallet.ground.ids import is_reference, new_id
 from wallet.ledger import Posting
-from wallet.models import Reason
+from wallet.tables.books import Reason
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from tests.settlement.pages.console.conftest import Console
 from wallet import identities
-from wallet.page_models import IdentityKind, mails
+from wallet.tables.people import IdentityKind, mails
 
 
 def letters(console: Console) -> list[str]:

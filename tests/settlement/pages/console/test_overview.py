@@ -5,10 +5,10 @@ import html
 import json
 import re
 
-from settlement.models import bank_transactions
+from settlement.tables import bank_transactions
 from tests.settlement.pages.console.conftest import Console, sell
 from wallet.ground import clock
-from wallet.models import business_days
+from wallet.tables.books import business_days
 
 
 def test_the_overview_shows_who_owns_the_money_and_what_became_of_the_purchases(console: Console) -> None:

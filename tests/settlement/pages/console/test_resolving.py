@@ -9,14 +9,14 @@ from flask import render_template_string
 
 from settlement import breaks
 from settlement.breaks import Way
-from settlement.models import BreakKind, bank_transactions
+from settlement.tables import BreakKind, bank_transactions
 from tests.books import camt, entry, pain002
 from tests.settlement.pages.console.conftest import Console, open_breaks, sell, text, told
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, created
 from wallet import actions, ledger, merchants, purses
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.models import AccountKind, shoppers, transfers
+from wallet.tables.books import AccountKind, shoppers, transfers
 
 DAY = dt.date(2026, 11, 23)
 

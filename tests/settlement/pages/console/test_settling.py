@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from settlement import approvals, audits, bank_files, business_day, nightly, payouts
-from settlement.models import RunState
+from settlement.tables import RunState
 from tests.settlement.pages.console.conftest import Console, sell, text
 from tests.support import Shop, make_settings
 from wallet.ground import clock
-from wallet.models import business_days
-from wallet.page_models import mails
+from wallet.tables.books import business_days
+from wallet.tables.people import mails
 
 
 @pytest.fixture

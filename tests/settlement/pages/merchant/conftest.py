@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from tests.support import Merchant, Purse, Shop, created, hashed, make_settings
 from wallet import identities, sessions
 from wallet.ground import clock
-from wallet.page_models import IdentityKind
+from wallet.tables.people import IdentityKind
 
 PASSPHRASE = "bread before sunrise"
 

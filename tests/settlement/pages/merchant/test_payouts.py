@@ -6,7 +6,7 @@ import re
 
 import pypdf
 
-from settlement.models import bank_transactions, payouts
+from settlement.tables import bank_transactions, payouts
 from tests.settlement.pages.merchant.conftest import Seat, sell, settle
 from tests.support import Purse, Shop, created
 from wallet.ground.ids import new_id

@@ -7,7 +7,7 @@ from tests.support import Shop
 from wallet import sessions
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.page_models import sessions as sessions_table
+from wallet.tables.people import sessions as sessions_table
 
 
 def test_a_key_is_shown_once_works_and_ends(shop: Shop, bakery: Seat, press: Seat) -> None:

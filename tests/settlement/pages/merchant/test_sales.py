@@ -8,7 +8,7 @@ import pytest
 from tests.settlement.pages.merchant.conftest import Seat, gone_to, sell, settle, words
 from tests.support import Purse, Shop, created
 from wallet import merchants
-from wallet.models import MerchantState
+from wallet.tables.books import MerchantState
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.support import Shop
 from wallet import identities, sessions
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.page_models import IdentityKind
+from wallet.tables.people import IdentityKind
 
 
 def paths(shop: Shop, method: str) -> Iterator[str]:

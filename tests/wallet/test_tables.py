@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-import settlement.models  # noqa: F401  (its tables join the same metadata, and so do those of the pages)
+import settlement.tables  # noqa: F401  (its tables join the same metadata, and so do those of the pages)
 from wallet.ground.db import Database
-from wallet.models import metadata
+from wallet.tables.books import metadata
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 TODAY, YESTERDAY = NOON.date(), NOON.date() - dt.timedelta(days=1)

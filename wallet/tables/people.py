@@ -1,6 +1,6 @@
 """The tables behind the pages: who signs in, what is confirmed there, checkouts, mail, webhooks, operators' log.
 
-Invariant: as in `wallet.models`, whose metadata they join, what must never be false is refused by the database.
+Invariant: as in `wallet.tables.books`, whose metadata they join, what must never be false is refused by the database.
 No secret is stored: PINs are kept as argon2id, tokens as SHA-256, and what must be known again is derived from the
 key ring.
 """
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
 from wallet.ground.db import UtcInstant
-from wallet.models import Currency, Micros, Serial, TopUpMethod, metadata, one_of, vouchers
+from wallet.tables.books import Currency, Micros, Serial, TopUpMethod, metadata, one_of, vouchers
 
 
 class IdentityKind(StrEnum):

@@ -1,0 +1,1 @@
+"""The tables, a file for each concept, and what must never be false about them."""
