@@ -15,7 +15,7 @@ from benchmarks.statement import Credit, notification, statement
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.purses import request_top_up
-from wallet.tables.books import TopUpMethod
+from wallet.tables.funding import TopUpMethod
 
 # Orders are good for five minutes, and some of them pass while the orders are signed.
 _LONGEST_SECONDS = 180.0

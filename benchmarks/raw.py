@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from benchmarks.scenes import CURRENCY, PRICE_MICROS, RESOURCE, Scene, Seller
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.tables.books import AccountKind, accounts, business_days, vouchers
+from wallet.tables.books import AccountKind, accounts, business_days
+from wallet.tables.purchases import vouchers
 
 _DEBIT = """UPDATE purses SET balance_micros = balance_micros - ?
     WHERE id = ? AND state = 'active' AND balance_micros - ? >= -credit_limit_micros RETURNING balance_micros"""

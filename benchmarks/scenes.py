@@ -26,9 +26,11 @@ from wallet.ground.money import Money
 from wallet.idempotency import fingerprint
 from wallet.keys import Keyring
 from wallet.ledger import Posting
-from wallet.tables.books import AccountKind, KeyKind, Reason, VoucherState, accounts, business_days, transfers
-from wallet.tables.books import purses as purses_table
-from wallet.tables.books import vouchers as vouchers_table
+from wallet.tables.books import AccountKind, Reason, accounts, business_days, transfers
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import VoucherState
+from wallet.tables.purchases import vouchers as vouchers_table
+from wallet.tables.purses import purses as purses_table
 from wallet.vouchers import Issuer
 
 ORIGIN = "http://127.0.0.1"

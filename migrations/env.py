@@ -7,7 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 
 import settlement.tables  # noqa: F401  (its tables join the same metadata)
 from wallet.ground.db import UtcInstant
-from wallet.tables.books import metadata
+from wallet.tables.columns import metadata
 
 
 def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:

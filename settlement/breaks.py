@@ -51,7 +51,9 @@ from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id
 from wallet.ground.money import is_whole_minor
 from wallet.ledger import Posting
-from wallet.tables.books import Reason, accounts, merchants, purses, shoppers, transfers
+from wallet.tables.books import Reason, accounts, transfers
+from wallet.tables.merchants import merchants
+from wallet.tables.purses import purses, shoppers
 
 log = structlog.get_logger()
 

@@ -64,8 +64,8 @@ from wallet.ground.errors import (
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money, decimal_string
 from wallet.schemas import NewMerchant, NewMerchantName, NewPurse
-from wallet.tables.books import BankFeeBearer, KeyKind, MerchantState
-from wallet.tables.people import IdentityKind
+from wallet.tables.merchants import BankFeeBearer, MerchantState
+from wallet.tables.people import IdentityKind, KeyKind
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _ENTRIES_AT_ONCE = 200

@@ -25,17 +25,9 @@ from settlement.tables import (
     refused_messages,
     settlement_runs,
 )
-from wallet.tables.books import (
-    AccountKind,
-    DayState,
-    Reason,
-    VoucherState,
-    accounts,
-    business_days,
-    transfers,
-    vouchers,
-)
-from wallet.tables.people import DeliveryState, mails, webhook_deliveries
+from wallet.tables.books import AccountKind, DayState, Reason, accounts, business_days, transfers
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.telling import DeliveryState, mails, webhook_deliveries
 
 # A night comes after a day; its run takes its time.
 _AUDITED_EACH = dt.timedelta(hours=26)

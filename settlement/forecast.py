@@ -20,7 +20,8 @@ from settlement.tables import payouts as payouts_table
 from wallet import ledger
 from wallet.ground.money import minor_unit_micros
 from wallet.merchants import find, terms_of
-from wallet.tables.books import AccountKind, withdrawals
+from wallet.tables.books import AccountKind
+from wallet.tables.funding import withdrawals
 
 
 @dataclass(slots=True)

@@ -39,7 +39,9 @@ from settlement.tables import (
 from wallet import automatic_top_ups, ledger
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.tables.books import AnnouncementKind, Reason, announcements, purses, top_ups
+from wallet.tables.books import Reason
+from wallet.tables.funding import AnnouncementKind, announcements, top_ups
+from wallet.tables.purses import purses
 
 FEE = "fee"
 EQUITY = "equity"

@@ -29,7 +29,8 @@ from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money, is_whole_minor, whole_minor
 from wallet.ledger import Posting
 from wallet.settings import Settings
-from wallet.tables.books import AccountKind, AnnouncementKind, Reason, accounts, announcements, transfers
+from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.funding import AnnouncementKind, announcements
 
 # Where what is taken out comes from, and by which movement.
 _SOURCES: Mapping[TransactionKind, tuple[AccountKind, Reason]] = {

@@ -19,7 +19,10 @@ from settlement.tables import EntryMatch, entry_parts, statement_entries
 from wallet.ground import names
 from wallet.ground.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
 from wallet.ground.ids import is_reference
-from wallet.tables.books import Reason, accounts, announcements, merchants, purses, shoppers, top_ups, transfers
+from wallet.tables.books import Reason, accounts, transfers
+from wallet.tables.funding import announcements, top_ups
+from wallet.tables.merchants import merchants
+from wallet.tables.purses import purses, shoppers
 
 # Of references typed wrongly some stretch is right: enough to find them, and for a person to compare.
 _STRETCH, _MOST_PIECES = 8, 200

@@ -36,7 +36,9 @@ from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import largest_transaction, share_bp, whole_minor
 from wallet.ledger import Posting
 from wallet.merchants import Terms, find, terms_of
-from wallet.tables.books import AccountKind, BankFeeBearer, Reason, accounts, merchants, transfers, withdrawals
+from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.funding import withdrawals
+from wallet.tables.merchants import BankFeeBearer, merchants
 
 _BATCH = 500
 _FIRST = UUID(int=0)

@@ -31,7 +31,9 @@ from wallet.schemas import (
     signed_decimal,
     text,
 )
-from wallet.tables.books import AnnouncementKind, Reason, VoucherState
+from wallet.tables.books import Reason
+from wallet.tables.funding import AnnouncementKind
+from wallet.tables.purchases import VoucherState
 
 _SHA256_PATTERN = "^[0-9a-f]{64}$"
 _PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]

@@ -24,7 +24,8 @@ from wallet.ground import sheets
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import PayoutNotFound, VoucherNotFound
 from wallet.ground.money import decimal_string
-from wallet.tables.books import AccountKind, Reason, accounts, refunds, transfers, vouchers
+from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.purchases import refunds, vouchers
 
 STATEMENT_TYPE = "statement+jwt"
 ROOT_TYPE = "statement-root+jwt"

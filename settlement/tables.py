@@ -10,9 +10,9 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint
 
-import wallet.tables.people  # noqa: F401  (approvals refer to identities)
 from wallet.ground.db import UtcInstant
-from wallet.tables.books import Currency, Micros, Reason, metadata, one_of
+from wallet.tables.books import Reason
+from wallet.tables.columns import Currency, Micros, metadata, one_of
 
 
 class RunState(StrEnum):

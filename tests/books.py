@@ -50,8 +50,11 @@ from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.purses import Limits
 from wallet.redemptions import Claim, Redeemed
-from wallet.tables.books import AccountKind, BankFeeBearer, KeyKind, Reason, TopUpMethod
-from wallet.tables.books import merchants as merchants_table
+from wallet.tables.books import AccountKind, Reason
+from wallet.tables.funding import TopUpMethod
+from wallet.tables.merchants import BankFeeBearer
+from wallet.tables.merchants import merchants as merchants_table
+from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer, Purchase
 
 # A Monday on which T2 settles payments, an hour before the usual cut-off.

@@ -35,8 +35,8 @@ from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.purses import Limits
 from wallet.settings import Settings
-from wallet.tables.books import KeyKind, Reason
-from wallet.tables.people import IdentityKind
+from wallet.tables.books import Reason
+from wallet.tables.people import IdentityKind, KeyKind
 
 ORIGIN = "https://wallet.example"
 PASSPHRASE = "a passphrase for tests only"

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 import settlement.tables  # noqa: F401  (its tables join the same metadata)
 from tests.wallet.test_tables import ROWS
 from wallet.ground.db import MIGRATIONS, Database, is_migrated, migrate
-from wallet.tables.books import metadata
+from wallet.tables.columns import metadata
 from wallet.webhooks import Failure
 
 

@@ -31,7 +31,8 @@ from wallet import ledger, webhooks
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
-from wallet.tables.books import KeyKind, Reason
+from wallet.tables.books import Reason
+from wallet.tables.people import KeyKind
 
 # The same requests in every run: a document is not truer on a lucky day.
 CONFIG = Config.from_dict(

@@ -32,9 +32,11 @@ from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
 from wallet.redemptions import Claim
-from wallet.tables.books import KeyKind, MerchantState, Reason, transfers
-from wallet.tables.books import purses as purse_rows
-from wallet.tables.books import vouchers as voucher_rows
+from wallet.tables.books import Reason, transfers
+from wallet.tables.merchants import MerchantState
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import vouchers as voucher_rows
+from wallet.tables.purses import purses as purse_rows
 
 LATER = dt.timedelta(days=20)
 

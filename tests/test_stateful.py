@@ -68,7 +68,12 @@ from wallet.keys import Keyring
 from wallet.merchants import Terms
 from wallet.purses import Limits
 from wallet.tables import books as tables
-from wallet.tables.books import AccountKind, BankFeeBearer, KeyKind, MerchantState, TopUpMethod, metadata
+from wallet.tables.books import AccountKind
+from wallet.tables.columns import metadata
+from wallet.tables.funding import TopUpMethod
+from wallet.tables.merchants import BankFeeBearer, MerchantState
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import vouchers as vouchers_table
 from wallet.vouchers import Issuer, Purchase
 
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
@@ -1693,10 +1698,10 @@ class Wallet(RuleBasedStateMachine):
             assert (seen.frozen, seen.available.micros) == (purse.frozen, purse.balance + purse.limits.credit_micros)
             states = conn.execute(
                 select(
-                    tables.vouchers.c.id,
-                    tables.vouchers.c.state,
-                    tables.vouchers.c.captured_micros,
-                    tables.vouchers.c.refunded_micros,
+                    vouchers_table.c.id,
+                    vouchers_table.c.state,
+                    vouchers_table.c.captured_micros,
+                    vouchers_table.c.refunded_micros,
                 )
             )
             assert {tuple(row) for row in states} == {

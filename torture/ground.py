@@ -26,7 +26,7 @@ from wallet import api_keys, ledger
 from wallet.ground import clock
 from wallet.ground.db import Database, migrate
 from wallet.keys import Keyring
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 ORIGIN = "http://localhost"
 _OPERATOR_IBAN = "FR7630006000011234567890189"

@@ -15,8 +15,7 @@ from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.ground.money import Money
 from wallet.ground.smtp import is_address
-from wallet.tables.books import purses, shoppers
-from wallet.tables.people import low_balance_alerts, purse_closings
+from wallet.tables.purses import low_balance_alerts, purse_closings, purses, shoppers
 
 _BATCH = 100
 

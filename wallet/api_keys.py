@@ -15,7 +15,8 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import KeyNotFound, MerchantNotFound, Unauthorized
 from wallet.ground.ids import new_id, token_sha256
-from wallet.tables.books import KeyKind, api_key_merchants, api_keys, merchants
+from wallet.tables.merchants import merchants
+from wallet.tables.people import KeyKind, api_key_merchants, api_keys
 
 _PREFIX = {
     KeyKind.OPERATOR: "obole_op_",

@@ -23,8 +23,8 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import LISTED, Money, check_listed, is_whole_minor
 from wallet.settings import Settings
-from wallet.tables.books import PurseState, TopUpMethod, purses, top_ups
-from wallet.tables.people import automatic_top_ups, purse_closings
+from wallet.tables.funding import TopUpMethod, automatic_top_ups, top_ups
+from wallet.tables.purses import PurseState, purse_closings, purses
 
 # Money that was asked for and has not come by then is not waited for any longer: it was refused somewhere.
 PATIENCE = dt.timedelta(days=5)

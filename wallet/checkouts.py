@@ -33,8 +33,10 @@ from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.passkeys import Proof
 from wallet.redemptions import Claim
-from wallet.tables.books import MerchantState, merchants, purses, shoppers
-from wallet.tables.people import CheckoutMode, CheckoutState, IdentityKind, checkouts, identities, member_caps
+from wallet.tables.merchants import MerchantState, merchants
+from wallet.tables.people import IdentityKind, identities
+from wallet.tables.purchases import CheckoutMode, CheckoutState, checkouts
+from wallet.tables.purses import member_caps, purses, shoppers
 from wallet.vouchers import Issued, Issuer, Purchase
 
 _BATCH = 200

@@ -19,9 +19,11 @@ from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
 from wallet.ground.iban import valid_iban
 from wallet.ground.money import Money, largest_transaction, minor_unit_micros, whole_minor
-from wallet.tables.books import PurseState, Reason, VoucherState, transfers, vouchers, withdrawals
-from wallet.tables.books import purses as purse_table
-from wallet.tables.people import purse_closings
+from wallet.tables.books import Reason, transfers
+from wallet.tables.funding import withdrawals
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purses import PurseState, purse_closings
+from wallet.tables.purses import purses as purse_table
 
 # ISO 20022 names are at most 70 characters in SEPA (EPC115-06, AT-E001).
 _LONGEST_NAME = 70

@@ -11,7 +11,8 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.ids import new_id
 from wallet.passkeys import Proof
-from wallet.tables.people import ConfirmationMethod, confirmations, identities, passkeys
+from wallet.tables.people import identities, passkeys
+from wallet.tables.purchases import ConfirmationMethod, confirmations
 
 
 def record(conn: Connection, identity_id: UUID, proof: Proof | None, *, at: dt.datetime) -> UUID:

@@ -18,31 +18,19 @@ from wallet.ground import sheets
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import decimal_string
 from wallet.jws import b64url
-from wallet.tables.books import (
-    AccountKind,
-    Reason,
-    accounts,
-    api_keys,
+from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.funding import automatic_top_ups, top_ups, withdrawals
+from wallet.tables.merchants import merchants
+from wallet.tables.people import api_keys, identities, passkeys, sessions
+from wallet.tables.purchases import confirmations, refunds, vouchers
+from wallet.tables.purses import (
     devices,
-    merchants,
-    purses,
-    refunds,
-    shoppers,
-    top_ups,
-    transfers,
-    vouchers,
-    withdrawals,
-)
-from wallet.tables.people import (
-    automatic_top_ups,
-    confirmations,
-    identities,
     low_balance_alerts,
     member_caps,
     merchant_limits,
-    passkeys,
     purse_closings,
-    sessions,
+    purses,
+    shoppers,
 )
 
 

@@ -18,8 +18,8 @@ from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused
 from wallet.ground.ids import new_id, token_sha256
 from wallet.keys import Keyring
-from wallet.tables.books import shoppers
 from wallet.tables.people import IdentityKind, LinkPurpose, identities, links
+from wallet.tables.purses import shoppers
 from wallet.tries import Place
 
 LINK_LIFE = {LinkPurpose.ACTIVATE: dt.timedelta(hours=48), LinkPurpose.RESET: dt.timedelta(hours=1)}

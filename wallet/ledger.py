@@ -22,19 +22,9 @@ from sqlalchemy.engine import Connection
 from wallet.ground.db import insert_into
 from wallet.ground.errors import InsufficientFunds, PurseFrozen, PurseNotFound
 from wallet.ground.money import EXPONENTS, minor_unit_micros
-from wallet.tables.books import (
-    AccountKind,
-    DayState,
-    PurseState,
-    Reason,
-    accounts,
-    business_days,
-    closing_balances,
-    purses,
-    transfers,
-)
+from wallet.tables.books import AccountKind, DayState, Reason, accounts, business_days, closing_balances, transfers
 from wallet.tables.books import currencies as currency_table
-from wallet.tables.people import purse_closings
+from wallet.tables.purses import PurseState, purse_closings, purses
 
 NOBODY = UUID(int=0)
 

@@ -16,7 +16,8 @@ from sqlalchemy.engine import Connection
 from wallet import mail
 from wallet.ground import languages
 from wallet.ground.money import Money
-from wallet.tables.people import CheckoutState, IdentityKind, LinkPurpose
+from wallet.tables.people import IdentityKind, LinkPurpose
+from wallet.tables.purchases import CheckoutState
 from wallet.ways_in import WayIn
 
 # How many rows of a failed check, or ways to pay of a kind, a letter names.

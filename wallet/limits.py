@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.db import insert_into
 from wallet.ground.errors import CapExceeded, MerchantNotFound, PurseNotFound
-from wallet.tables.books import merchants, purses
-from wallet.tables.people import merchant_limits
+from wallet.tables.merchants import merchants
+from wallet.tables.purses import merchant_limits, purses
 
 
 def change_own(

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Row
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.smtp import Security, SmtpAccount, is_address
-from wallet.tables.people import DeliveryState, mails
+from wallet.tables.telling import DeliveryState, mails
 
 # After the first try, the second, …; after the try that follows the last of these, a letter has failed.
 _WAITS = tuple(dt.timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720))

@@ -18,8 +18,9 @@ from wallet import passkeys, sessions
 from wallet.ground.db import insert_into
 from wallet.ground.errors import MemberNotFound, PurseNotFound, ValidationFailed
 from wallet.pins import Stored
-from wallet.tables.books import VoucherState, purses, shoppers, vouchers
-from wallet.tables.people import IdentityKind, identities, member_caps
+from wallet.tables.people import IdentityKind, identities
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purses import member_caps, purses, shoppers
 
 # No "@": a child may have no address, and an address must not be taken for a member.
 _IDENTIFIER = re.compile(r"[a-z0-9.-]{3,40}", re.ASCII)

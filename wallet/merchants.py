@@ -19,7 +19,8 @@ from wallet.ground.errors import AlreadyExists, MerchantNotFound
 from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id
 from wallet.ground.money import check_listed
-from wallet.tables.books import AccountKind, BankFeeBearer, MerchantState, merchants
+from wallet.tables.books import AccountKind
+from wallet.tables.merchants import BankFeeBearer, MerchantState, merchants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from wallet.ground.errors import (
 from wallet.ground.money import Money
 from wallet.ground.text import is_clean
 from wallet.jws import BadToken
-from wallet.tables.books import devices
+from wallet.tables.purses import devices
 from wallet.vouchers import Purchase
 
 TYPE = "order+jwt"

@@ -13,19 +13,15 @@ from wallet import browsers
 from wallet.ground.db import Database
 from wallet.tables.books import idempotency_keys
 from wallet.tables.people import (
-    DeliveryState,
     challenges,
     known_browsers,
     letter_requests,
     links,
-    mails,
     rate_counts,
     sessions,
     sign_in_tries,
-    webhook_attempts,
-    webhook_deliveries,
-    webhook_events,
 )
+from wallet.tables.telling import DeliveryState, mails, webhook_attempts, webhook_deliveries, webhook_events
 
 # A client that has not repeated a request in a month will not repeat it: docs/api.md promises so much.
 KEYS_LAST = dt.timedelta(days=30)

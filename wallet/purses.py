@@ -30,22 +30,10 @@ from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money, check_listed, is_whole_minor
 from wallet.ledger import Posting
-from wallet.tables.books import (
-    AccountKind,
-    PurseState,
-    Reason,
-    TopUpMethod,
-    VoucherState,
-    accounts,
-    devices,
-    purses,
-    shoppers,
-    top_ups,
-    transfers,
-    vouchers,
-    withdrawals,
-)
-from wallet.tables.people import purse_closings
+from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purses import PurseState, devices, purse_closings, purses, shoppers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,9 @@ from wallet.ground.errors import (
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, decimal_string
 from wallet.ledger import Posting
-from wallet.tables.books import AccountKind, MerchantState, Reason, VoucherState, refunds, vouchers
+from wallet.tables.books import AccountKind, Reason
+from wallet.tables.merchants import MerchantState
+from wallet.tables.purchases import VoucherState, refunds, vouchers
 
 # Well below the number of parameters either database takes in one statement.
 _CHUNK = 1_000

@@ -14,7 +14,9 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import ledger
-from wallet.tables.books import AccountKind, accounts, closing_balances, merchants, purses, transfers
+from wallet.tables.books import AccountKind, accounts, closing_balances, transfers
+from wallet.tables.merchants import merchants
+from wallet.tables.purses import purses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

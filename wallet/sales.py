@@ -16,17 +16,8 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import VoucherNotFound
 from wallet.keys import Keyring
-from wallet.tables.books import (
-    AccountKind,
-    DayState,
-    Reason,
-    VoucherState,
-    accounts,
-    business_days,
-    transfers,
-    vouchers,
-)
-from wallet.tables.people import checkouts
+from wallet.tables.books import AccountKind, DayState, Reason, accounts, business_days, transfers
+from wallet.tables.purchases import VoucherState, checkouts, vouchers
 
 
 class SaleState(StrEnum):

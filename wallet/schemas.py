@@ -22,8 +22,12 @@ from wallet.jws import BadToken
 from wallet.merchants import Terms
 from wallet.orders import MAX_RESOURCE_LENGTH
 from wallet.settings import origin_of
-from wallet.tables.books import BankFeeBearer, KeyKind, MerchantState, Reason, TopUpMethod, VoucherState
-from wallet.tables.people import CheckoutMode, CheckoutState, DeliveryState
+from wallet.tables.books import Reason
+from wallet.tables.funding import TopUpMethod
+from wallet.tables.merchants import BankFeeBearer, MerchantState
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import CheckoutMode, CheckoutState, VoucherState
+from wallet.tables.telling import DeliveryState
 from wallet.webhooks import EventType
 
 MAX_REDEMPTIONS = 10_000

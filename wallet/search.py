@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, false, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.tables.books import merchants, purses, shoppers
+from wallet.tables.merchants import merchants
+from wallet.tables.purses import purses, shoppers
 
 
 def find_purses(conn: Connection, text: str, *, before: UUID | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:

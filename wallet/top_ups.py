@@ -21,7 +21,7 @@ from wallet.ground.errors import NotFound, TopUpMethodUnavailable
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.settings import Settings
-from wallet.tables.books import TopUpMethod, top_ups
+from wallet.tables.funding import TopUpMethod, top_ups
 
 # The largest amount of a SEPA credit transfer, and so of its QR code (EPC069-12 section 2).
 _LARGEST_EPC_MICROS = 999_999_999_990_000

@@ -48,8 +48,11 @@ from wallet.jws import BadToken, b64url
 from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.purses import held_micros, stricter
-from wallet.tables.books import MerchantState, Reason, VoucherState, api_keys, devices, merchants, purses, vouchers
-from wallet.tables.people import identities, merchant_limits
+from wallet.tables.books import Reason
+from wallet.tables.merchants import MerchantState, merchants
+from wallet.tables.people import api_keys, identities
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purses import devices, merchant_limits, purses
 
 TYPE = "voucher+jwt"
 

@@ -34,8 +34,8 @@ from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AlreadyExists, ValidationFailed, WebhookNotFound
 from wallet.ground.ids import new_id
 from wallet.keys import Keyring
-from wallet.tables.books import merchants
-from wallet.tables.people import DeliveryState, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_events
+from wallet.tables.merchants import merchants
+from wallet.tables.telling import DeliveryState, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_events
 
 MAX_ENDPOINTS = 10
 MAX_URL_CHARS = 2_000

@@ -34,7 +34,7 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.schemas import Page
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 blueprint = Blueprint("breaks", __name__, description="What the bank says and the books do not.")
 

@@ -31,7 +31,7 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.schemas import Page
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 XML = "application/xml"
 ZIP = "application/zip"

@@ -29,7 +29,7 @@ from wallet.ground.errors import (
 from wallet.ground.money import decimal_string
 from wallet.safeguarding import Position
 from wallet.schemas import Page
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 blueprint = Blueprint("money", __name__, description="The operator's own money, and what is owed to others.")
 

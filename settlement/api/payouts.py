@@ -21,7 +21,7 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BusinessDateInvalid, NothingWaits, PayoutNotFound, VoucherNotFound
 from wallet.ground.money import decimal_string
 from wallet.schemas import TOKEN_PATTERN, Page
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 blueprint = Blueprint("payouts", __name__, description="One bank transaction for many purchases, explained.")
 

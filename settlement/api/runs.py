@@ -21,7 +21,7 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BankFileNotFound, BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ground.money import decimal_string
 from wallet.schemas import Page
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 XML = "application/xml"
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)

@@ -16,7 +16,7 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.errors import VoucherNotFound
 from wallet.ground.money import Money
 from wallet.keys import Keyring
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer
 
 blueprint = Blueprint("outcomes", __name__, description="What became of a voucher.")

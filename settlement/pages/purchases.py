@@ -27,7 +27,7 @@ from wallet.jws import b64url, public_jwk
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell
 from wallet.pages.purse import PAYERS, member_id, mine, show
-from wallet.tables.books import VoucherState
+from wallet.tables.purchases import VoucherState
 
 blueprint = page_blueprint("purchases", __name__, templates=Path(__file__).resolve().parent.parent / "templates")
 

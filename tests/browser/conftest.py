@@ -32,8 +32,9 @@ from wallet.ground.smtp import smtp_account
 from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.purses import Limits
-from wallet.tables.books import KeyKind, Reason, top_ups, transfers
-from wallet.tables.people import IdentityKind
+from wallet.tables.books import Reason, transfers
+from wallet.tables.funding import top_ups
+from wallet.tables.people import IdentityKind, KeyKind
 
 ADA = "ada@shoppers.example"
 PIN = "274951"

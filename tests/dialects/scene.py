@@ -12,7 +12,7 @@ from tests.dialects.facts import ANNOUNCED, DATES, PAYMENTS, PURSES
 from tests.dialects.telling import Names
 from tests.support import OPERATOR_IBAN
 from wallet.ground.db import Database
-from wallet.tables.books import metadata
+from wallet.tables.columns import metadata
 
 _SHOPPERS = ("alice", "bob", "carol")
 _MERCHANTS = ("bakery", "florist")

@@ -29,17 +29,10 @@ from tests.flows import story
 from tests.support import make_settings
 from wallet.ground.db import Database
 from wallet.settings import Settings
-from wallet.tables.books import (
-    business_days,
-    closing_balances,
-    idempotency_keys,
-    purses,
-    refunds,
-    top_ups,
-    transfers,
-    vouchers,
-    withdrawals,
-)
+from wallet.tables.books import business_days, closing_balances, idempotency_keys, transfers
+from wallet.tables.funding import top_ups, withdrawals
+from wallet.tables.purchases import refunds, vouchers
+from wallet.tables.purses import purses
 
 ROOT = Path(__file__).parents[2]
 # Far more steps than any scenario has: a scenario that never ends fails.

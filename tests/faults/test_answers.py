@@ -18,7 +18,9 @@ from tests.flows import story
 from tests.support import NDJSON, SHOPPER_IBAN, Device, Merchant, Purse, Shop
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.tables.books import Reason, refunds, top_ups, transfers, vouchers, withdrawals
+from wallet.tables.books import Reason, transfers
+from wallet.tables.funding import top_ups, withdrawals
+from wallet.tables.purchases import refunds, vouchers
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tests.support import PASSPHRASE, Shop, created
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.keys import Keyring
-from wallet.tables.books import vouchers
+from wallet.tables.purchases import vouchers
 
 
 @pytest.fixture

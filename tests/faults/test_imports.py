@@ -18,7 +18,8 @@ from wallet import purses
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.ledger import balance_micros
-from wallet.tables.books import AccountKind, TopUpMethod
+from wallet.tables.books import AccountKind
+from wallet.tables.funding import TopUpMethod
 
 UNIT = 1_000_000
 

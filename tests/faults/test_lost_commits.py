@@ -13,7 +13,8 @@ from tests.wallet.pages.reader import PIN, shopper_of
 from wallet.ground import db as db_room
 from wallet.ground.db import Database, begin_deed, end_deed
 from wallet.ground.errors import OutcomeUnknown, Unavailable
-from wallet.tables.books import top_ups, vouchers, withdrawals
+from wallet.tables.funding import top_ups, withdrawals
+from wallet.tables.purchases import vouchers
 
 WISH = {"amount": "4.00", "iban": SHOPPER_IBAN, "name": "Alice"}
 

@@ -27,7 +27,7 @@ from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
 from wallet import purses
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.tables.books import TopUpMethod
+from wallet.tables.funding import TopUpMethod
 
 RUN = {
     "business_day.close",

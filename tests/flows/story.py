@@ -25,7 +25,8 @@ from wallet.ground.db import Database
 from wallet.ground.money import Money
 from wallet.ledger import balance_micros
 from wallet.settings import Settings
-from wallet.tables.books import AccountKind, TopUpMethod
+from wallet.tables.books import AccountKind
+from wallet.tables.funding import TopUpMethod
 
 FEE = "0.38"
 FINAL = {TransactionState.BOOKED.value, TransactionState.REJECTED.value, TransactionState.RETURNED.value}

@@ -27,8 +27,9 @@ from tests.support import MERCHANT_IBAN, Shop, make_settings
 from wallet import api_keys, checkouts, merchants, webhooks
 from wallet.ground import clock
 from wallet.merchants import Terms
-from wallet.tables.books import KeyKind, vouchers
-from wallet.tables.people import webhook_endpoints
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import vouchers
+from wallet.tables.telling import webhook_endpoints
 
 BODY = {slug: article.body["fr"][-1] for slug, article in ARTICLES.items()}
 

@@ -20,7 +20,7 @@ from tests.flows import story
 from tests.races.crowd import Answer, Client, Server, at_once
 from tests.support import Device, Merchant, Purse, Shop
 from wallet.ground.money import Money
-from wallet.tables.books import vouchers
+from wallet.tables.purchases import vouchers
 
 SECONDS = float(os.environ.get("HAMMER_SECONDS", "5"))
 CLIENTS = 50

@@ -12,7 +12,7 @@ from tests.races.crowd import Answer, Client, Server, at_once
 from tests.support import Merchant, Purse, Shop
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 CROWD = 16
 

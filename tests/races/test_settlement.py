@@ -29,7 +29,7 @@ from wallet.ground.db import Database
 from wallet.redemptions import Claim
 from wallet.settings import Settings
 from wallet.tables.books import business_days, transfers
-from wallet.tables.books import vouchers as vouchers_table
+from wallet.tables.purchases import vouchers as vouchers_table
 
 SHOPPERS = 8
 PATIENCE_SECONDS = 90

@@ -11,8 +11,9 @@ from settlement.audit import SHOWN
 from tests.books import Books
 from tests.support import ORIGIN
 from wallet import identities
-from wallet.tables.people import IdentityKind, mails
+from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
+from wallet.tables.telling import mails
 
 MONDAY = dt.date(2026, 11, 23)
 

@@ -16,8 +16,8 @@ from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, hashed, make_settings
 from wallet import actions, identities
 from wallet.ground import clock
-from wallet.tables.books import purses
 from wallet.tables.people import IdentityKind
+from wallet.tables.purses import purses
 
 STATUS = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>
     <GrpHdr><MsgId>ANSWER-1</MsgId><CreDtTm>2026-05-04T22:10:00Z</CreDtTm></GrpHdr>

@@ -8,7 +8,7 @@ from tests.books import Books
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, make_settings
 from wallet import automatic_top_ups, closing
 from wallet.ground.money import Money
-from wallet.tables.books import TopUpMethod, top_ups, withdrawals
+from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
 
 
 def begin(books: Books, shopper: str) -> None:

@@ -10,7 +10,7 @@ from settlement import audits, nightly, quarantine, receiving
 from tests.books import pain002
 from tests.support import Shop, make_settings
 from wallet.ground import clock
-from wallet.tables.books import purses
+from wallet.tables.purses import purses
 
 
 @pytest.fixture

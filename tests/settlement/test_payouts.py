@@ -17,7 +17,7 @@ from tests.books import Books
 from tests.support import MERCHANT_IBAN
 from wallet.ground.money import largest_transaction, minor_unit_micros
 from wallet.merchants import Terms
-from wallet.tables.books import BankFeeBearer
+from wallet.tables.merchants import BankFeeBearer
 
 TODAY = dt.date(2026, 11, 23)
 MINOR = {"EUR": 10_000, "JPY": 1_000_000, "TND": 1_000}

@@ -27,8 +27,12 @@ from wallet import alerts, automatic_top_ups, checkouts, closing, identities, ma
 from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.tables.books import TopUpMethod, VoucherState, business_days, purses, top_ups, vouchers, withdrawals
-from wallet.tables.people import IdentityKind, mails
+from wallet.tables.books import business_days
+from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
+from wallet.tables.people import IdentityKind
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purses import purses
+from wallet.tables.telling import mails
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)

@@ -23,8 +23,9 @@ from wallet.keys import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.purses import Limits
-from wallet.tables import books
-from wallet.tables.books import AccountKind, KeyKind, Reason
+from wallet.tables.books import AccountKind, Reason
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import vouchers as vouchers_table
 from wallet.vouchers import Issued, Issuer, Purchase
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=dt.UTC)
@@ -210,7 +211,7 @@ class Scene:
     def voucher(self, issued: Issued) -> RowMapping:
         """The voucher's row."""
         with self.database.read() as conn:
-            return conn.execute(vouchers._WITH_ORIGIN.where(books.vouchers.c.id == issued.id)).mappings().one()
+            return conn.execute(vouchers._WITH_ORIGIN.where(vouchers_table.c.id == issued.id)).mappings().one()
 
 
 def micros(amount: str, currency: str = "EUR") -> int:

@@ -9,8 +9,8 @@ from wallet import alerts, closing
 from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.tables.books import shoppers
-from wallet.tables.people import mails
+from wallet.tables.purses import shoppers
+from wallet.tables.telling import mails
 
 
 def put(scene, purse, below, currency="EUR"):

@@ -12,8 +12,8 @@ from wallet import api_keys
 from wallet.api_keys import Caps
 from wallet.ground.errors import KeyNotFound, MerchantNotFound, Unauthorized
 from wallet.ground.ids import new_id
-from wallet.tables.books import KeyKind
-from wallet.tables.books import api_keys as table
+from wallet.tables.people import KeyKind
+from wallet.tables.people import api_keys as table
 
 
 def issue(scene, kind=KeyKind.OPERATOR, owner_id=None, **caps):

@@ -22,7 +22,7 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, remember
-from wallet.tables.books import TopUpMethod, top_ups
+from wallet.tables.funding import TopUpMethod, top_ups
 
 
 @pytest.fixture

@@ -34,18 +34,13 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.tables.books import MerchantState
-from wallet.tables.books import vouchers as voucher_rows
-from wallet.tables.people import (
-    CheckoutMode,
-    CheckoutState,
-    IdentityKind,
-    mails,
-    member_caps,
-    merchant_limits,
-    webhook_events,
-)
-from wallet.tables.people import confirmations as confirmation_rows
+from wallet.tables.merchants import MerchantState
+from wallet.tables.people import IdentityKind
+from wallet.tables.purchases import CheckoutMode, CheckoutState
+from wallet.tables.purchases import confirmations as confirmation_rows
+from wallet.tables.purchases import vouchers as voucher_rows
+from wallet.tables.purses import member_caps, merchant_limits
+from wallet.tables.telling import mails, webhook_events
 
 LIFE = dt.timedelta(minutes=30)
 

@@ -18,7 +18,8 @@ from wallet.ground.errors import (
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.ledger import Posting
-from wallet.tables.books import Reason, withdrawals
+from wallet.tables.books import Reason
+from wallet.tables.funding import withdrawals
 
 
 def begin(scene, purse, iban=SHOPPER_IBAN, name="Alice"):

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from tests.wallet.test_identities import NOON, add
 from wallet import confirmations
 from wallet.ground.db import Database
-from wallet.tables.people import confirmations as rows
+from wallet.tables.purchases import confirmations as rows
 
 
 def test_a_yes_by_pin_is_kept_with_who_said_it_and_when(db: Database) -> None:

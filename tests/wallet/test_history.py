@@ -14,9 +14,10 @@ from wallet import history, members, purses
 from wallet.ground.money import Money
 from wallet.history import Search
 from wallet.members import MemberCaps
-from wallet.tables.books import Reason, vouchers
-from wallet.tables.books import merchants as merchants_table
-from wallet.tables.books import purses as purses_table
+from wallet.tables.books import Reason
+from wallet.tables.merchants import merchants as merchants_table
+from wallet.tables.purchases import vouchers
+from wallet.tables.purses import purses as purses_table
 
 PRESS = "https://press.example/2026/11/a_100%_true_story"
 

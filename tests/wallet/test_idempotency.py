@@ -13,7 +13,8 @@ from wallet.ground.db import Database
 from wallet.ground.errors import IdempotencyConflict, InsufficientFunds
 from wallet.ground.ids import new_id
 from wallet.idempotency import Answer, fingerprint, once
-from wallet.tables.books import idempotency_keys, shoppers
+from wallet.tables.books import idempotency_keys
+from wallet.tables.purses import shoppers
 
 OWNER = new_id()
 FACTS = {"amount": 70_000, "currency": "EUR"}

@@ -9,7 +9,8 @@ from tests.wallet.test_identities import ADDRESS, NOON, add
 from wallet import identities, invitations
 from wallet.ground.db import Database
 from wallet.ground.errors import TooManyRequests
-from wallet.tables.people import LinkPurpose, mails
+from wallet.tables.people import LinkPurpose
+from wallet.tables.telling import mails
 
 
 def test_an_invitation_is_a_letter_with_a_link_that_works(db: Database) -> None:

@@ -14,7 +14,7 @@ from wallet.ground.errors import InsufficientFunds, PurseFrozen, PurseNotFound
 from wallet.ground.ids import new_id
 from wallet.ledger import MOVEMENTS, NOBODY, Posting
 from wallet.tables.books import AccountKind, Reason, accounts, closing_balances, transfers
-from wallet.tables.books import purses as purses_table
+from wallet.tables.purses import purses as purses_table
 
 FROM_A_PURSE = [reason for reason, (debit, _) in MOVEMENTS.items() if debit is AccountKind.PURSE]
 

@@ -16,8 +16,9 @@ from wallet import identities, letter_requests
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.letter_requests import Asked
-from wallet.tables.people import IdentityKind, LinkPurpose, links, mails
+from wallet.tables.people import IdentityKind, LinkPurpose, links
 from wallet.tables.people import letter_requests as requests
+from wallet.tables.telling import mails
 
 ADDRESS, NOBODY = "ada@shoppers.example", "eve@shoppers.example"
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)

@@ -7,7 +7,8 @@ import pytest
 
 from wallet import letters
 from wallet.ground.money import Money
-from wallet.tables.people import CheckoutState, LinkPurpose
+from wallet.tables.people import LinkPurpose
+from wallet.tables.purchases import CheckoutState
 
 ROW: dict[str, Any] = {
     "amount_micros": 200_000,

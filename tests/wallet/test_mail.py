@@ -17,7 +17,7 @@ from tests.wallet.scene import HOUR, NOON
 from wallet import mail
 from wallet.ground.db import Database
 from wallet.ground.smtp import Security, SmtpAccount, smtp_account
-from wallet.tables.people import mails
+from wallet.tables.telling import mails
 
 MINUTE = dt.timedelta(minutes=1)
 

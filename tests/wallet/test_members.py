@@ -9,8 +9,8 @@ from wallet import identities, members, passkeys, sessions
 from wallet.ground.errors import AlreadyExists, MemberNotFound, PurseNotFound, SignInRefused, ValidationFailed
 from wallet.ground.ids import new_id
 from wallet.members import MemberCaps
-from wallet.tables.books import vouchers
 from wallet.tables.people import IdentityKind
+from wallet.tables.purchases import vouchers
 
 PIN, OTHER_PIN = "271828", "314159"
 

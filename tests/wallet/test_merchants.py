@@ -10,8 +10,9 @@ from wallet import ledger, merchants
 from wallet.ground.errors import AlreadyExists, IbanInvalid, MerchantNotFound
 from wallet.ground.ids import new_id
 from wallet.merchants import Terms, terms_of
-from wallet.tables.books import AccountKind, BankFeeBearer, MerchantState, accounts
-from wallet.tables.books import merchants as table
+from wallet.tables.books import AccountKind, accounts
+from wallet.tables.merchants import BankFeeBearer, MerchantState
+from wallet.tables.merchants import merchants as table
 
 TERMS = Terms(
     commission_bp=150,

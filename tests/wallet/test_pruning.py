@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from tests.wallet.test_tables import NOON, ROWS
 from wallet import pruning
 from wallet.ground.db import Database
-from wallet.tables.books import metadata
-from wallet.tables.people import mails, webhook_deliveries
+from wallet.tables.columns import metadata
+from wallet.tables.telling import mails, webhook_deliveries
 
 A_MONTH, A_QUARTER = dt.timedelta(days=30), dt.timedelta(days=90)
 FORGOTTEN = {

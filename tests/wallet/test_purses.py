@@ -23,7 +23,9 @@ from wallet.ground.ids import is_reference, new_id
 from wallet.ground.money import Money, remember
 from wallet.ledger import Posting
 from wallet.purses import Limits
-from wallet.tables.books import AccountKind, Reason, TopUpMethod, shoppers, top_ups, withdrawals
+from wallet.tables.books import AccountKind, Reason
+from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
+from wallet.tables.purses import shoppers
 
 KEY = bytes(range(32))
 

@@ -22,7 +22,9 @@ from wallet.ground.errors import (
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.redemptions import Claim, Redeemed
-from wallet.tables.books import MerchantState, refunds, transfers
+from wallet.tables.books import transfers
+from wallet.tables.merchants import MerchantState
+from wallet.tables.purchases import refunds
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from wallet.ground.errors import VoucherNotFound
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.sales import EVERYTHING, SaleState, Search
-from wallet.tables.books import purses, shoppers
 from wallet.tables.people import IdentityKind
+from wallet.tables.purses import purses, shoppers
 
 
 def found(scene: Scene, merchant: Merchant, search: Search = EVERYTHING) -> list[sales.Sale]:

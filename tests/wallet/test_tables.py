@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 import settlement.tables  # noqa: F401  (its tables join the same metadata, and so do those of the pages)
 from wallet.ground.db import Database
-from wallet.tables.books import metadata
+from wallet.tables.columns import metadata
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 TODAY, YESTERDAY = NOON.date(), NOON.date() - dt.timedelta(days=1)

@@ -11,8 +11,9 @@ from tests.wallet.scene import Merchant, Scene
 from wallet import identities, passkeys, sessions, team
 from wallet.ground.errors import AlreadyExists, IdentityNotFound, SignInRefused, ValidationFailed
 from wallet.ground.ids import new_id
-from wallet.tables.people import IdentityKind, mails
+from wallet.tables.people import IdentityKind
 from wallet.tables.people import passkeys as passkeys_table
+from wallet.tables.telling import mails
 from wallet.team import Invitation
 
 PASSPHRASE = "bread before sunrise"

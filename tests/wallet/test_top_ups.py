@@ -12,7 +12,7 @@ from wallet.ground import clock
 from wallet.ground.errors import TopUpMethodUnavailable
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.tables.books import TopUpMethod
+from wallet.tables.funding import TopUpMethod
 
 TWENTY = Money.parse("20.00", "EUR")
 

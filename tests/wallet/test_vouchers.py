@@ -36,8 +36,9 @@ from wallet.ground.errors import (
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.keys import Keyring
-from wallet.tables.books import KeyKind, MerchantState
-from wallet.tables.books import vouchers as table
+from wallet.tables.merchants import MerchantState
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import vouchers as table
 
 SECOND = dt.timedelta(seconds=1)
 ISSUED = NOON.replace(microsecond=0)

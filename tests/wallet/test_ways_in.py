@@ -15,8 +15,9 @@ from tests.wallet.authenticator import Authenticator
 from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import identities, passkeys, ways_in
 from wallet.ground import clock
-from wallet.tables.people import IdentityKind, mails
+from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as rows
+from wallet.tables.telling import mails
 from wallet.ways_in import WayIn
 
 NEW = "385062"

@@ -24,8 +24,8 @@ from wallet.ground.errors import (
     Unauthorized,
     ValidationFailed,
 )
-from wallet.tables.books import KeyKind
-from wallet.tables.books import api_keys as key_rows
+from wallet.tables.people import KeyKind
+from wallet.tables.people import api_keys as key_rows
 
 LONGEST_IDEMPOTENCY_KEY = 255
 _LONGEST_TOKEN = 200

@@ -16,8 +16,8 @@ from wallet.checkouts import Wanted
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
-from wallet.tables.books import KeyKind
-from wallet.tables.people import CheckoutMode
+from wallet.tables.people import KeyKind
+from wallet.tables.purchases import CheckoutMode
 
 blueprint = Blueprint("checkouts", __name__, description="The hosted page on which shoppers pay.")
 

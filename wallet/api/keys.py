@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 
 def key_shown(key_id: UUID, kind: KeyKind, label: str, token: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, CurrencyWithdrawn, IbanInvalid, KeyNotFound
 from wallet.ground.money import Money
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 blueprint = Blueprint("merchants", __name__, description="Who is paid, where, and on which terms.")
 

@@ -25,7 +25,9 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from wallet import ledger, safeguarding
-from wallet.tables.books import AccountKind, DayState, VoucherState, business_days, purses, vouchers
+from wallet.tables.books import AccountKind, DayState, business_days
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purses import purses
 
 # Nobody asks when each counter was born, and it doubles what a scrape carries.
 disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ from wallet.ground import clock, errors
 from wallet.ground.errors import MalformedBody, NotAcceptable, OboleError, UnsupportedMediaType, ValidationFailed
 from wallet.idempotency import once
 from wallet.schemas import TOKEN_PATTERN, Empty, Problem
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 JSON = "application/json"
 # What takes no more memory than the largest honest body does: ten thousand redemptions, of two members each.

@@ -21,7 +21,8 @@ from wallet.ground.errors import ValidationFailed
 from wallet.ground.money import Money
 from wallet.jws import public_jwk
 from wallet.purses import Limits, View
-from wallet.tables.books import KeyKind, TopUpMethod
+from wallet.tables.funding import TopUpMethod
+from wallet.tables.people import KeyKind
 from wallet.top_ups import offered, pulls
 
 blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")

@@ -26,7 +26,7 @@ from wallet.api_keys import Caller
 from wallet.ground import clock, errors
 from wallet.ground.errors import MalformedBody, OboleError, ValidationFailed
 from wallet.redemptions import Claim, Redeemed
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer
 
 NDJSON = "application/x-ndjson"

@@ -13,7 +13,8 @@ from wallet.api.operations import operation, respond
 from wallet.ground import clock
 from wallet.ground.db import is_migrated
 from wallet.ground.errors import Unavailable
-from wallet.tables.books import DayState, KeyKind, business_days
+from wallet.tables.books import DayState, business_days
+from wallet.tables.people import KeyKind
 
 blueprint = Blueprint("system", __name__, description="The wallet about itself.")
 

@@ -13,7 +13,7 @@ from wallet import top_ups
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
 from wallet.settings import Settings
-from wallet.tables.books import TopUpMethod
+from wallet.tables.funding import TopUpMethod
 
 
 def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.db import begin_deed
 from wallet.ground.errors import OboleError, PurseNotFound
 from wallet.ground.money import Money
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 from wallet.vouchers import Issued, Purchase
 
 blueprint = Blueprint("vouchers", __name__, description="Signed promises over money held for a merchant.")

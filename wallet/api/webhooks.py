@@ -15,7 +15,7 @@ from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, WebhookNotFound
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 from wallet.webhooks import Delivery, Event
 
 blueprint = Blueprint("webhooks", __name__, description="Merchants' servers are told what happened, signed.")

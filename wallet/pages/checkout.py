@@ -31,8 +31,9 @@ from wallet.pages.rates import limiter
 from wallet.pages.sign_in import SIGN_INS, check_typed
 from wallet.schemas import Amount, Strict, Text
 from wallet.sessions import Visitor
-from wallet.tables.books import TopUpMethod
-from wallet.tables.people import CheckoutState, IdentityKind
+from wallet.tables.funding import TopUpMethod
+from wallet.tables.people import IdentityKind
+from wallet.tables.purchases import CheckoutState
 
 blueprint = page_blueprint("checkout", __name__)
 

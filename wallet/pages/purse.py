@@ -24,8 +24,9 @@ from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, page, say, signed_in, tell, who
 from wallet.purses import View
 from wallet.schemas import Strict
-from wallet.tables.books import Reason, VoucherState
+from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind
+from wallet.tables.purchases import VoucherState
 
 blueprint = page_blueprint("purse", __name__)
 

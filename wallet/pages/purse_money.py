@@ -25,7 +25,7 @@ from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, Once, mine, show
 from wallet.schemas import Amount, Strict, Text
-from wallet.tables.books import TopUpMethod
+from wallet.tables.funding import TopUpMethod
 
 blueprint = page_blueprint("purse_money", __name__)
 

@@ -21,7 +21,8 @@ from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
 from wallet.schemas import Amount, Id, NewMerchant, OfMoney, Text
-from wallet.tables.books import AccountKind, BankFeeBearer, MerchantState
+from wallet.tables.books import AccountKind
+from wallet.tables.merchants import BankFeeBearer, MerchantState
 
 _LONGEST_SEARCH = 200
 _RECENT = 5

@@ -14,7 +14,7 @@ from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, say, tell
 from wallet.schemas import Strict, Text
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 from wallet.webhooks import Failure
 
 

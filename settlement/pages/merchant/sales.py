@@ -36,7 +36,7 @@ from wallet.pages.page import go, language, tell
 from wallet.redemptions import Claim
 from wallet.sales import SaleState, Search
 from wallet.schemas import Amount, Strict, Text
-from wallet.tables.books import MerchantState
+from wallet.tables.merchants import MerchantState
 
 _LONGEST_SEARCH = 200
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import Merchant, Purse, Shop, make_settings
-from wallet.tables.books import BankFeeBearer
+from wallet.tables.merchants import BankFeeBearer
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Merchant, Purse, Shop, be
 from wallet import actions
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.tables.books import shoppers
+from wallet.tables.purses import shoppers
 
 DAY = dt.date(2026, 11, 23)
 

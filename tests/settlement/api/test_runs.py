@@ -28,7 +28,8 @@ from wallet import actions, identities
 from wallet.api import bodies
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.tables.people import IdentityKind, mails
+from wallet.tables.people import IdentityKind
+from wallet.tables.telling import mails
 
 
 @pytest.fixture

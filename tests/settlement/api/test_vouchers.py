@@ -2,7 +2,7 @@
 
 from tests.support import Shop, created, refused
 from wallet.ground.ids import new_id
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 
 def test_a_voucher_on_its_way(shop: Shop) -> None:

@@ -16,7 +16,7 @@ from tests.wallet.pages.reader import Reader, shopper_of
 from wallet import members
 from wallet.ground import clock
 from wallet.members import MemberCaps
-from wallet.tables.books import vouchers
+from wallet.tables.purchases import vouchers
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import MERCHANT_IBAN, Shop, created, refused
 from wallet import actions
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic abc", "Bearer " + "x" * 300, "Bearer a b"])

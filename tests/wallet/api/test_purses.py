@@ -16,7 +16,7 @@ from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, make_setti
 from wallet import closing
 from wallet.ground import clock
 from wallet.ground.money import EXPONENTS
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 ALICE = {"currency": "EUR", "shopper": {"email": "Alice@shoppers.example", "name": "Alice", "locale": "fr"}}
 

@@ -10,7 +10,7 @@ from nacl.signing import SigningKey
 from tests.support import Shop, created, public_jwk, refused
 from wallet import jws, limits
 from wallet.ground import clock
-from wallet.tables.books import KeyKind
+from wallet.tables.people import KeyKind
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from wallet.ground.db import Database, UtcInstant, checked_url, migrate
 from wallet.ground.errors import CurrencyUnknown, SettingsInvalid, Unavailable
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.tables.books import shoppers
+from wallet.tables.purses import shoppers
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 

@@ -8,8 +8,8 @@ from werkzeug.test import TestResponse
 from tests.support import Purse, Shop, hashed
 from wallet import identities
 from wallet.ground import clock
-from wallet.tables.books import purses, shoppers
 from wallet.tables.people import IdentityKind
+from wallet.tables.purses import purses, shoppers
 
 PIN = "274951"
 _TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')

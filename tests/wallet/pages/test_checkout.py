@@ -17,8 +17,9 @@ from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.members import MemberCaps
-from wallet.tables import books
-from wallet.tables.books import shoppers, top_ups
+from wallet.tables.funding import top_ups
+from wallet.tables.purses import purses as purses_table
+from wallet.tables.purses import shoppers
 
 HOUR = dt.timedelta(hours=1)
 
@@ -150,5 +151,5 @@ def test_the_way_back_to_a_purchase_ends_with_that_purchase_and_with_no_other(
 
 def _email(shop: Shop, purse: Purse) -> str:
     with shop.database.read() as conn:
-        mine = sa.select(books.purses.c.shopper_id).where(books.purses.c.id == purse.id).scalar_subquery()
+        mine = sa.select(purses_table.c.shopper_id).where(purses_table.c.id == purse.id).scalar_subquery()
         return str(conn.execute(sa.select(shoppers.c.email).where(shoppers.c.id == mine)).scalar_one())

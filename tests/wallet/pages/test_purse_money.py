@@ -12,7 +12,7 @@ from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, Purse, Shop
 from tests.wallet.pages.reader import Reader
 from wallet import alerts, automatic_top_ups, closing, purses
 from wallet.ground import clock
-from wallet.tables.books import top_ups, withdrawals
+from wallet.tables.funding import top_ups, withdrawals
 from wallet.tables.people import sessions
 
 

@@ -12,9 +12,9 @@ from wallet import identities, members, passkeys
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.sessions import PROOF_LASTS
-from wallet.tables.books import shoppers
 from wallet.tables.people import IdentityKind, sessions
 from wallet.tables.people import passkeys as passkey_table
+from wallet.tables.purses import shoppers
 
 
 @pytest.fixture

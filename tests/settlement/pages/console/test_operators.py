@@ -4,7 +4,8 @@ import sqlalchemy as sa
 
 from tests.settlement.pages.console.conftest import Console
 from wallet import identities
-from wallet.tables.people import IdentityKind, mails
+from wallet.tables.people import IdentityKind
+from wallet.tables.telling import mails
 
 
 def letters(console: Console) -> list[str]:

@@ -12,7 +12,7 @@ from wallet import limits, merchants, purses
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.merchants import Terms
-from wallet.tables.books import BankFeeBearer
+from wallet.tables.merchants import BankFeeBearer
 
 
 def test_a_purse_is_found_frozen_at_once_and_thawed(console: Console) -> None:

@@ -8,7 +8,7 @@ from settlement import nightly, scheduler
 from settlement.tables import audits
 from tests.settlement.pages.console.conftest import Console, sell, text
 from wallet.ground import clock
-from wallet.tables.books import purses
+from wallet.tables.purses import purses
 
 
 def test_the_audit_is_run_when_it_is_asked_for_and_says_what_is_wrong(console: Console) -> None:

@@ -16,7 +16,8 @@ from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, created
 from wallet import actions, ledger, merchants, purses
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.tables.books import AccountKind, shoppers, transfers
+from wallet.tables.books import AccountKind, transfers
+from wallet.tables.purses import shoppers
 
 DAY = dt.date(2026, 11, 23)
 

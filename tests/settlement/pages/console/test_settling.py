@@ -16,7 +16,7 @@ from tests.settlement.pages.console.conftest import Console, sell, text
 from tests.support import Shop, make_settings
 from wallet.ground import clock
 from wallet.tables.books import business_days
-from wallet.tables.people import mails
+from wallet.tables.telling import mails
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from tests.settlement.pages.merchant.conftest import Seat, gone_to, sell, settle, words
 from tests.support import Purse, Shop, created
 from wallet import merchants
-from wallet.tables.books import MerchantState
+from wallet.tables.merchants import MerchantState
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from sqlalchemy import select
 from tests.settlement.pages.merchant.conftest import Seat, gone_to, words
 from tests.support import MERCHANT_IBAN, Shop
 from wallet import merchants
-from wallet.tables.books import BankFeeBearer
-from wallet.tables.people import mails
+from wallet.tables.merchants import BankFeeBearer
+from wallet.tables.telling import mails
 
 
 def test_the_account_tells_terms_and_a_masked_iban(shop: Shop) -> None:

@@ -6,8 +6,8 @@ from tests.settlement.pages.merchant.conftest import Seat, gone_to, words
 from tests.support import Purse, Shop
 from wallet import checkouts, identities
 from wallet.ground import clock
-from wallet.tables.books import purses, shoppers
 from wallet.tables.people import IdentityKind
+from wallet.tables.purses import purses, shoppers
 
 
 def pay(shop: Shop, purse: Purse, checkout_id: UUID) -> None:
