@@ -34,7 +34,7 @@ from wallet.api import (
 from wallet.api.context import EXTENSION, Obole
 from wallet.ground import private
 from wallet.ground.db import Database
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, refusals, shell, sign_in
 from wallet.settings import Settings
 from wallet.vouchers import Issuer

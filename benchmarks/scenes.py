@@ -24,7 +24,7 @@ from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.idempotency import fingerprint
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.ledger import Posting
 from wallet.tables.books import AccountKind, Reason, accounts, business_days, transfers
 from wallet.tables.people import KeyKind
@@ -112,7 +112,7 @@ class Scene:
 
 def furnish(place: Place, *, purse_count: int) -> Scene:
     """A new wallet with its first business day open, merchants, and purses with plenty in them."""
-    key_file, passphrase = place.folder / "wallet.keys", secrets.token_urlsafe(24)
+    key_file, passphrase = place.folder / "wallet.keys.ring", secrets.token_urlsafe(24)
     # The cheapest key derivation: it is spent at the start of a server only.
     keyring = Keyring.create(
         key_file, passphrase, now=clock.now(), opslimit=argon2id.OPSLIMIT_MIN, memlimit=argon2id.MEMLIMIT_MIN

@@ -32,7 +32,7 @@ from wallet import (
 )
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.settings import Settings
 
 log = structlog.get_logger()

@@ -45,7 +45,7 @@ from wallet.ground.db import Database
 from wallet.ground.errors import OboleError
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, decimal_string
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.purses import Limits

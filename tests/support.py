@@ -30,7 +30,7 @@ from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.ledger import Posting
 from wallet.merchants import Terms
 from wallet.purses import Limits
@@ -55,7 +55,7 @@ def cheap_key_file() -> Path:
     """A key file whose opening costs next to nothing, made once for the run. Copy it before rotating keys."""
     folder = Path(tempfile.mkdtemp(prefix="obole-keys-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "wallet.keys"
+    path = folder / "wallet.keys.ring"
     Keyring.create(
         path,
         PASSPHRASE,
@@ -81,7 +81,7 @@ def hashed(secret: str) -> pins.Stored:
 
 def make_settings(tmp_path: Path, database_url: str, **changes: Any) -> Settings:
     """Settings for a wallet of this test's own, with a copy of the cheap key file; ``changes`` go on top."""
-    key_file = tmp_path / "wallet.keys"
+    key_file = tmp_path / "wallet.keys.ring"
     if not key_file.exists():
         shutil.copy2(cheap_key_file(), key_file)
     settings = Settings(

@@ -64,7 +64,7 @@ from wallet import api_keys, ledger, merchants, orders, purses, redemptions, vou
 from wallet.ground import errors
 from wallet.ground.db import Database
 from wallet.ground.money import Money, decimal_string
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.merchants import Terms
 from wallet.purses import Limits
 from wallet.tables import books as tables

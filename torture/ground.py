@@ -25,7 +25,7 @@ from torture.programs import children_of
 from wallet import api_keys, ledger
 from wallet.ground import clock
 from wallet.ground.db import Database, migrate
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.people import KeyKind
 
 ORIGIN = "http://localhost"
@@ -127,7 +127,7 @@ def prepare(folder: Path, database_url: str) -> dict[str, str]:
         "OBOLE_ORIGIN": ORIGIN,
         "OBOLE_SECRET_KEY": secrets.token_urlsafe(48),
         "OBOLE_DATABASE_URL": database_url,
-        "OBOLE_KEY_FILE": str(folder / "wallet.keys"),
+        "OBOLE_KEY_FILE": str(folder / "wallet.keys.ring"),
         "OBOLE_KEY_PASSPHRASE": secrets.token_urlsafe(24),
         "OBOLE_OPERATOR_NAME": _OPERATOR_NAME,
         "OBOLE_BANK_IBAN": _OPERATOR_IBAN,
@@ -140,7 +140,7 @@ def prepare(folder: Path, database_url: str) -> dict[str, str]:
         "OBOLE_CUTOFF": "23:59",
     }
     Keyring.create(
-        folder / "wallet.keys",
+        folder / "wallet.keys.ring",
         settings["OBOLE_KEY_PASSPHRASE"],
         now=clock.now(),
         opslimit=argon2id.OPSLIMIT_MIN,

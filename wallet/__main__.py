@@ -7,7 +7,7 @@ import click
 
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 
 
 @click.group()

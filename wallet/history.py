@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 from wallet.ground import sheets
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import decimal_string
-from wallet.jws import b64url
+from wallet.keys.jws import b64url
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
 from wallet.tables.funding import automatic_top_ups, top_ups, withdrawals
 from wallet.tables.merchants import merchants

@@ -17,7 +17,7 @@ from wallet.ground import names
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AlreadyExists, IdentityNotFound, LinkInvalid, SignInLocked, SignInRefused
 from wallet.ground.ids import new_id, token_sha256
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.people import IdentityKind, LinkPurpose, identities, links
 from wallet.tables.purses import shoppers
 from wallet.tries import Place

@@ -13,7 +13,6 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Connection
 
-from wallet import jws
 from wallet.ground.errors import (
     AmountInvalid,
     CurrencyUnknown,
@@ -24,7 +23,8 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import Money
 from wallet.ground.text import is_clean
-from wallet.jws import BadToken
+from wallet.keys import jws
+from wallet.keys.jws import BadToken
 from wallet.tables.purses import devices
 from wallet.vouchers import Purchase
 

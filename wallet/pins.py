@@ -20,7 +20,7 @@ import nacl.exceptions
 import nacl.pwhash
 
 from wallet.ground.errors import Unavailable, ValidationFailed
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.people import IdentityKind
 
 Stored = NewType("Stored", str)

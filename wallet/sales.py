@@ -15,7 +15,7 @@ from sqlalchemy import case, func, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import VoucherNotFound
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.books import AccountKind, DayState, Reason, accounts, business_days, transfers
 from wallet.tables.purchases import VoucherState, checkouts, vouchers
 

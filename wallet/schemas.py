@@ -14,11 +14,11 @@ from uuid import UUID
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
 
-from wallet import jws
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import EXPONENTS, LISTED, Money
 from wallet.ground.text import is_clean
-from wallet.jws import BadToken
+from wallet.keys import jws
+from wallet.keys.jws import BadToken
 from wallet.merchants import Terms
 from wallet.orders import MAX_RESOURCE_LENGTH
 from wallet.settings import origin_of

@@ -12,7 +12,7 @@ from sqlalchemy import or_
 from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import SignInRefused
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.people import identities
 
 _STEP_SECONDS = 30

@@ -44,8 +44,8 @@ from wallet.ground.errors import (
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.idempotency import fingerprint
-from wallet.jws import BadToken, b64url
-from wallet.keys import Keyring
+from wallet.keys.jws import BadToken, b64url
+from wallet.keys.ring import Keyring
 from wallet.ledger import Posting
 from wallet.purses import held_micros, stricter
 from wallet.tables.books import Reason

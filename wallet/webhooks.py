@@ -33,7 +33,7 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AlreadyExists, ValidationFailed, WebhookNotFound
 from wallet.ground.ids import new_id
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.merchants import merchants
 from wallet.tables.telling import DeliveryState, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_events
 

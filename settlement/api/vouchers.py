@@ -15,7 +15,7 @@ from wallet.api_keys import Caller
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import VoucherNotFound
 from wallet.ground.money import Money
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer
 

@@ -23,7 +23,7 @@ from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import OboleError, VoucherNotFound
 from wallet.ground.money import decimal_string
-from wallet.jws import b64url, public_jwk
+from wallet.keys.jws import b64url, public_jwk
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell
 from wallet.pages.purse import PAYERS, member_id, mine, show

@@ -46,7 +46,7 @@ from wallet.api.context import EXTENSION, Obole
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.money import Money
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 
 _WAITS = {TransactionState.TO_RELEASE.value}
 # No child outlives this, whatever becomes of who started it.
@@ -224,7 +224,7 @@ def _live(app: Flask, scenario: str, step: int, when: str, given: Mapping[str, s
         folder = Path(given["folder"])
         changes = {
             "database_url": given["database_url"],
-            "key_file": folder / "wallet.keys",
+            "key_file": folder / "wallet.keys.ring",
             "bank_folder": folder / "bank",
             "sandbox_folder": folder / "bank",
         }

@@ -13,7 +13,7 @@ from tests.flows import story
 from tests.support import PASSPHRASE, Shop, created
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.purchases import vouchers
 
 
@@ -65,7 +65,7 @@ def test_a_rotation_killed_at_any_step_loses_no_key(held: Ground, when: str):
         assert keyring.active_kid not in kids
         assert keyring.sign_as(before, "voucher+jwt", {"jti": "1"})
 
-    assert set(each_step(held, when, dying_in("rotate", when), afterwards)) == {"keys._write"}
+    assert set(each_step(held, when, dying_in("rotate", when), afterwards)) == {"ring._write"}
 
 
 @pytest.mark.only_on("sqlite")

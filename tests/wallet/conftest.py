@@ -11,7 +11,7 @@ from tests.support import PASSPHRASE, cheap_key_file
 from tests.wallet.scene import Scene
 from wallet.ground.db import Database
 from wallet.ground.money import EXPONENTS, LISTED
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.wallet.scene import HOUR, NOON, Purse, changed
 from wallet import orders, purses, vouchers
 from wallet.ground.errors import IdempotencyConflict, OrderExpired, OrderInvalid, OrderNotYetValid
 from wallet.ground.money import Money
-from wallet.jws import b64url
+from wallet.keys.jws import b64url
 
 SOMEBODY = UUID("0190a1b2-c3d4-7000-8000-0123456789ab")
 TAB_KEY = SigningKey(b"t" * 32)

@@ -15,7 +15,7 @@ from tests.support import PASSPHRASE, cheap_key_file, cheap_keyring
 from wallet import pins
 from wallet.ground import clock
 from wallet.ground.errors import Unavailable, ValidationFailed
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.people import IdentityKind
 
 PIN = "274951"

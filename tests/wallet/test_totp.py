@@ -11,7 +11,7 @@ from tests.wallet.test_identities import NOON, add
 from wallet import identities, sessions, totp
 from wallet.ground.db import Database
 from wallet.ground.errors import SignInRefused
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.people import IdentityKind
 
 HALF_A_MINUTE = dt.timedelta(seconds=30)

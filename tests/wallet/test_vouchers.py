@@ -35,7 +35,7 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.tables.merchants import MerchantState
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers as table

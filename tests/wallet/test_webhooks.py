@@ -26,7 +26,7 @@ from wallet import webhooks
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.errors import AlreadyExists, ValidationFailed, WebhookNotFound
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.webhooks import Event, Failure
 
 PAID = {"checkout_id": "c1", "amount": "0.20", "currency": "EUR", "description": "L’été"}

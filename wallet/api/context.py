@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from wallet.ground.db import Database
-from wallet.keys import Keyring
+from wallet.keys.ring import Keyring
 from wallet.settings import Settings
 from wallet.vouchers import Issuer
 

@@ -19,7 +19,7 @@ from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import ValidationFailed
 from wallet.ground.money import Money
-from wallet.jws import public_jwk
+from wallet.keys.jws import public_jwk
 from wallet.purses import Limits, View
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import KeyKind

@@ -22,7 +22,7 @@ from wallet.api.top_ups import send, top_up_body
 from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.ground.money import MICROS_PER_UNIT, Money
-from wallet.jws import b64url, parse_public_jwk
+from wallet.keys.jws import b64url, parse_public_jwk
 from wallet.pages import forms
 from wallet.pages.page import asker, browser, go, keep_purchase, page, visitor, welcome
 from wallet.pages.page import blueprint as page_blueprint

@@ -20,7 +20,7 @@ from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.jws import MAX_TOKEN_CHARS
+from wallet.keys.jws import MAX_TOKEN_CHARS
 from wallet.pages import forms
 from wallet.pages.page import go, language, say, tell
 from wallet.redemptions import Claim

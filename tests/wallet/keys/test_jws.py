@@ -13,8 +13,8 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import OKPKey
 from nacl.signing import SigningKey
 
-from wallet import jws
-from wallet.jws import BadToken
+from wallet.keys import jws
+from wallet.keys.jws import BadToken
 
 KEY = SigningKey(bytes(range(32)))
 PUBLIC = bytes(KEY.verify_key)

@@ -33,9 +33,9 @@ import nacl.utils
 from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 
-from wallet import jws
 from wallet.ground import clock
 from wallet.ground.errors import KeyFileInvalid
+from wallet.keys import jws
 
 MINIMUM_PASSPHRASE_CHARS = 12
 # What a file may ask of this machine before it is proven ours: libsodium's "sensitive" asks 4 and 1 GiB.
@@ -175,14 +175,14 @@ class Keyring:
         return self._current().active.kid
 
     def sign(self, header_type: str, claims: Mapping[str, object]) -> str:
-        """The token over ``claims`` with the active key. Raises as `wallet.jws.sign`."""
+        """The token over ``claims`` with the active key. Raises as `wallet.keys.jws.sign`."""
         key = self._current().active
         return jws.sign(header_type=header_type, kid=key.kid, claims=claims, key=key.signing)
 
     def sign_as(self, kid: str, header_type: str, claims: Mapping[str, object]) -> str:
         """The token signed earlier with key ``kid``, once more: the same bytes, even if the key is retired.
 
-        Raises `KeyFileInvalid` if the file never held that key, or as `wallet.jws.sign`.
+        Raises `KeyFileInvalid` if the file never held that key, or as `wallet.keys.jws.sign`.
         """
         key = self._find(kid)
         if key is None:
@@ -190,7 +190,7 @@ class Keyring:
         return jws.sign(header_type=header_type, kid=kid, claims=claims, key=key.signing)
 
     def verify(self, token: str, header_type: str) -> dict[str, object]:
-        """The claims of a token that this wallet signed, with whichever key. Raises `wallet.jws.BadToken`.
+        """The claims of a token that this wallet signed, with whichever key. Raises `wallet.keys.jws.BadToken`.
 
         Says nothing about time: ``exp`` and the rest are the caller's to judge.
         """

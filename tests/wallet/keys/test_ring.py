@@ -23,10 +23,11 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
 from nacl.pwhash import argon2id
 
-from wallet import jws, keys
 from wallet.ground.errors import KeyFileInvalid
-from wallet.jws import BadToken
-from wallet.keys import Keyring
+from wallet.keys import jws
+from wallet.keys import ring as keys
+from wallet.keys.jws import BadToken
+from wallet.keys.ring import Keyring
 
 PASSPHRASE = "trois petites pièces"
 CHEAP = {"opslimit": argon2id.OPSLIMIT_MIN, "memlimit": argon2id.MEMLIMIT_MIN}
@@ -685,10 +686,10 @@ def test_what_root_rotates_its_owner_still_reads(path, ring):
 
 # --- other processes, killed or rival ----------------------------------------------------------------------
 
-ROOT = Path(keys.__file__).parent.parent
+ROOT = Path(keys.__file__).parents[2]
 IMPORTS = """
 import datetime as dt, fcntl, os, signal, sys
-from wallet import keys
+from wallet.keys import ring as keys
 def say(word):
     print(word, flush=True)
 def hear():

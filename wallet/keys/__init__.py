@@ -1,0 +1,1 @@
+"""Signing, deriving and sealing: the key ring, its file, and the JOSE it speaks."""
