@@ -39,7 +39,7 @@ EVERY_CASE =
 EXAMPLES = 3000
 MINUTES = 3
 SEED =
-SOURCES = $(wildcard app.py wallet settlement sandbox_bank obole_demo benchmarks torture tests migrations)
+SOURCES = $(wildcard app.py cli web settlement wallet sandbox_bank obole_demo benchmarks torture tests migrations)
 SETTINGS = var/settings.env
 
 # One recipe at a time, so that two goals do not install into one environment at once; pytest is parallel by itself.

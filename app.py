@@ -17,27 +17,15 @@ from settlement import cli
 from settlement import metrics as settlement_metrics
 from settlement.bank import directory
 from settlement.pages import console, merchant, purchases
-from wallet.api import (
-    bodies,
-    checkouts,
-    documentation,
-    failures,
-    merchants,
-    metrics,
-    purses,
-    redemptions,
-    requests,
-    system,
-    vouchers,
-    webhooks,
-)
-from wallet.api.context import EXTENSION, Obole
+from wallet.api import checkouts, merchants, purses, redemptions, system, vouchers, webhooks
 from wallet.ground import private
 from wallet.ground.db import Database
 from wallet.keys.ring import Keyring
 from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, refusals, shell, sign_in
 from wallet.settings import Settings
 from wallet.vouchers import Issuer
+from web.http import bodies, documentation, failures, metrics, requests
+from web.http.context import EXTENSION, Obole
 
 VERSION = "1.0.0"
 

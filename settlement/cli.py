@@ -48,8 +48,6 @@ from settlement.tables import RunState, TransactionKind, TransactionState
 from settlement.tellings import Telling
 from settlement.xml import MAX_BYTES
 from wallet import actions, api_keys, identities, invitations, ledger, merchants, purses, safeguarding, team
-from wallet.api.context import current
-from wallet.api.operations import load
 from wallet.ground import clock
 from wallet.ground.db import begin_deed, end_deed, machine_failed, migrate
 from wallet.ground.errors import (
@@ -63,9 +61,11 @@ from wallet.ground.errors import (
 )
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money, decimal_string
-from wallet.schemas import NewMerchant, NewMerchantName, NewPurse
 from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import IdentityKind, KeyKind
+from web.http.context import current
+from web.http.operations import load
+from web.http.schemas import NewMerchant, NewMerchantName, NewPurse
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _ENTRIES_AT_ONCE = 200

@@ -15,7 +15,7 @@ from settlement.tables import breaks, refused_messages
 
 
 def figures(conn: Connection) -> Iterator[Metric]:
-    """For `wallet.api.metrics`."""
+    """For `web.http.metrics`."""
     refused = select(func.count()).select_from(refused_messages).where(refused_messages.c.dismissed_at.is_(None))
     yield GaugeMetricFamily(
         "obole_bank_messages_in_quarantine",

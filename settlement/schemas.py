@@ -1,4 +1,4 @@
-"""The wire format of the bank border: runs, payouts, bank messages and the proof; see `wallet.schemas`.
+"""The wire format of the bank border: runs, payouts, bank messages and the proof; see `web.http.schemas`.
 
 Invariant: an answer has exactly the members described here. Amounts are decimal strings in the currency that
 stands beside them; a total over many accounts may be larger than any one amount.
@@ -15,7 +15,10 @@ from settlement.owners import Because
 from settlement.payouts import WaitReason
 from settlement.tables import BreakKind, EntryMatch, FileState, MessageKind, RunState, TransactionKind, TransactionState
 from wallet.ground.languages import LOCALES
-from wallet.schemas import (
+from wallet.tables.books import Reason
+from wallet.tables.funding import AnnouncementKind
+from wallet.tables.purchases import VoucherState
+from web.http.schemas import (
     TOKEN_PATTERN,
     Answer,
     Id,
@@ -31,9 +34,6 @@ from wallet.schemas import (
     signed_decimal,
     text,
 )
-from wallet.tables.books import Reason
-from wallet.tables.funding import AnnouncementKind
-from wallet.tables.purchases import VoucherState
 
 _SHA256_PATTERN = "^[0-9a-f]{64}$"
 _PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]

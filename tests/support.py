@@ -25,7 +25,6 @@ from werkzeug.test import TestResponse
 
 from app import create_app, open_wallet
 from wallet import api_keys, ledger, merchants, pins, purses
-from wallet.api.context import EXTENSION, Obole
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
@@ -37,6 +36,7 @@ from wallet.purses import Limits
 from wallet.settings import Settings
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind, KeyKind
+from web.http.context import EXTENSION, Obole
 
 ORIGIN = "https://wallet.example"
 PASSPHRASE = "a passphrase for tests only"

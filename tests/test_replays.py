@@ -27,7 +27,6 @@ from tests.support import (
     public_jwk,
 )
 from wallet import ledger, merchants, purses, redemptions
-from wallet.api.context import EXTENSION
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.ledger import Posting
@@ -37,6 +36,7 @@ from wallet.tables.merchants import MerchantState
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers as voucher_rows
 from wallet.tables.purses import purses as purse_rows
+from web.http.context import EXTENSION
 
 LATER = dt.timedelta(days=20)
 

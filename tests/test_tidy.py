@@ -20,7 +20,7 @@ from wallet.ground.errors import leaves
 ROOT = Path(__file__).resolve().parent.parent
 SELF = "tests/test_tidy.py"
 
-MONEY = ("wallet", "settlement", "sandbox_bank")
+MONEY = ("wallet", "settlement", "web", "cli", "sandbox_bank")
 SHIPPED = ("app.py", "wsgi.py", "gunicorn.conf.py", *MONEY, "obole_demo", "benchmarks", "torture", "migrations")
 NOT_OURS = {
     ".git",
@@ -110,9 +110,9 @@ def rule(*, bad: Sequence[tuple[str, str]], good: Sequence[tuple[str, str]] = ()
 ALLOWED: dict[str, dict[str, str]] = {
     "floats_stay_away_from_money": {
         "wallet/keys/ring.py": "seconds between looks at the key file",
-        "wallet/api/metrics.py": "seconds, the buckets of a histogram",
-        "wallet/api/requests.py::_record": "how long a request took, for the log",
-        "wallet/api/serving.py": "seconds, of a loop's turns",
+        "web/http/metrics.py": "seconds, the buckets of a histogram",
+        "web/http/requests.py::_record": "how long a request took, for the log",
+        "web/http/serving.py": "seconds, of a loop's turns",
     },
     "time_comes_from_the_clock": {
         "wallet/ground/clock.py": "the one clock",
@@ -416,7 +416,7 @@ def _is_room(source: Source) -> bool:
         for node in source.tree.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
     )
-    return source.top in ("wallet", "settlement") and not source.path.endswith("__init__.py") and any(public)
+    return source.top in ("wallet", "settlement", "web", "cli") and not source.path.endswith("__init__.py") and any(public)
 
 
 def _mirrors(path: str) -> list[str]:
@@ -529,7 +529,7 @@ def _errors_out_of_step(
     for error in errors:
         code, promise = error.code, Promise(statuses.get(error.code), error.retryable)
         if code not in statuses:
-            yield f"wallet/api/problems.py: STATUS has no status for {code}"
+            yield f"web/http/problems.py: STATUS has no status for {code}"
         if code not in documented:
             yield f"docs/errors.md: {code} has no row | `{code}` | status | yes or no | meaning |"
         elif documented[code] != promise:
@@ -540,7 +540,7 @@ def _errors_out_of_step(
 
 def _statuses() -> dict[str, int]:
     """`STATUS` by code, whether it is kept by code or by class."""
-    from wallet.api.problems import STATUS
+    from web.http.problems import STATUS
 
     return {getattr(key, "code", key): int(status) for key, status in STATUS.items()}
 

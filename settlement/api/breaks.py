@@ -13,11 +13,7 @@ from settlement.breaks import Way
 from settlement.imports import NO_CURRENCY
 from settlement.owners import Owner
 from settlement.resolutions import Done, Resolution
-from wallet.api import auth, bodies
-from wallet.api.context import current
 from wallet.api.keys import when
-from wallet.api.operations import operation, respond_once
-from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -33,8 +29,12 @@ from wallet.ground.errors import (
     PurseNotFound,
 )
 from wallet.ground.money import decimal_string
-from wallet.schemas import Page
 from wallet.tables.people import KeyKind
+from web.http import auth, bodies
+from web.http.context import current
+from web.http.operations import operation, respond_once
+from web.http.paging import page
+from web.http.schemas import Page
 
 blueprint = Blueprint("breaks", __name__, description="What the bank says and the books do not.")
 

@@ -12,8 +12,8 @@ from flask import Response
 from sqlalchemy.engine import Row
 
 from settlement import statements
-from wallet.api.context import Obole
 from wallet.ground.db import Database
+from web.http.context import Obole
 
 CSV = "text/csv"
 PDF = "application/pdf"

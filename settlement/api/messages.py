@@ -14,10 +14,6 @@ from settlement.api.breaks import share
 from settlement.imports import Imported
 from settlement.receiving import Received
 from settlement.tellings import Telling
-from wallet.api import auth
-from wallet.api.context import current
-from wallet.api.operations import operation
-from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -30,8 +26,12 @@ from wallet.ground.errors import (
     UnsupportedMediaType,
 )
 from wallet.ground.money import decimal_string
-from wallet.schemas import Page
 from wallet.tables.people import KeyKind
+from web.http import auth
+from web.http.context import current
+from web.http.operations import operation
+from web.http.paging import page
+from web.http.schemas import Page
 
 XML = "application/xml"
 ZIP = "application/zip"

@@ -10,10 +10,6 @@ from sqlalchemy.engine import Connection, Row
 from settlement import own_money, schemas
 from settlement.tables import TransactionKind
 from wallet import safeguarding
-from wallet.api import auth
-from wallet.api.context import current
-from wallet.api.operations import operation, respond_once
-from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -28,8 +24,12 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.safeguarding import Position
-from wallet.schemas import Page
 from wallet.tables.people import KeyKind
+from web.http import auth
+from web.http.context import current
+from web.http.operations import operation, respond_once
+from web.http.paging import page
+from web.http.schemas import Page
 
 blueprint = Blueprint("money", __name__, description="The operator's own money, and what is owed to others.")
 

@@ -11,17 +11,17 @@ from settlement import forecast, payouts, schemas, statements
 from settlement.api import documents
 from settlement.forecast import Part
 from wallet import vouchers
-from wallet.api import auth
-from wallet.api.context import current
-from wallet.api.operations import operation
-from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BusinessDateInvalid, NothingWaits, PayoutNotFound, VoucherNotFound
 from wallet.ground.money import decimal_string
-from wallet.schemas import TOKEN_PATTERN, Page
 from wallet.tables.people import KeyKind
+from web.http import auth
+from web.http.context import current
+from web.http.operations import operation
+from web.http.paging import page
+from web.http.schemas import TOKEN_PATTERN, Page
 
 blueprint = Blueprint("payouts", __name__, description="One bank transaction for many purchases, explained.")
 

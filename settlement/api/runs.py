@@ -10,18 +10,18 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly, schemas
 from settlement.forecast import Preview
-from wallet.api import auth
-from wallet.api.context import current
 from wallet.api.keys import when
-from wallet.api.operations import operation
-from wallet.api.paging import page
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BankFileNotFound, BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ground.money import decimal_string
-from wallet.schemas import Page
 from wallet.tables.people import KeyKind
+from web.http import auth
+from web.http.context import current
+from web.http.operations import operation
+from web.http.paging import page
+from web.http.schemas import Page
 
 XML = "application/xml"
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)

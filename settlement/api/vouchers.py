@@ -8,9 +8,7 @@ from sqlalchemy.engine import Row, RowMapping
 
 from settlement import schemas, statements
 from wallet import vouchers
-from wallet.api.context import current
 from wallet.api.keys import limit, when
-from wallet.api.operations import operation
 from wallet.api_keys import Caller
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import VoucherNotFound
@@ -18,6 +16,8 @@ from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
 from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer
+from web.http.context import current
+from web.http.operations import operation
 
 blueprint = Blueprint("outcomes", __name__, description="What became of a voucher.")
 

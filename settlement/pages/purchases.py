@@ -18,7 +18,6 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from settlement import statements
 from wallet import confirmations, merchants, purses, redemptions, vouchers
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import OboleError, VoucherNotFound
@@ -28,6 +27,7 @@ from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell
 from wallet.pages.purse import PAYERS, member_id, mine, show
 from wallet.tables.purchases import VoucherState
+from web.http.context import current
 
 blueprint = page_blueprint("purchases", __name__, templates=Path(__file__).resolve().parent.parent / "templates")
 

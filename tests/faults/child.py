@@ -42,16 +42,16 @@ from settlement.bank.profile import next_banking_day
 from settlement.tables import BreakKind, TransactionKind, TransactionState
 from tests.support import OWN_IBAN
 from wallet import vouchers
-from wallet.api.context import EXTENSION, Obole
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
+from web.http.context import EXTENSION, Obole
 
 _WAITS = {TransactionState.TO_RELEASE.value}
 # No child outlives this, whatever becomes of who started it.
 LONGEST_LIFE_SECONDS = 120
-_ROOMS = tuple(str(Path(__file__).parents[2] / package) for package in ("wallet", "settlement"))
+_ROOMS = tuple(str(Path(__file__).parents[2] / package) for package in ("wallet", "settlement", "web"))
 
 
 def serve(app: Flask, listener: socket.socket) -> None:

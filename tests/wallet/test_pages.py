@@ -18,10 +18,10 @@ from wallet.ground import clock
 from wallet.ground.errors import ValidationFailed
 from wallet.ground.ids import new_id
 from wallet.pages import checkout, forms, page, sign_in
-from wallet.schemas import OfMoney
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import sessions as session_rows
 from wallet.tables.telling import mails
+from web.http.schemas import OfMoney
 
 PIN, ADDRESS = "274951", "ada@shoppers.example"
 OPEN_PAGES = ["/", "/sign-up", "/sign-in", "/merchant/sign-in", "/console/sign-in", "/forgot"]

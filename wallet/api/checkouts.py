@@ -7,10 +7,8 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, schemas, vouchers
-from wallet.api.context import Obole, current
+from wallet import checkouts, vouchers
 from wallet.api.keys import when
-from wallet.api.operations import operation, respond_once
 from wallet.api_keys import Caller
 from wallet.checkouts import Wanted
 from wallet.ground import clock, errors
@@ -18,6 +16,9 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import CheckoutMode
+from web.http import schemas
+from web.http.context import Obole, current
+from web.http.operations import operation, respond_once
 
 blueprint = Blueprint("checkouts", __name__, description="The hosted page on which shoppers pay.")
 

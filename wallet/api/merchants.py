@@ -6,17 +6,17 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Row
 
-from wallet import api_keys, merchants, schemas
-from wallet.api import auth
-from wallet.api.context import current
+from wallet import api_keys, merchants
 from wallet.api.keys import key_list, key_shown
-from wallet.api.operations import operation
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, CurrencyWithdrawn, IbanInvalid, KeyNotFound
 from wallet.ground.money import Money
 from wallet.tables.people import KeyKind
+from web.http import auth, schemas
+from web.http.context import current
+from web.http.operations import operation
 
 blueprint = Blueprint("merchants", __name__, description="Who is paid, where, and on which terms.")
 

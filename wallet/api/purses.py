@@ -7,12 +7,8 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from wallet import api_keys, limits, purses, schemas
-from wallet.api import auth, bodies
-from wallet.api.context import current
+from wallet import api_keys, limits, purses
 from wallet.api.keys import key_list, key_shown, limit, when
-from wallet.api.operations import operation, respond_once
-from wallet.api.paging import page
 from wallet.api.top_ups import fetch, top_up_body
 from wallet.api_keys import Caller, Caps
 from wallet.ground import clock, errors
@@ -24,6 +20,10 @@ from wallet.purses import Limits, View
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import KeyKind
 from wallet.top_ups import offered, pulls
+from web.http import auth, bodies, schemas
+from web.http.context import current
+from web.http.operations import operation, respond_once
+from web.http.paging import page
 
 blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")
 

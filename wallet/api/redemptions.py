@@ -7,10 +7,16 @@ from flask import Response, request
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection
 
-from wallet import merchants, redemptions, schemas, vouchers
-from wallet.api import problems
-from wallet.api.context import current
-from wallet.api.operations import (
+from wallet import merchants, redemptions, vouchers
+from wallet.api_keys import Caller
+from wallet.ground import clock, errors
+from wallet.ground.errors import MalformedBody, OboleError, ValidationFailed
+from wallet.redemptions import Claim, Redeemed
+from wallet.tables.people import KeyKind
+from wallet.vouchers import Issuer
+from web.http import problems, schemas
+from web.http.context import current
+from web.http.operations import (
     JSON,
     WITH_BODY,
     check_acceptable,
@@ -22,12 +28,6 @@ from wallet.api.operations import (
     read_json,
     respond_once,
 )
-from wallet.api_keys import Caller
-from wallet.ground import clock, errors
-from wallet.ground.errors import MalformedBody, OboleError, ValidationFailed
-from wallet.redemptions import Claim, Redeemed
-from wallet.tables.people import KeyKind
-from wallet.vouchers import Issuer
 
 NDJSON = "application/x-ndjson"
 # 10 000 vouchers with the longest resources.

@@ -6,15 +6,15 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy import select
 
-from wallet import schemas, writable
-from wallet.api import metrics
-from wallet.api.context import current
-from wallet.api.operations import operation, respond
+from wallet import writable
 from wallet.ground import clock
 from wallet.ground.db import is_migrated
 from wallet.ground.errors import Unavailable
 from wallet.tables.books import DayState, business_days
 from wallet.tables.people import KeyKind
+from web.http import metrics, schemas
+from web.http.context import current
+from web.http.operations import operation, respond
 
 blueprint = Blueprint("system", __name__, description="The wallet about itself.")
 

@@ -7,10 +7,18 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection
 
-from wallet import orders, redemptions, schemas, vouchers
-from wallet.api import auth, problems
-from wallet.api.context import Obole, current
-from wallet.api.operations import (
+from wallet import orders, redemptions, vouchers
+from wallet.api_keys import Caller
+from wallet.ground import clock, errors
+from wallet.ground.clock import rfc3339
+from wallet.ground.db import begin_deed
+from wallet.ground.errors import OboleError, PurseNotFound
+from wallet.ground.money import Money
+from wallet.tables.people import KeyKind
+from wallet.vouchers import Issued, Purchase
+from web.http import auth, problems, schemas
+from web.http.context import Obole, current
+from web.http.operations import (
     IDEMPOTENCY_PARAMETER,
     JSON,
     WITH_BODY,
@@ -21,14 +29,6 @@ from wallet.api.operations import (
     respond,
     respond_once,
 )
-from wallet.api_keys import Caller
-from wallet.ground import clock, errors
-from wallet.ground.clock import rfc3339
-from wallet.ground.db import begin_deed
-from wallet.ground.errors import OboleError, PurseNotFound
-from wallet.ground.money import Money
-from wallet.tables.people import KeyKind
-from wallet.vouchers import Issued, Purchase
 
 blueprint = Blueprint("vouchers", __name__, description="Signed promises over money held for a merchant.")
 

@@ -7,16 +7,17 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Row
 
-from wallet import schemas, webhooks
-from wallet.api.context import current
-from wallet.api.operations import operation
-from wallet.api.paging import page
+from wallet import webhooks
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, WebhookNotFound
 from wallet.tables.people import KeyKind
 from wallet.webhooks import Delivery, Event
+from web.http import schemas
+from web.http.context import current
+from web.http.operations import operation
+from web.http.paging import page
 
 blueprint = Blueprint("webhooks", __name__, description="Merchants' servers are told what happened, signed.")
 

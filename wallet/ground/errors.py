@@ -2,7 +2,7 @@
 
 A code is a promise to programs and never changes; ``title`` is for people; ``retryable`` tells whether the same
 request, sent again later and unchanged, can succeed. The HTTP status of each is decided at the edge
-(`wallet.api.problems`). ``docs/errors.md`` lists them all; a test compares the list with this file.
+(`web.http.problems`). ``docs/errors.md`` lists them all; a test compares the list with this file.
 """
 
 import datetime as dt

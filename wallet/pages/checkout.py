@@ -16,8 +16,6 @@ from marshmallow import fields
 from sqlalchemy.engine import Connection, RowMapping
 
 from wallet import checkouts, closing, identities, orders, passkeys, purses, top_ups, tries
-from wallet.api.context import current
-from wallet.api.operations import read_json
 from wallet.api.top_ups import send, top_up_body
 from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
@@ -29,11 +27,13 @@ from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.purse import Once
 from wallet.pages.rates import limiter
 from wallet.pages.sign_in import SIGN_INS, check_typed
-from wallet.schemas import Amount, Strict, Text
 from wallet.sessions import Visitor
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import CheckoutState
+from web.http.context import current
+from web.http.operations import read_json
+from web.http.schemas import Amount, Strict, Text
 
 blueprint = page_blueprint("checkout", __name__)
 

@@ -13,11 +13,11 @@ from marshmallow import Schema
 from sqlalchemy.engine import Connection
 
 from wallet import idempotency
-from wallet.api.context import current
-from wallet.api.operations import load
 from wallet.ground import clock
 from wallet.pages.page import FORM_ID, form_id, language, who
-from wallet.schemas import Amount
+from web.http.context import current
+from web.http.operations import load
+from web.http.schemas import Amount
 
 # What a form carries beside what people typed into it.
 NOT_TYPED = frozenset({"csrf_token", "next", "lang", FORM_ID})

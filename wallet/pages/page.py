@@ -35,9 +35,6 @@ from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException
 
 from wallet import browsers, sessions
-from wallet.api import problems, proxies
-from wallet.api.context import EXTENSION, current
-from wallet.api.proxies import visitor_network
 from wallet.ground import clock, languages
 from wallet.ground.errors import OboleError, OutcomeUnknown, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.ground.money import Money
@@ -45,6 +42,9 @@ from wallet.pages.rates import limiter
 from wallet.sessions import Visitor
 from wallet.settings import Settings
 from wallet.tables.people import IdentityKind
+from web.http import problems, proxies
+from web.http.context import EXTENSION, current
+from web.http.proxies import visitor_network
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 TEMPLATES = STATIC.parent / "templates"

@@ -15,7 +15,6 @@ from marshmallow import fields
 from sqlalchemy.engine import Connection
 
 from wallet import automatic_top_ups, closing, history, members, purses
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import PurseNotFound
 from wallet.ground.money import Money
@@ -23,10 +22,11 @@ from wallet.history import Search
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, page, say, signed_in, tell, who
 from wallet.purses import View
-from wallet.schemas import Strict
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import VoucherState
+from web.http.context import current
+from web.http.schemas import Strict
 
 blueprint = page_blueprint("purse", __name__)
 

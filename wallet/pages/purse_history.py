@@ -9,8 +9,6 @@ from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from wallet import history
-from wallet.api import cursors
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import AmountInvalid, OboleError, ValidationFailed
 from wallet.ground.money import Money
@@ -20,6 +18,8 @@ from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, signed_in, who
 from wallet.pages.purse import PAYERS, SHOPPER, member_id, mine, reason_names, show
 from wallet.tables.books import Reason
+from web.http import cursors
+from web.http.context import current
 
 blueprint = page_blueprint("purse_history", __name__)
 

@@ -15,7 +15,6 @@ from sqlalchemy.engine import Connection
 
 from wallet import alerts, automatic_top_ups, closing, identities, purses, top_ups
 from wallet.api import top_ups as offers
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError, PurseClosing, TopUpMethodUnavailable, ValidationFailed
 from wallet.ground.money import Money
@@ -24,8 +23,9 @@ from wallet.pages.checkout import offered
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, Once, mine, show
-from wallet.schemas import Amount, Strict, Text
 from wallet.tables.funding import TopUpMethod
+from web.http.context import current
+from web.http.schemas import Amount, Strict, Text
 
 blueprint = page_blueprint("purse_money", __name__)
 

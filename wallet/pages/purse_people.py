@@ -11,7 +11,6 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 
 from wallet import api_keys, history, identities, limits, members, passkeys, pins, purses, sessions
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.languages import LOCALES
@@ -20,8 +19,9 @@ from wallet.pages import forms
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, page, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, mine, show
-from wallet.schemas import Amount, Strict, Text
 from wallet.tables.people import IdentityKind
+from web.http.context import current
+from web.http.schemas import Amount, Strict, Text
 
 blueprint = page_blueprint("purse_people", __name__)
 

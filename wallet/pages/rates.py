@@ -13,12 +13,12 @@ from flask_limiter import Limiter
 from sqlalchemy import case, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from wallet.api.context import current
-from wallet.api.proxies import visitor_network
 from wallet.ground import clock
 from wallet.ground.db import insert_into
 from wallet.ground.errors import Unavailable
 from wallet.tables.people import rate_counts
+from web.http.context import current
+from web.http.proxies import visitor_network
 
 _FAILURES = (Unavailable, SQLAlchemyError)
 

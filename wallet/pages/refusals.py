@@ -14,11 +14,11 @@ from flask_limiter.errors import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from wallet.api import problems
 from wallet.ground import clock, languages
 from wallet.ground.errors import FormOutdated, InternalError, OboleError, TooManyRequests
 from wallet.pages.page import choose_language, finish, forget_visitor, go, next_path, page, visitor
 from wallet.pages.rates import limiter
+from web.http import problems
 
 _DEEPEST = 10
 _PROGRAMS = re.compile(r"/(?:v1|\.well-known|static|docs/assets|healthz|readyz|metrics|openapi\.json)(?:/|$)")

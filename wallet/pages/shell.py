@@ -8,9 +8,9 @@ import hashlib
 
 from flask import Response, jsonify, render_template
 
-from wallet.api.context import current
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, page, say, static
+from web.http.context import current
 
 blueprint = page_blueprint("shell", __name__)
 

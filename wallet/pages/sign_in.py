@@ -12,9 +12,7 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from marshmallow import fields
 
-from wallet import identities, letter_requests, passkeys, pins, purses, schemas, sessions, totp, tries, ways_in
-from wallet.api.context import current
-from wallet.api.operations import json_body
+from wallet import identities, letter_requests, passkeys, pins, purses, sessions, totp, tries, ways_in
 from wallet.ground import clock
 from wallet.ground.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
 from wallet.ground.smtp import is_address
@@ -39,8 +37,11 @@ from wallet.pages.page import (
 )
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.rates import limiter
-from wallet.schemas import Strict, Text
 from wallet.tables.people import IdentityKind, LinkPurpose
+from web.http import schemas
+from web.http.context import current
+from web.http.operations import json_body
+from web.http.schemas import Strict, Text
 
 blueprint = page_blueprint("sign_in", __name__)
 

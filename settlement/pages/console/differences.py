@@ -16,12 +16,12 @@ from settlement import breaks, nightly, payouts, quarantine, receiving, reconcil
 from settlement.imports import Imported
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.tables import TransactionState
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
+from web.http.context import current
 
 _MANY = 200
 

@@ -7,8 +7,8 @@ from flask.typing import ResponseReturnValue
 
 from settlement import tellings
 from settlement.pages.console.desk import blueprint, seen, show
-from wallet.api.context import current
 from wallet.pages.lists import PAGE, beyond, one_page
+from web.http.context import current
 
 
 @blueprint.get("/messages")

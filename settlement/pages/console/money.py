@@ -11,13 +11,13 @@ from settlement import own_money
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.tables import TransactionKind
 from wallet import safeguarding
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money
 from wallet.pages import forms
 from wallet.pages.page import go, tell
-from wallet.schemas import OfMoney
+from web.http.context import current
+from web.http.schemas import OfMoney
 
 _RECENT = 10
 _TAKEN_OUT = (TransactionKind.INCOME, TransactionKind.EQUITY)

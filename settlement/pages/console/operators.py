@@ -11,15 +11,15 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
 from wallet import identities, invitations
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import IdentityNotFound, OboleError, ValidationFailed
 from wallet.ground.languages import LOCALES
 from wallet.pages import forms
 from wallet.pages.page import go, tell, who
-from wallet.schemas import EMAIL_PATTERN, Strict, Text
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
+from web.http.context import current
+from web.http.schemas import EMAIL_PATTERN, Strict, Text
 
 
 class Invitation(Strict):

@@ -11,9 +11,9 @@ from settlement.figures import Day
 from settlement.pages.console.desk import blueprint, seen, show
 from settlement.tables import RunState
 from wallet import safeguarding
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.db import is_migrated
+from web.http.context import current
 
 _DAYS = 30
 _RECENT_RUNS = 100

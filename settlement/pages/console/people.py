@@ -12,7 +12,6 @@ from settlement import forecast, own_money, payouts
 from settlement.pages.console.desk import Why, blueprint, decided, note, seen, show
 from settlement.pages.console.operators import Invitation
 from wallet import ledger, limits, merchants, purses, redemptions, search, team
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money, decimal_string, minor_unit_micros, whole_minor
@@ -20,9 +19,10 @@ from wallet.merchants import Terms
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
-from wallet.schemas import Amount, Id, NewMerchant, OfMoney, Text
 from wallet.tables.books import AccountKind
 from wallet.tables.merchants import BankFeeBearer, MerchantState
+from web.http.context import current
+from web.http.schemas import Amount, Id, NewMerchant, OfMoney, Text
 
 _LONGEST_SEARCH = 200
 _RECENT = 5

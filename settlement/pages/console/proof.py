@@ -7,10 +7,10 @@ from settlement import audits
 from settlement.audit import Check
 from settlement.pages.console.desk import blueprint, decided, note, seen, show
 from wallet import actions
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.pages.lists import PAGE, number, one_page
 from wallet.pages.page import go, tell
+from web.http.context import current
 
 # How many nights are looked back upon.
 _KEPT = 14

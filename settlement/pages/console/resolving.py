@@ -12,14 +12,14 @@ from settlement.breaks import Way
 from settlement.pages.console.desk import Why, blueprint, cash, decided, note, seen, show
 from settlement.resolutions import TOGETHER, Done, Resolution
 from wallet import safeguarding
-from wallet.api import bodies
-from wallet.api.context import current
-from wallet.api.operations import load
 from wallet.ground import clock
 from wallet.ground.errors import NameAmbiguous, NotFound, OboleError, ValidationFailed
 from wallet.pages import forms
 from wallet.pages.page import go, language, tell
-from wallet.schemas import Amount, Strict, Text
+from web.http import bodies
+from web.http.context import current
+from web.http.operations import load
+from web.http.schemas import Amount, Strict, Text
 
 _MANY = 200
 _MOST_PARTS, _EMPTY_PARTS = 50, 5

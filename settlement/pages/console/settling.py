@@ -13,13 +13,13 @@ from settlement.pages.console.desk import blueprint, day, decided, note, seen, s
 from settlement.schemas import Date
 from settlement.tables import RunState
 from wallet import safeguarding
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import BankFileNotFound, BusinessDateInvalid, OboleError, RunNotWaiting
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell, who
-from wallet.schemas import Strict
+from web.http.context import current
+from web.http.schemas import Strict
 
 
 class Day(Strict):

@@ -11,9 +11,9 @@ from settlement.forecast import Payable
 from settlement.pages.merchant.seat import blueprint, merchant, ours, show
 from settlement.savings import Saving
 from wallet import sales
-from wallet.api.context import current
 from wallet.ground.money import decimal_string
 from wallet.sales import EVERYTHING, Day
+from web.http.context import current
 
 _RECENT = 5
 

@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 from settlement import statements
 from settlement.api import documents
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, show
-from wallet.api.context import current
 from wallet.pages.lists import PAGE, beyond, number, one_page
 from wallet.pages.page import language
+from web.http.context import current
 
 _LINES = 50
 

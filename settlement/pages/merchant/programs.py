@@ -7,15 +7,15 @@ from flask.typing import ResponseReturnValue
 
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, ours_proved, show
 from wallet import api_keys, webhooks
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, say, tell
-from wallet.schemas import Strict, Text
 from wallet.tables.people import KeyKind
 from wallet.webhooks import Failure
+from web.http.context import current
+from web.http.schemas import Strict, Text
 
 
 class NewKey(Strict):

@@ -16,8 +16,6 @@ from settlement import statements
 from settlement.api import documents
 from settlement.pages.merchant.seat import blueprint, merchant, ours, show
 from wallet import redemptions, sales, vouchers
-from wallet.api.context import current
-from wallet.api.operations import load
 from wallet.ground import clock
 from wallet.ground.errors import (
     IdempotencyConflict,
@@ -35,8 +33,10 @@ from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, language, tell
 from wallet.redemptions import Claim
 from wallet.sales import SaleState, Search
-from wallet.schemas import Amount, Strict, Text
 from wallet.tables.merchants import MerchantState
+from web.http.context import current
+from web.http.operations import load
+from web.http.schemas import Amount, Strict, Text
 
 _LONGEST_SEARCH = 200
 

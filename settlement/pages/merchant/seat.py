@@ -10,12 +10,12 @@ from flask import Response, abort
 from sqlalchemy.engine import Row
 
 from wallet import merchants
-from wallet.api.context import current
 from wallet.ground import languages
 from wallet.ground.money import Money, decimal_string
 from wallet.pages import page as pages
 from wallet.pages.page import language, signed_in, who
 from wallet.tables.people import IdentityKind
+from web.http.context import current
 
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 blueprint = pages.blueprint("merchant", __name__, templates=_TEMPLATES)

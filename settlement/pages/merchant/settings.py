@@ -7,14 +7,14 @@ from flask.typing import ResponseReturnValue
 
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, ours_proved, show
 from wallet import merchants, team
-from wallet.api.context import current
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.merchants import terms_of
 from wallet.pages import forms
 from wallet.pages.page import go, language, tell, who
-from wallet.schemas import EMAIL_PATTERN, Strict, Text
 from wallet.team import Invitation
+from web.http.context import current
+from web.http.schemas import EMAIL_PATTERN, Strict, Text
 
 
 class Colleague(Strict):

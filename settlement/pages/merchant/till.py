@@ -14,7 +14,6 @@ from sqlalchemy.engine import Row
 
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, show
 from wallet import checkouts, redemptions, vouchers
-from wallet.api.context import current
 from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
@@ -24,7 +23,8 @@ from wallet.keys.jws import MAX_TOKEN_CHARS
 from wallet.pages import forms
 from wallet.pages.page import go, language, say, tell
 from wallet.redemptions import Claim
-from wallet.schemas import Amount, Strict, Text
+from web.http.context import current
+from web.http.schemas import Amount, Strict, Text
 
 
 class NewSale(Strict):

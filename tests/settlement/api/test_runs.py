@@ -25,11 +25,11 @@ from tests.support import (
     refused,
 )
 from wallet import actions, identities
-from wallet.api import bodies
 from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.tables.people import IdentityKind
 from wallet.tables.telling import mails
+from web.http import bodies
 
 
 @pytest.fixture

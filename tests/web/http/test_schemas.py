@@ -5,8 +5,8 @@ import re
 import pytest
 from marshmallow import ValidationError
 
-from wallet import schemas
 from wallet.ground.money import MAX_MICROS, Money
+from web.http import schemas
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from typing import Any
 import lxml.html
 
 from tests.support import Shop, created, refused
-from wallet.api import problems
 from wallet.ground import errors
+from web.http import problems
 
 
 def parts(page: str) -> tuple[list[str], list[str]]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support import Shop
-from wallet.api import cursors
 from wallet.ground.errors import ValidationFailed
+from web.http import cursors
 
 
 def test_a_cursor_brings_its_position_back(shop: Shop):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from wallet.api import cursors
+from web.http import cursors
 
 _Id = TypeVar("_Id")
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tests.support import Shop, bearer, refused
-from wallet.api import bodies, redemptions
+from wallet.api import redemptions
+from web.http import bodies
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from tests.flows import story
 from tests.network import listening, port_of
 from tests.races.crowd import Client, Server, served
 from tests.support import Merchant, Shop, make_settings
-from wallet.api import redemptions, serving
-from wallet.api.serving import Listener
+from wallet.api import redemptions
+from web.http import serving
+from web.http.serving import Listener
 
 MIB = 1024 * 1024
 _HOST = b"Host: wallet\r\n"

@@ -22,9 +22,9 @@ from werkzeug.test import TestResponse
 from app import create_app
 from tests.support import PASSPHRASE, PROBLEM, SECRET_KEY, Shop
 from wallet import api_keys, sessions
-from wallet.api import failures, problems, requests
-from wallet.api.context import EXTENSION
 from wallet.ground.db import Database
+from web.http import failures, problems, requests
+from web.http.context import EXTENSION
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 SECRETS = {

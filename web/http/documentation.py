@@ -13,10 +13,10 @@ from flask import Blueprint, Response, current_app, send_from_directory
 from flask_smorest import Api
 from marshmallow.fields import Field
 
-from wallet.api.operations import SECURITY_SCHEMES
-from wallet.api.problems import STATUS
 from wallet.ground.errors import leaves
-from wallet.schemas import CURRENCY_SCHEMA, PUBLIC_KEY_SCHEMA, Currency, PublicKey
+from web.http.operations import SECURITY_SCHEMES
+from web.http.problems import STATUS
+from web.http.schemas import CURRENCY_SCHEMA, PUBLIC_KEY_SCHEMA, Currency, PublicKey
 
 pages = Blueprint("documentation", __name__)
 

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 
 from tests.support import make_app, make_settings
-from wallet.api.paging import page
 from wallet.ground.errors import ValidationFailed
+from web.http.paging import page
 
 ROWS: list[Any] = [SimpleNamespace(id=number) for number in range(1, 8)]
 

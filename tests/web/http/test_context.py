@@ -4,7 +4,7 @@ import threading
 
 from app import create_app
 from tests.support import Shop
-from wallet.api.context import EXTENSION, current
+from web.http.context import EXTENSION, current
 
 
 def test_a_call_finds_the_wallet_it_belongs_to(shop: Shop):

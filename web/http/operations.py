@@ -19,14 +19,14 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
 from sqlalchemy.engine import Connection
 
-from wallet.api import auth, bodies, problems
-from wallet.api.context import current
 from wallet.api_keys import Caller
 from wallet.ground import clock, errors
 from wallet.ground.errors import MalformedBody, NotAcceptable, OboleError, UnsupportedMediaType, ValidationFailed
 from wallet.idempotency import once
-from wallet.schemas import TOKEN_PATTERN, Empty, Problem
 from wallet.tables.people import KeyKind
+from web.http import auth, bodies, problems
+from web.http.context import current
+from web.http.schemas import TOKEN_PATTERN, Empty, Problem
 
 JSON = "application/json"
 # What takes no more memory than the largest honest body does: ten thousand redemptions, of two members each.

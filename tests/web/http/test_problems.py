@@ -7,9 +7,9 @@ from flask import Flask
 
 from app import create_app
 from tests.support import Shop, bearer, refused
-from wallet.api import problems
 from wallet.ground import errors
 from wallet.ground.errors import SettingsInvalid
+from web.http import problems
 
 
 def test_every_error_has_its_status():

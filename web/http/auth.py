@@ -12,7 +12,6 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from wallet import actions, api_keys
-from wallet.api.context import current
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.errors import (
@@ -26,6 +25,7 @@ from wallet.ground.errors import (
 )
 from wallet.tables.people import KeyKind
 from wallet.tables.people import api_keys as key_rows
+from web.http.context import current
 
 LONGEST_IDEMPOTENCY_KEY = 255
 _LONGEST_TOKEN = 200

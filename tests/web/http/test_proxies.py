@@ -8,7 +8,7 @@ import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tests.support import ORIGIN, Shop, bearer, make_settings
-from wallet.api.proxies import visitor_network
+from web.http.proxies import visitor_network
 
 HEADERS = [
     *(

@@ -12,9 +12,9 @@ from typing import IO, Any
 import structlog
 from flask import Flask, Response, g, request
 
-from wallet.api import failures, metrics
 from wallet.ground.db import begin_deed, end_deed
 from wallet.ground.ids import new_id
+from web.http import failures, metrics
 
 REQUEST_ID = "X-Request-Id"
 # RFC 9110 section 9 and RFC 5789; any other word in a label would let clients make up metrics.

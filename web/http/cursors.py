@@ -3,8 +3,8 @@ list."""
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from wallet.api.context import current
 from wallet.ground.errors import ValidationFailed
+from web.http.context import current
 
 
 def seal(of: str, position: int | str) -> str:

@@ -30,8 +30,8 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import BadRequest, Error
 from werkzeug.wrappers import Response
 
-from wallet.api import bodies, problems
 from wallet.ground import errors
+from web.http import bodies, problems
 
 # A request is whole within so many seconds, and a second more for as many bytes as came: a drip gains nothing.
 # The same holds for reading its answer.

@@ -1,0 +1,1 @@
+"""What all calls share: who asks, what they sent, what they are told, under which limits."""
