@@ -12,18 +12,17 @@ import structlog
 from flask import Blueprint, Flask
 from flask_smorest import Api
 
-from settlement import api as settlement_api
 from settlement import cli
 from settlement import metrics as settlement_metrics
 from settlement.bank import directory
 from settlement.pages import console, merchant, purchases
-from wallet.api import checkouts, merchants, purses, redemptions, system, vouchers, webhooks
 from wallet.ground import private
 from wallet.ground.db import Database
 from wallet.keys.ring import Keyring
 from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, refusals, shell, sign_in
 from wallet.settings import Settings
 from wallet.vouchers import Issuer
+from web.api import blueprints as calls
 from web.http import bodies, documentation, failures, metrics, requests
 from web.http.context import EXTENSION, Obole
 
@@ -63,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.also(app, settlement_metrics.figures)
     api = Api(app)
     documentation.prepare(api)
-    for blueprint in _api_blueprints():
+    for blueprint in calls:
         api.register_blueprint(blueprint)
     app.register_blueprint(documentation.pages)
     page.register(app, *_pages())
@@ -97,9 +96,3 @@ def _pages() -> Iterable[Blueprint]:
     for module in (sign_in, checkout, purse, purse_money, purse_history, purse_people, shell, purchases):
         yield module.blueprint
     yield from (merchant.blueprint, console.blueprint)
-
-
-def _api_blueprints() -> Iterable[Blueprint]:
-    for module in (system, merchants, purses, vouchers, redemptions, checkouts, webhooks):
-        yield module.blueprint
-    yield from settlement_api.blueprints

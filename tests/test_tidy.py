@@ -416,7 +416,9 @@ def _is_room(source: Source) -> bool:
         for node in source.tree.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
     )
-    return source.top in ("wallet", "settlement", "web", "cli") and not source.path.endswith("__init__.py") and any(public)
+    return (
+        source.top in ("wallet", "settlement", "web", "cli") and not source.path.endswith("__init__.py") and any(public)
+    )
 
 
 def _mirrors(path: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""HTTP: the interface for programs (`web.api`), the pages for people (`web.pages`), and what both share (`web.http`)."""
+"""HTTP: calls for programs (`web.api`), pages for people (`web.pages`), and what both share (`web.http`)."""

@@ -16,7 +16,6 @@ from marshmallow import fields
 from sqlalchemy.engine import Connection, RowMapping
 
 from wallet import checkouts, closing, identities, orders, passkeys, purses, top_ups, tries
-from wallet.api.top_ups import send, top_up_body
 from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.ground.money import MICROS_PER_UNIT, Money
@@ -31,6 +30,7 @@ from wallet.sessions import Visitor
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import CheckoutState
+from web.api.top_ups import send, top_up_body
 from web.http.context import current
 from web.http.operations import read_json
 from web.http.schemas import Amount, Strict, Text

@@ -14,7 +14,6 @@ from marshmallow import fields
 from sqlalchemy.engine import Connection
 
 from wallet import alerts, automatic_top_ups, closing, identities, purses, top_ups
-from wallet.api import top_ups as offers
 from wallet.ground import clock
 from wallet.ground.errors import OboleError, PurseClosing, TopUpMethodUnavailable, ValidationFailed
 from wallet.ground.money import Money
@@ -24,6 +23,7 @@ from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import go, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, Once, mine, show
 from wallet.tables.funding import TopUpMethod
+from web.api import top_ups as offers
 from web.http.context import current
 from web.http.schemas import Amount, Strict, Text
 

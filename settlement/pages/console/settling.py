@@ -10,7 +10,6 @@ from sqlalchemy.engine import Connection
 
 from settlement import approvals, audits, bank_files, business_day, forecast, nightly
 from settlement.pages.console.desk import blueprint, day, decided, note, seen, show
-from settlement.schemas import Date
 from settlement.tables import RunState
 from wallet import safeguarding
 from wallet.ground import clock
@@ -18,6 +17,7 @@ from wallet.ground.errors import BankFileNotFound, BusinessDateInvalid, OboleErr
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell, who
+from web.api.schemas import Date
 from web.http.context import current
 from web.http.schemas import Strict
 

@@ -6,10 +6,10 @@ from flask import Response
 from flask.typing import ResponseReturnValue
 
 from settlement import statements
-from settlement.api import documents
 from settlement.pages.merchant.seat import blueprint, merchant, merchant_id, ours, show
 from wallet.pages.lists import PAGE, beyond, number, one_page
 from wallet.pages.page import language
+from web.api import documents
 from web.http.context import current
 
 _LINES = 50

@@ -13,7 +13,6 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection, Row
 
 from settlement import statements
-from settlement.api import documents
 from settlement.pages.merchant.seat import blueprint, merchant, ours, show
 from wallet import redemptions, sales, vouchers
 from wallet.ground import clock
@@ -34,6 +33,7 @@ from wallet.pages.page import go, language, tell
 from wallet.redemptions import Claim
 from wallet.sales import SaleState, Search
 from wallet.tables.merchants import MerchantState
+from web.api import documents
 from web.http.context import current
 from web.http.operations import load
 from web.http.schemas import Amount, Strict, Text

@@ -1,7 +1,7 @@
 """How long bodies may be."""
 
 from tests.support import Shop
-from wallet.api import redemptions
+from web.api import redemptions
 from web.http import bodies
 
 MIB = 1024 * 1024

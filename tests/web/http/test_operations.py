@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.support import Shop, bearer, refused
-from wallet.api import redemptions
+from web.api import redemptions
 from web.http import bodies
 
 

@@ -21,7 +21,7 @@ from tests.flows import story
 from tests.network import listening, port_of
 from tests.races.crowd import Client, Server, served
 from tests.support import Merchant, Shop, make_settings
-from wallet.api import redemptions
+from web.api import redemptions
 from web.http import serving
 from web.http.serving import Listener
 

@@ -7,13 +7,13 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Row
 
 from wallet import api_keys, merchants
-from wallet.api.keys import key_list, key_shown
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, CurrencyWithdrawn, IbanInvalid, KeyNotFound
 from wallet.ground.money import Money
 from wallet.tables.people import KeyKind
+from web.api.keys import key_list, key_shown
 from web.http import auth, schemas
 from web.http.context import current
 from web.http.operations import operation

@@ -7,7 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import own_money, schemas
+from settlement import own_money
 from settlement.tables import TransactionKind
 from wallet import safeguarding
 from wallet.api_keys import Caller
@@ -25,6 +25,7 @@ from wallet.ground.errors import (
 from wallet.ground.money import decimal_string
 from wallet.safeguarding import Position
 from wallet.tables.people import KeyKind
+from web.api import schemas
 from web.http import auth
 from web.http.context import current
 from web.http.operations import operation, respond_once

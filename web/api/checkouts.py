@@ -8,7 +8,6 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, RowMapping
 
 from wallet import checkouts, vouchers
-from wallet.api.keys import when
 from wallet.api_keys import Caller
 from wallet.checkouts import Wanted
 from wallet.ground import clock, errors
@@ -16,6 +15,7 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import CheckoutMode
+from web.api.keys import when
 from web.http import schemas
 from web.http.context import Obole, current
 from web.http.operations import operation, respond_once

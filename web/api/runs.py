@@ -8,15 +8,16 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly, schemas
+from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly
 from settlement.forecast import Preview
-from wallet.api.keys import when
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BankFileNotFound, BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ground.money import decimal_string
 from wallet.tables.people import KeyKind
+from web.api import schemas
+from web.api.keys import when
 from web.http import auth
 from web.http.context import current
 from web.http.operations import operation

@@ -8,8 +8,6 @@ from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
 from wallet import api_keys, limits, purses
-from wallet.api.keys import key_list, key_shown, limit, when
-from wallet.api.top_ups import fetch, top_up_body
 from wallet.api_keys import Caller, Caps
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
@@ -20,6 +18,8 @@ from wallet.purses import Limits, View
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import KeyKind
 from wallet.top_ups import offered, pulls
+from web.api.keys import key_list, key_shown, limit, when
+from web.api.top_ups import fetch, top_up_body
 from web.http import auth, bodies, schemas
 from web.http.context import current
 from web.http.operations import operation, respond_once

@@ -8,12 +8,11 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import breaks, owners, reconciliation, resolutions, schemas
+from settlement import breaks, owners, reconciliation, resolutions
 from settlement.breaks import Way
 from settlement.imports import NO_CURRENCY
 from settlement.owners import Owner
 from settlement.resolutions import Done, Resolution
-from wallet.api.keys import when
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -30,6 +29,8 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.tables.people import KeyKind
+from web.api import schemas
+from web.api.keys import when
 from web.http import auth, bodies
 from web.http.context import current
 from web.http.operations import operation, respond_once

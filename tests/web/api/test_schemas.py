@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from marshmallow import Schema, ValidationError, fields
 
-from settlement import schemas
 from settlement.payouts import WaitReason
 from settlement.tables import BreakKind, RunState, TransactionState
+from web.api import schemas
 
 
 @pytest.mark.parametrize("text", ["2026-11-23", "2024-02-29", "0001-01-01", "9999-12-31"])

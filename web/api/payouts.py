@@ -7,8 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import forecast, payouts, schemas, statements
-from settlement.api import documents
+from settlement import forecast, payouts, statements
 from settlement.forecast import Part
 from wallet import vouchers
 from wallet.api_keys import Caller
@@ -17,6 +16,7 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BusinessDateInvalid, NothingWaits, PayoutNotFound, VoucherNotFound
 from wallet.ground.money import decimal_string
 from wallet.tables.people import KeyKind
+from web.api import documents, schemas
 from web.http import auth
 from web.http.context import current
 from web.http.operations import operation

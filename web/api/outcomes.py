@@ -6,9 +6,8 @@ from uuid import UUID
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Row, RowMapping
 
-from settlement import schemas, statements
+from settlement import statements
 from wallet import vouchers
-from wallet.api.keys import limit, when
 from wallet.api_keys import Caller
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import VoucherNotFound
@@ -16,6 +15,8 @@ from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
 from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer
+from web.api import schemas
+from web.api.keys import limit, when
 from web.http.context import current
 from web.http.operations import operation
 

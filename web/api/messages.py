@@ -9,8 +9,7 @@ from flask import request
 from flask_smorest import Blueprint
 from sqlalchemy.engine import Connection, Row
 
-from settlement import nightly, quarantine, receiving, schemas, tellings, xml
-from settlement.api.breaks import share
+from settlement import nightly, quarantine, receiving, tellings, xml
 from settlement.imports import Imported
 from settlement.receiving import Received
 from settlement.tellings import Telling
@@ -27,6 +26,8 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.tables.people import KeyKind
+from web.api import schemas
+from web.api.breaks import share
 from web.http import auth
 from web.http.context import current
 from web.http.operations import operation

@@ -1,0 +1,41 @@
+"""The HTTP interface, a file for each resource: each call parses, calls one verb of a room, and dumps what it answered.
+
+Invariant: whoever may not see a thing is told that it is not there.
+"""
+
+from flask_smorest import Blueprint
+
+from web.api import (
+    breaks,
+    checkouts,
+    merchants,
+    messages,
+    money,
+    outcomes,
+    payouts,
+    purses,
+    redemptions,
+    runs,
+    system,
+    vouchers,
+    webhooks,
+)
+
+blueprints: list[Blueprint] = [
+    module.blueprint
+    for module in (
+        system,
+        merchants,
+        purses,
+        vouchers,
+        redemptions,
+        checkouts,
+        webhooks,
+        outcomes,
+        payouts,
+        runs,
+        breaks,
+        messages,
+        money,
+    )
+]
