@@ -63,9 +63,10 @@ from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money, decimal_string
 from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import IdentityKind, KeyKind
+from web.api.merchants import NewMerchant, NewMerchantName
+from web.api.purses import NewPurse
 from web.http.context import current
 from web.http.operations import load
-from web.http.schemas import NewMerchant, NewMerchantName, NewPurse
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _ENTRIES_AT_ONCE = 200

@@ -21,7 +21,7 @@ from wallet.pages import checkout, forms, page, sign_in
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import sessions as session_rows
 from wallet.tables.telling import mails
-from web.http.schemas import OfMoney
+from web.http.fields import OfMoney
 
 PIN, ADDRESS = "274951", "ada@shoppers.example"
 OPEN_PAGES = ["/", "/sign-up", "/sign-in", "/merchant/sign-in", "/console/sign-in", "/forgot"]

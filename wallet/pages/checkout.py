@@ -32,8 +32,8 @@ from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import CheckoutState
 from web.api.top_ups import send, top_up_body
 from web.http.context import current
+from web.http.fields import Amount, Strict, Text
 from web.http.operations import read_json
-from web.http.schemas import Amount, Strict, Text
 
 blueprint = page_blueprint("checkout", __name__)
 

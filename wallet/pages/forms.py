@@ -16,8 +16,8 @@ from wallet import idempotency
 from wallet.ground import clock
 from wallet.pages.page import FORM_ID, form_id, language, who
 from web.http.context import current
+from web.http.fields import Amount
 from web.http.operations import load
-from web.http.schemas import Amount
 
 # What a form carries beside what people typed into it.
 NOT_TYPED = frozenset({"csrf_token", "next", "lang", FORM_ID})

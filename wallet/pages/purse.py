@@ -26,7 +26,7 @@ from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import VoucherState
 from web.http.context import current
-from web.http.schemas import Strict
+from web.http.fields import Strict
 
 blueprint = page_blueprint("purse", __name__)
 

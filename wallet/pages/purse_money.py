@@ -25,7 +25,7 @@ from wallet.pages.purse import SHOPPER, Once, mine, show
 from wallet.tables.funding import TopUpMethod
 from web.api import top_ups as offers
 from web.http.context import current
-from web.http.schemas import Amount, Strict, Text
+from web.http.fields import Amount, Strict, Text
 
 blueprint = page_blueprint("purse_money", __name__)
 

@@ -21,7 +21,7 @@ from wallet.pages.page import go, page, signed_in, tell, who
 from wallet.pages.purse import SHOPPER, mine, show
 from wallet.tables.people import IdentityKind
 from web.http.context import current
-from web.http.schemas import Amount, Strict, Text
+from web.http.fields import Amount, Strict, Text
 
 blueprint = page_blueprint("purse_people", __name__)
 

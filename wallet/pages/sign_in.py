@@ -38,10 +38,9 @@ from wallet.pages.page import (
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.rates import limiter
 from wallet.tables.people import IdentityKind, LinkPurpose
-from web.http import schemas
 from web.http.context import current
+from web.http.fields import EMAIL_PATTERN, Strict, Text
 from web.http.operations import json_body
-from web.http.schemas import Strict, Text
 
 blueprint = page_blueprint("sign_in", __name__)
 
@@ -61,7 +60,7 @@ _LETTERS = "30 per hour"
 class SignUp(Strict):
     """Who wants a purse."""
 
-    email = Text(254, required=True, pattern=schemas.EMAIL_PATTERN, wanted="An e-mail address.")
+    email = Text(254, required=True, pattern=EMAIL_PATTERN, wanted="An e-mail address.")
     name = Text(140, required=True)
 
 

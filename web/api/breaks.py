@@ -6,13 +6,15 @@ from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
 from settlement import breaks, owners, reconciliation, resolutions
 from settlement.breaks import Way
 from settlement.imports import NO_CURRENCY
-from settlement.owners import Owner
+from settlement.owners import Because, Owner
 from settlement.resolutions import Done, Resolution
+from settlement.tables import BreakKind, TransactionKind, TransactionState
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -29,13 +31,150 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.tables.people import KeyKind
-from web.api import schemas
 from web.api.keys import when
 from web.http import auth, bodies
 from web.http.context import current
+from web.http.fields import (
+    Answer,
+    Id,
+    Page,
+    Strict,
+    Text,
+    amount,
+    currency_code,
+    date,
+    decimal,
+    identity,
+    instant,
+    next_cursor,
+    one_of,
+    payee_name,
+    signed_decimal,
+    text,
+)
 from web.http.operations import operation, respond_once
 from web.http.paging import page
-from web.http.schemas import Page
+
+_WHO = {"description": "A purse or merchant by its id, a reference (RF…), an e-mail address or a name."}
+
+
+_MOST_PARTS, _MOST_TOGETHER = 50, 200
+
+
+class ResolutionPart(Strict):
+    """So much of an entry, and whose it is; the operator's own without ``who``."""
+
+    who = Text(254, load_default="", metadata=_WHO)
+    amount = amount()
+
+
+class NewResolution(Strict):
+    """What is said about a break. Which other members are needed depends on the ``way``; see docs/api.md."""
+
+    way = fields.String(required=True, validate=one_of(Way))
+    why = Text(200, required=True, metadata={"description": "It is kept."})
+    who = Text(254, load_default="", metadata=_WHO)
+    parts = fields.List(fields.Nested(ResolutionPart), load_default=[], validate=validate.Length(max=_MOST_PARTS))
+    name = Text(140, load_default=None, metadata={"description": "Who paid, where the bank does not say."})
+    iban = Text(42, load_default=None, metadata={"description": "From which account, where the bank does not say."})
+    break_ids = fields.List(Id(), load_default=[], validate=validate.Length(max=_MOST_TOGETHER))
+    payment_ids = fields.List(Id(), load_default=[], validate=validate.Length(max=_MOST_TOGETHER))
+    message_id = Text(35, load_default=None, metadata={"description": "Of a bank file of ours."})
+
+
+class BreakView(Answer):
+    """What the bank says and the books do not.
+
+    ``difference`` is what the bank's balance has more than the books. It and ``currency`` are null where the bank
+    speaks of a payment that was never ours.
+    """
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(BreakKind))
+    currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
+    difference = signed_decimal(allow_none=True)
+    detail = fields.String(required=True)
+    text = fields.String(required=True, allow_none=True, metadata={"description": "The bank's own words."})
+    transaction_id = identity(allow_none=True)
+    booking_date = date(allow_none=True)
+    opened_at = instant()
+
+
+class SuggestionView(Answer):
+    """A purse or a merchant that a break may be for, the other id being null.
+
+    ``reference`` is the one that it nearly names, or that is awaited.
+    """
+
+    purse_id = identity(allow_none=True)
+    merchant_id = identity(allow_none=True)
+    name = text()
+    email = text()
+    because = fields.String(required=True, validate=one_of(Because))
+    reference = text(allow_none=True)
+
+
+class BreakDetail(BreakView):
+    """One break. ``ways`` are how it can be closed, the likeliest first; none once it is.
+
+    ``payer_iban`` is null, too, where the bank names an account that it would not pay to. ``message_id`` is that of the
+    bank's message that told it.
+    """
+
+    payer_name = text(allow_none=True)
+    payer_iban = text(allow_none=True)
+    message_id = identity()
+    resolution = fields.String(required=True, allow_none=True)
+    resolved_at = instant(allow_none=True)
+    ways = fields.List(fields.String(validate=one_of(Way)), required=True)
+    suggestions = fields.List(fields.Nested(SuggestionView), required=True)
+
+
+class ShareView(Answer):
+    """A part of an amount: a purse's, a merchant's, or (both null) the operator's own."""
+
+    purse_id = identity(allow_none=True)
+    merchant_id = identity(allow_none=True)
+    amount = decimal()
+
+
+class ResolutionView(Answer):
+    """What a resolution did. ``amount`` is what it explained, of which ``loss`` was given up; null where no money is
+    involved. ``payment_id`` sends it back with the next run. Where ``closed`` is false, the break is still open."""
+
+    way = fields.String(required=True, validate=one_of(Way))
+    closed = fields.Boolean(required=True)
+    break_ids = fields.List(identity(), required=True)
+    currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
+    amount = decimal(allow_none=True)
+    loss = decimal(allow_none=True)
+    shares = fields.List(fields.Nested(ShareView), required=True)
+    payment_id = identity(allow_none=True)
+
+
+class AwaitedView(Answer):
+    """A payment that the bank should have answered by now, or that waits for a person: unknown, or to release."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(TransactionKind))
+    end_to_end_id = text()
+    message_id = text()
+    amount = decimal()
+    currency = currency_code()
+    state = fields.String(required=True, validate=one_of(TransactionState))
+    state_since = instant()
+    state_detail = text(allow_none=True)
+    creditor_name = text()
+    payee_name = payee_name()
+
+
+class BreakList(Answer):
+    """Open breaks, newest first, and on the first page also the reverse: what the bank has not answered in time."""
+
+    items = fields.List(fields.Nested(BreakView), required=True)
+    awaited = fields.List(fields.Nested(AwaitedView), required=True)
+    next_cursor = next_cursor()
+
 
 blueprint = Blueprint("breaks", __name__, description="What the bank says and the books do not.")
 
@@ -46,7 +185,7 @@ blueprint = Blueprint("breaks", __name__, description="What the bank says and th
     "/v1/settlement/breaks",
     callers=[KeyKind.OPERATOR],
     query=Page,
-    answer=schemas.BreakList,
+    answer=BreakList,
 )
 def list_breaks(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """What the bank says and the books do not; on the first page also what the bank has not answered in time."""
@@ -69,7 +208,7 @@ def list_breaks(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     "GET",
     "/v1/settlement/breaks/<uuid:break_id>",
     callers=[KeyKind.OPERATOR],
-    answer=schemas.BreakDetail,
+    answer=BreakDetail,
     refuses=[NotFound],
 )
 def get_break(caller: Caller, break_id: UUID) -> dict[str, Any]:
@@ -106,11 +245,11 @@ def get_break(caller: Caller, break_id: UUID) -> dict[str, Any]:
     "POST",
     "/v1/settlement/breaks/<uuid:break_id>/resolve",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewResolution,
+    body=NewResolution,
     # With its parts, and the breaks that it explains together.
     most_body_bytes=bodies.SMALL,
     idempotent=True,
-    answer=schemas.ResolutionView,
+    answer=ResolutionView,
     refuses=[
         NotFound,
         PurseNotFound,
@@ -204,3 +343,6 @@ def _awaited(row: Row[Any]) -> dict[str, Any]:
         "creditor_name": row.creditor_name,
         "payee_name": row.payee_name,
     }
+
+
+_MOST_PARTS, _MOST_TOGETHER = 50, 200

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, RowMapping
 
 from wallet import checkouts, vouchers
@@ -12,13 +13,60 @@ from wallet.api_keys import Caller
 from wallet.checkouts import Wanted
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
+from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money
 from wallet.tables.people import KeyKind
-from wallet.tables.purchases import CheckoutMode
+from wallet.tables.purchases import CheckoutMode, CheckoutState
 from web.api.keys import when
-from web.http import schemas
 from web.http.context import Obole, current
+from web.http.fields import (
+    LONGEST_HOLD_SECONDS,
+    TOKEN_PATTERN,
+    Answer,
+    Empty,
+    OfMoney,
+    Text,
+    Whole,
+    currency_code,
+    decimal,
+    identity,
+    instant,
+    one_of,
+)
 from web.http.operations import operation, respond_once
+
+_URL_PATTERN = r"^https?://[!-\[\]-~]+$"
+
+
+class NewCheckout(OfMoney):
+    """What a shopper is asked to pay on the wallet's page."""
+
+    order_id = Text(100, required=True, metadata={"description": "The merchant's own number for it."})
+    description = Text(200, required=True, metadata={"description": "What the shopper is shown as bought."})
+    mode = fields.String(validate=one_of(CheckoutMode), load_default=CheckoutMode.AT_ONCE.value)
+    hold_seconds = Whole(1, LONGEST_HOLD_SECONDS, load_default=None)
+    success_url = Text(2000, load_default=None, pattern=_URL_PATTERN, wanted="An http(s) address without spaces.")
+    cancel_url = Text(2000, load_default=None, pattern=_URL_PATTERN, wanted="An http(s) address without spaces.")
+    locale = fields.String(validate=validate.OneOf(LOCALES), load_default=None)
+
+
+class CheckoutView(Answer):
+    """A checkout; with its voucher once it is paid."""
+
+    id = identity()
+    url = fields.String(required=True, metadata={"format": "uri"})
+    state = fields.String(required=True, validate=one_of(CheckoutState))
+    amount = decimal()
+    currency = currency_code()
+    order_id = fields.String(required=True)
+    description = fields.String(required=True)
+    mode = fields.String(required=True, validate=one_of(CheckoutMode))
+    voucher_id = identity(allow_none=True)
+    voucher = fields.String(required=True, allow_none=True, metadata={"pattern": TOKEN_PATTERN})
+    created_at = instant()
+    expires_at = instant()
+    ended_at = instant(allow_none=True)
+
 
 blueprint = Blueprint("checkouts", __name__, description="The hosted page on which shoppers pay.")
 
@@ -28,10 +76,10 @@ blueprint = Blueprint("checkouts", __name__, description="The hosted page on whi
     "POST",
     "/v1/checkouts",
     callers=[KeyKind.MERCHANT],
-    body=schemas.NewCheckout,
+    body=NewCheckout,
     idempotent=True,
     status=201,
-    answer=schemas.CheckoutView,
+    answer=CheckoutView,
     refuses=[errors.MerchantNotFound, errors.CurrencyMismatch, errors.OriginNotRegistered],
 )
 def create_checkout(caller: Caller, key: str, body: dict[str, Any]) -> Response:
@@ -66,7 +114,7 @@ def create_checkout(caller: Caller, key: str, body: dict[str, Any]) -> Response:
     "GET",
     "/v1/checkouts/<uuid:checkout_id>",
     callers=[KeyKind.MERCHANT],
-    answer=schemas.CheckoutView,
+    answer=CheckoutView,
     refuses=[errors.CheckoutNotFound],
 )
 def get_checkout(caller: Caller, checkout_id: UUID) -> dict[str, Any]:
@@ -81,9 +129,9 @@ def get_checkout(caller: Caller, checkout_id: UUID) -> dict[str, Any]:
     "POST",
     "/v1/checkouts/<uuid:checkout_id>/cancel",
     callers=[KeyKind.MERCHANT],
-    body=schemas.Empty,
+    body=Empty,
     body_required=False,
-    answer=schemas.CheckoutView,
+    answer=CheckoutView,
     refuses=[errors.CheckoutNotFound, errors.CheckoutEnded],
 )
 def cancel_checkout(caller: Caller, checkout_id: UUID) -> dict[str, Any]:

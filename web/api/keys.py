@@ -5,11 +5,40 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from marshmallow import fields
 from sqlalchemy.engine import Row
 
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
 from wallet.tables.people import KeyKind
+from web.http.fields import Answer, decimal, identity, instant, one_of, text
+
+
+class KeyShown(Answer):
+    """A new key. ``token`` is shown this once."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(KeyKind))
+    label = text()
+    token = text()
+
+
+class KeyView(Answer):
+    """A key, without its token."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(KeyKind))
+    label = text()
+    created_at = instant()
+    revoked_at = instant(allow_none=True)
+    valid_until = instant(allow_none=True)
+    per_purchase = decimal(allow_none=True)
+    per_day = decimal(allow_none=True)
+
+
+class KeyList(Answer):
+    items = fields.List(fields.Nested(KeyView), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
 
 
 def key_shown(key_id: UUID, kind: KeyKind, label: str, token: str) -> dict[str, Any]:

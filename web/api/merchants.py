@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from flask_smorest import Blueprint
+from marshmallow import fields, post_load
 from sqlalchemy.engine import Row
 
 from wallet import api_keys, merchants
@@ -12,11 +13,121 @@ from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, CurrencyWithdrawn, IbanInvalid, KeyNotFound
 from wallet.ground.money import Money
+from wallet.merchants import Terms
+from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import KeyKind
-from web.api.keys import key_list, key_shown
-from web.http import auth, schemas
+from web.api.keys import KeyList, KeyShown, key_list, key_shown
+from web.http import auth
 from web.http.context import current
+from web.http.fields import (
+    EMAIL_PATTERN,
+    IBAN_PATTERN,
+    LABEL_FIELD,
+    Amount,
+    Answer,
+    Currency,
+    Origin,
+    Strict,
+    Text,
+    Whole,
+    currency_code,
+    decimal,
+    identity,
+    instant,
+    one_of,
+    text,
+)
 from web.http.operations import operation
+
+_ORIGIN_PATTERN = (
+    r"^(https://[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+    r"|http://(localhost|127\.0\.0\.1))(:[1-9][0-9]{0,4})?$"
+)
+
+
+class TermsOfPay(Strict):
+    """How a merchant is paid. What is left out has the usual value."""
+
+    commission_bp = Whole(0, 10_000, load_default=0, metadata={"description": "Ten-thousandths."})
+    minimum_payout = Amount(positive=False, data_key="minimum_payout", load_default=0)
+    maximum_wait_days = Whole(0, 366, load_default=7)
+    maximum_fee_share_bp = Whole(0, 10_000, load_default=10_000, metadata={"description": "Ten-thousandths."})
+    bank_fee = fields.String(validate=one_of(BankFeeBearer), load_default=BankFeeBearer.OPERATOR.value)
+
+    @post_load
+    def _terms(self, data: dict[str, Any], **_: Any) -> Terms:
+        return Terms(
+            commission_bp=data["commission_bp"],
+            minimum_payout_micros=data["minimum_payout"],
+            maximum_wait_days=data["maximum_wait_days"],
+            maximum_fee_share_bp=data["maximum_fee_share_bp"],
+            bank_fee=BankFeeBearer(data["bank_fee"]),
+        )
+
+
+class NewMerchant(Strict):
+    """A merchant to take on."""
+
+    legal_name = Text(140, required=True)
+    iban = Text(34, required=True, pattern=IBAN_PATTERN, wanted="An IBAN without spaces.")
+    origin = Origin(255, required=True, pattern=_ORIGIN_PATTERN, wanted="An origin such as https://bakery.example.")
+    currency = Currency(required=True)
+    email = Text(254, required=True, pattern=EMAIL_PATTERN, wanted="An e-mail address.")
+    terms = fields.Nested(TermsOfPay, load_default=Terms)
+
+
+class NewMerchantName(Strict):
+    """What a merchant is called from now on, at its bank too."""
+
+    legal_name = Text(140, required=True)
+
+
+class MerchantChange(Strict):
+    """What the operator changes of a merchant."""
+
+    refund_limit = Amount(
+        positive=False,
+        required=True,
+        allow_none=True,
+        metadata={"description": "How far below zero refunds may take it; null: as far as the wallet's setting says."},
+    )
+
+
+class NewMerchantKey(Strict):
+    """Another key for a merchant."""
+
+    label = Text(100, required=True, metadata=LABEL_FIELD)
+
+
+class TermsView(Answer):
+    commission_bp = fields.Integer(required=True)
+    minimum_payout = decimal()
+    maximum_wait_days = fields.Integer(required=True)
+    maximum_fee_share_bp = fields.Integer(required=True)
+    bank_fee = fields.String(required=True, validate=one_of(BankFeeBearer))
+
+
+class MerchantView(Answer):
+    """A merchant. ``refund_limit`` is null where the wallet's setting stands."""
+
+    id = identity()
+    legal_name = text()
+    iban = text()
+    origin = text()
+    currency = currency_code()
+    email = text()
+    state = fields.String(required=True, validate=one_of(MerchantState))
+    terms = fields.Nested(TermsView, required=True)
+    refund_limit = decimal(allow_none=True)
+    created_at = instant()
+
+
+class MerchantAndKey(Answer):
+    """A new merchant and its first key."""
+
+    merchant = fields.Nested(MerchantView, required=True)
+    key = fields.Nested(KeyShown, required=True)
+
 
 blueprint = Blueprint("merchants", __name__, description="Who is paid, where, and on which terms.")
 
@@ -26,9 +137,9 @@ blueprint = Blueprint("merchants", __name__, description="Who is paid, where, an
     "POST",
     "/v1/merchants",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewMerchant,
+    body=NewMerchant,
     status=201,
-    answer=schemas.MerchantAndKey,
+    answer=MerchantAndKey,
     refuses=[AlreadyExists, CurrencyWithdrawn, IbanInvalid],
 )
 def register_merchant(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +158,7 @@ def register_merchant(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     "GET",
     "/v1/merchants/<uuid:merchant_id>",
     callers=[KeyKind.OPERATOR, KeyKind.MERCHANT],
-    answer=schemas.MerchantView,
+    answer=MerchantView,
 )
 def get_merchant(merchant_id: UUID) -> dict[str, Any]:
     """A merchant and its terms."""
@@ -60,8 +171,8 @@ def get_merchant(merchant_id: UUID) -> dict[str, Any]:
     "PATCH",
     "/v1/merchants/<uuid:merchant_id>",
     callers=[KeyKind.OPERATOR],
-    body=schemas.MerchantChange,
-    answer=schemas.MerchantView,
+    body=MerchantChange,
+    answer=MerchantView,
 )
 def change_merchant(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     """Change how far below zero refunds may take what is owed to a merchant."""
@@ -79,7 +190,7 @@ def change_merchant(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> 
     "GET",
     "/v1/merchants/<uuid:merchant_id>/keys",
     callers=[KeyKind.OPERATOR, KeyKind.MERCHANT],
-    answer=schemas.KeyList,
+    answer=KeyList,
 )
 def list_merchant_keys(merchant_id: UUID) -> dict[str, Any]:
     """The merchant's keys, oldest first, revoked ones included."""
@@ -93,9 +204,9 @@ def list_merchant_keys(merchant_id: UUID) -> dict[str, Any]:
     "POST",
     "/v1/merchants/<uuid:merchant_id>/keys",
     callers=[KeyKind.OPERATOR, KeyKind.MERCHANT],
-    body=schemas.NewMerchantKey,
+    body=NewMerchantKey,
     status=201,
-    answer=schemas.KeyShown,
+    answer=KeyShown,
 )
 def issue_merchant_key(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     """Another key for the merchant, shown this once."""

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from flask import request
 from flask_smorest import Blueprint
+from marshmallow import fields
 from sqlalchemy.engine import Connection, Row
 
 from settlement import nightly, quarantine, receiving, tellings, xml
 from settlement.imports import Imported
 from settlement.receiving import Received
+from settlement.tables import BreakKind, EntryMatch, MessageKind
 from settlement.tellings import Telling
 from wallet.api_keys import Caller
 from wallet.ground import clock
@@ -26,13 +28,125 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.tables.people import KeyKind
-from web.api import schemas
-from web.api.breaks import share
+from web.api.breaks import ShareView, share
 from web.http import auth
 from web.http.context import current
+from web.http.fields import (
+    SHA256_PATTERN,
+    Answer,
+    Page,
+    count,
+    date,
+    identity,
+    instant,
+    next_cursor,
+    one_of,
+    signed_decimal,
+    text,
+)
 from web.http.operations import operation
 from web.http.paging import page
-from web.http.schemas import Page
+
+
+class ImportedDocument(Answer):
+    """What a bank message did. ``seen_before``: it told nothing new."""
+
+    kind = fields.String(required=True, validate=one_of(MessageKind))
+    message_id = text()
+    seen_before = fields.Boolean(required=True)
+    matched = count()
+    statuses = count()
+    breaks = fields.List(fields.String(validate=one_of(BreakKind)), required=True)
+
+
+class RefusedDocument(Answer):
+    """Why a bank message was not imported; it is kept in quarantine. ``code`` is one of the errors."""
+
+    code = fields.String(required=True)
+    detail = fields.String(required=True)
+
+
+class ReceivedDocument(Answer):
+    """What became of one document of a file: one of the two is null."""
+
+    imported = fields.Nested(ImportedDocument, required=True, allow_none=True)
+    refused = fields.Nested(RefusedDocument, required=True, allow_none=True)
+
+
+class ImportedView(ImportedDocument):
+    """What a file from the bank did: its documents one by one, and what was imported added up, under the first one's
+    ``kind`` and ``message_id``."""
+
+    documents = fields.List(fields.Nested(ReceivedDocument), required=True)
+
+
+class RefusedMessage(Answer):
+    """A message of the bank's that could not be imported; ``size`` is in bytes."""
+
+    id = identity()
+    name = fields.String(required=True, metadata={"description": "What its file was called."})
+    reason = fields.String(required=True)
+    size = count()
+    sha256 = fields.String(required=True, metadata={"pattern": SHA256_PATTERN})
+    refused_at = instant()
+
+
+class RefusedMessageList(Answer):
+    items = fields.List(fields.Nested(RefusedMessage), required=True)
+    next_cursor = next_cursor()
+
+
+class MessageView(Answer):
+    """A message of the bank's; ``message_id`` is its own id of it, ``name`` what its file was called."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(MessageKind))
+    message_id = text()
+    name = fields.String(required=True, allow_none=True)
+    imported_at = instant()
+    is_done = fields.Boolean(required=True)
+    entries = count()
+    open_breaks = count()
+
+
+class MessageList(Answer):
+    items = fields.List(fields.Nested(MessageView), required=True)
+    next_cursor = next_cursor()
+
+
+class EntryView(Answer):
+    """A word of the bank's: ``entry`` of its ``statement_id``, and what it ``became``.
+
+    ``first_told_by`` is the entry that it tells again, and ``first_told_in`` the message that has that.
+    """
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(MessageKind))
+    statement_id = text()
+    page = fields.String(required=True, allow_none=True)
+    entry = count()
+    amount = signed_decimal()
+    currency = fields.String(required=True, metadata={"pattern": "^[A-Z]{3}$"})
+    booking_date = date(allow_none=True)
+    value_date = date(allow_none=True)
+    counterparty_name = fields.String(required=True, allow_none=True)
+    counterparty_iban = fields.String(required=True, allow_none=True)
+    text = fields.String(required=True)
+    bank_reference = fields.String(required=True, allow_none=True)
+    end_to_end_id = fields.String(required=True, allow_none=True)
+    became = fields.String(required=True, validate=one_of(EntryMatch))
+    shares = fields.List(fields.Nested(ShareView), required=True)
+    transaction_id = identity(allow_none=True)
+    file = fields.String(required=True, allow_none=True)
+    first_told_by = identity(allow_none=True)
+    first_told_in = identity(allow_none=True)
+    break_id = identity(allow_none=True)
+
+
+class EntryList(Answer):
+    items = fields.List(fields.Nested(EntryView), required=True)
+    next_cursor = next_cursor()
+
 
 XML = "application/xml"
 ZIP = "application/zip"
@@ -48,7 +162,7 @@ blueprint = Blueprint("messages", __name__, description="What the bank says, and
     "/v1/settlement/statements",
     callers=[KeyKind.OPERATOR],
     most_body_bytes=xml.MAX_BYTES,
-    answer=schemas.ImportedView,
+    answer=ImportedView,
     refuses=[UnsupportedMediaType, PayloadTooLarge, BankMessageInvalid, BankMessageFailed, BankNotConfigured],
     requestBody={
         "required": True,
@@ -85,7 +199,7 @@ def import_statement(caller: Caller) -> dict[str, Any]:
     "/v1/settlement/quarantine",
     callers=[KeyKind.OPERATOR],
     query=Page,
-    answer=schemas.RefusedMessageList,
+    answer=RefusedMessageList,
 )
 def list_quarantine(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """The messages that could not be imported and that nobody has dealt with, newest first."""
@@ -104,7 +218,7 @@ def list_quarantine(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     "POST",
     "/v1/settlement/quarantine/<uuid:message_id>/retry",
     callers=[KeyKind.OPERATOR],
-    answer=schemas.ImportedView,
+    answer=ImportedView,
     refuses=[NotFound, BankMessageInvalid, BankMessageFailed, BankNotConfigured],
 )
 def retry_message(caller: Caller, message_id: UUID) -> dict[str, Any]:
@@ -124,7 +238,7 @@ def retry_message(caller: Caller, message_id: UUID) -> dict[str, Any]:
     "/v1/settlement/messages",
     callers=[KeyKind.OPERATOR],
     query=Page,
-    answer=schemas.MessageList,
+    answer=MessageList,
 )
 def list_messages(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """What the bank sent and was imported, newest first."""
@@ -144,7 +258,7 @@ def list_messages(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     "/v1/settlement/messages/<uuid:bank_message_id>/entries",
     callers=[KeyKind.OPERATOR],
     query=Page,
-    answer=schemas.EntryList,
+    answer=EntryList,
     refuses=[NotFound],
 )
 def list_entries(caller: Caller, bank_message_id: UUID, query: dict[str, Any]) -> dict[str, Any]:

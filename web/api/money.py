@@ -5,10 +5,11 @@ from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
 from settlement import own_money
-from settlement.tables import TransactionKind
+from settlement.tables import TransactionKind, TransactionState
 from wallet import safeguarding
 from wallet.api_keys import Caller
 from wallet.ground import clock
@@ -24,15 +25,27 @@ from wallet.ground.errors import (
 )
 from wallet.ground.money import decimal_string
 from wallet.safeguarding import Position
+from wallet.tables.funding import AnnouncementKind
 from wallet.tables.people import KeyKind
-from web.api import schemas
 from web.http import auth
 from web.http.context import current
+from web.http.fields import (
+    Answer,
+    Id,
+    OfMoney,
+    Page,
+    Text,
+    currency_code,
+    decimal,
+    identity,
+    instant,
+    next_cursor,
+    one_of,
+    signed_decimal,
+    text,
+)
 from web.http.operations import operation, respond_once
 from web.http.paging import page
-from web.http.schemas import Page
-
-blueprint = Blueprint("money", __name__, description="The operator's own money, and what is owed to others.")
 
 _FIGURES = (
     *("purses", "held", "payable", "in_transit", "owed", "bank", "card_clearing"),
@@ -40,12 +53,111 @@ _FIGURES = (
 )
 
 
+_TAKEN_OUT = [TransactionKind.INCOME.value, TransactionKind.EQUITY.value]
+_OWN_KINDS = [*_TAKEN_OUT, TransactionKind.SENT_BACK.value]
+
+
+class NewAnnouncement(OfMoney):
+    """Money that is expected: the operator's own, or what the merchant named pays back."""
+
+    merchant_id = Id(load_default=None, metadata={"description": "Whose repayment; the operator's own without it."})
+
+
+class NewOwnPayment(OfMoney):
+    """Money to go to the operator's own account: of its commission, or of what it put in."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(_TAKEN_OUT))
+    why = Text(200, required=True, metadata={"description": "It is kept."})
+
+
+class NewWriteOff(OfMoney):
+    """A debt to give up."""
+
+    why = Text(200, required=True, metadata={"description": "It is kept."})
+
+
+class SafeguardingView(Answer):
+    """What is owed to shoppers and merchants in one currency, against what there is to pay it with.
+
+    ``owed`` is ``purses`` + ``held`` + ``payable`` + ``in_transit``: purses and merchants above zero, and what is on
+    its way. ``own`` is the operator's: ``equity`` + ``fee_income`` - ``bank_fees`` - ``losses`` - ``lent`` (what purses
+    and merchants are below zero). ``short`` is what is missing of ``owed`` in ``bank`` + ``card_clearing``.
+    """
+
+    currency = currency_code()
+    purses = decimal()
+    held = decimal()
+    payable = decimal()
+    in_transit = signed_decimal()
+    owed = signed_decimal()
+    bank = signed_decimal()
+    card_clearing = signed_decimal()
+    equity = signed_decimal()
+    fee_income = signed_decimal()
+    bank_fees = signed_decimal()
+    losses = decimal()
+    lent = decimal()
+    own = signed_decimal()
+    free = decimal()
+    short = decimal()
+
+
+class SafeguardingList(Answer):
+    items = fields.List(fields.Nested(SafeguardingView), required=True)
+
+
+class AnnouncementView(Answer):
+    """Money that is expected, by the ``reference`` that its sender must write."""
+
+    id = identity()
+    kind = fields.String(required=True, validate=one_of(AnnouncementKind))
+    merchant_id = identity(allow_none=True)
+    amount = decimal()
+    currency = currency_code()
+    reference = text()
+    announced_at = instant()
+
+
+class OwnPaymentView(Answer):
+    """Money on its way to the operator's own account, or back to where unexplained money came from.
+
+    ``state`` is null until a run has put it into a bank file.
+    """
+
+    id = identity()
+    kind = fields.String(required=True, validate=validate.OneOf(_OWN_KINDS))
+    amount = decimal()
+    currency = currency_code()
+    creditor_name = text()
+    creditor_iban = text()
+    why = text()
+    requested_at = instant()
+    state = fields.String(required=True, allow_none=True, validate=one_of(TransactionState))
+
+
+class OwnPaymentList(Answer):
+    items = fields.List(fields.Nested(OwnPaymentView), required=True)
+    next_cursor = next_cursor()
+
+
+class WriteOffView(Answer):
+    """A debt that was given up. ``id`` is the reference of its line in the merchant's next payout."""
+
+    id = identity()
+    merchant_id = identity()
+    amount = decimal()
+    currency = currency_code()
+
+
+blueprint = Blueprint("money", __name__, description="The operator's own money, and what is owed to others.")
+
+
 @operation(
     blueprint,
     "GET",
     "/v1/settlement/safeguarding",
     callers=[KeyKind.OPERATOR],
-    answer=schemas.SafeguardingList,
+    answer=SafeguardingList,
 )
 def get_safeguarding(caller: Caller) -> dict[str, Any]:
     """What is owed to shoppers and merchants, against what there is to pay it with, by currency."""
@@ -58,10 +170,10 @@ def get_safeguarding(caller: Caller) -> dict[str, Any]:
     "POST",
     "/v1/settlement/announcements",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewAnnouncement,
+    body=NewAnnouncement,
     idempotent=True,
     status=201,
-    answer=schemas.AnnouncementView,
+    answer=AnnouncementView,
     refuses=[AmountNotWholeMinor, CurrencyMismatch, MerchantNotFound],
 )
 def announce(caller: Caller, key: str, body: dict[str, Any]) -> Response:
@@ -96,10 +208,10 @@ def announce(caller: Caller, key: str, body: dict[str, Any]) -> Response:
     "POST",
     "/v1/settlement/own-payments",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewOwnPayment,
+    body=NewOwnPayment,
     idempotent=True,
     status=201,
-    answer=schemas.OwnPaymentView,
+    answer=OwnPaymentView,
     refuses=[OwnAccountMissing, OwnMoneyExceeded, AmountNotWholeMinor, IbanInvalid],
 )
 def take_out(caller: Caller, key: str, body: dict[str, Any]) -> Response:
@@ -121,7 +233,7 @@ def take_out(caller: Caller, key: str, body: dict[str, Any]) -> Response:
     "/v1/settlement/own-payments",
     callers=[KeyKind.OPERATOR],
     query=Page,
-    answer=schemas.OwnPaymentList,
+    answer=OwnPaymentList,
 )
 def list_own_payments(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """What was taken out and sent back, newest first."""
@@ -140,10 +252,10 @@ def list_own_payments(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     "POST",
     "/v1/merchants/<uuid:merchant_id>/write-offs",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewWriteOff,
+    body=NewWriteOff,
     idempotent=True,
     status=201,
-    answer=schemas.WriteOffView,
+    answer=WriteOffView,
     refuses=[DebtExceeded, CurrencyMismatch],
 )
 def write_off(caller: Caller, key: str, merchant_id: UUID, body: dict[str, Any]) -> Response:

@@ -5,28 +5,179 @@ from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
 from settlement import forecast, payouts, statements
 from settlement.forecast import Part
+from settlement.payouts import WaitReason
+from settlement.tables import TransactionState
 from wallet import vouchers
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BusinessDateInvalid, NothingWaits, PayoutNotFound, VoucherNotFound
+from wallet.ground.languages import LOCALES
 from wallet.ground.money import decimal_string
+from wallet.tables.books import Reason
 from wallet.tables.people import KeyKind
-from web.api import documents, schemas
+from web.api import documents
 from web.http import auth
 from web.http.context import current
+from web.http.fields import (
+    SHA256_PATTERN,
+    TOKEN_PATTERN,
+    Answer,
+    Id,
+    Page,
+    Strict,
+    Text,
+    count,
+    currency_code,
+    date,
+    decimal,
+    identity,
+    instant,
+    next_cursor,
+    one_of,
+    payee_name,
+    signed_decimal,
+    text,
+)
 from web.http.operations import operation
 from web.http.paging import page
-from web.http.schemas import TOKEN_PATTERN, Page
+
+_PAYABLE_REASONS = [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]
+
+
+class StatementLanguage(Strict):
+    """In which language a statement is written."""
+
+    language = fields.String(load_default="en", validate=validate.OneOf(LOCALES))
+
+
+class ProofOf(Strict):
+    """Which voucher is to be proven."""
+
+    voucher = Id(required=True)
+
+
+class PayoutView(Answer):
+    """One bank transaction to a merchant.
+
+    It covers the business days after ``after_date`` (null: from the first) up to ``business_date``, and
+    carried_in + captured - refunded + came_back + repaid = commission + bank_fee + net + carried_out. ``repaid`` is
+    what the merchant paid back while it was below zero, or was forgiven. ``fee_per_purchase`` is commission and bank
+    fee over the purchases, null when there are none; ``bank_fee_one_by_one`` is what the bank would have charged for
+    as many single payments at the cut, null for payouts from before that was kept.
+    """
+
+    id = identity()
+    business_date = date()
+    after_date = date(allow_none=True)
+    currency = currency_code()
+    carried_in = decimal()
+    captured = decimal()
+    refunded = decimal()
+    came_back = signed_decimal()
+    repaid = signed_decimal()
+    commission = decimal()
+    bank_fee = decimal()
+    net = decimal()
+    carried_out = decimal()
+    purchases = count()
+    fee_per_purchase = decimal(allow_none=True)
+    bank_fee_one_by_one = decimal(allow_none=True)
+    state = fields.String(required=True, validate=one_of(TransactionState))
+    state_since = instant()
+    state_detail = text(allow_none=True)
+    payee_name = payee_name()
+    reference = text()
+    end_to_end_id = text()
+    creditor_iban = text()
+    execution_date = date("When the bank was asked to pay.")
+
+
+class PayoutList(Answer):
+    items = fields.List(fields.Nested(PayoutView), required=True)
+    next_cursor = next_cursor()
+
+
+class PayoutLine(Answer):
+    """A purchase, a refund (negative), a payout that came back, or a debt repaid or written off.
+
+    Negative, too, is what an earlier line took for come back or repaid on the bank's early word, and was not.
+
+    ``reference`` is its voucher, refund, payout, or the bank's entry.
+    """
+
+    reason = fields.String(required=True, validate=one_of(Reason))
+    reference = identity()
+    voucher_id = identity(allow_none=True)
+    resource = text(allow_none=True)
+    amount = signed_decimal()
+    currency = currency_code()
+    business_date = date()
+    recorded_at = instant()
+
+
+class PayoutLineList(Answer):
+    items = fields.List(fields.Nested(PayoutLine), required=True)
+    next_cursor = next_cursor()
+
+
+class LineProof(Answer):
+    """That a line is in a payout's statement (RFC 6962 section 2.1.1).
+
+    ``leaf`` is the line as it was hashed, to the byte; ``path`` are the hashes beside the way up, lowest first.
+    """
+
+    leaf = fields.String(required=True)
+    index = count()
+    size = count()
+    path = fields.List(fields.String(metadata={"pattern": SHA256_PATTERN}), required=True)
+
+
+class ProofView(Answer):
+    """The lines about a voucher, and ``root``, signed by the wallet (typ ``statement-root+jwt``), that they lead to."""
+
+    root = fields.String(required=True, metadata={"pattern": TOKEN_PATTERN})
+    lines = fields.List(fields.Nested(LineProof), required=True)
+
+
+class NewRetry(Strict):
+    """An operator's word that a merchant's money may be sent to the same account again; ``why`` is kept."""
+
+    why = Text(200, required=True)
+
+
+class PayablePart(Answer):
+    """One part of what is owed: why it is not paid yet, and when it will be; null where time alone does not help."""
+
+    amount = signed_decimal()
+    reason = fields.String(required=True, validate=validate.OneOf([str(reason) for reason in _PAYABLE_REASONS]))
+    date = date(allow_none=True)
+    payout_id = identity(allow_none=True)
+
+
+class PayableView(Answer):
+    """What is owed to a merchant now.
+
+    ``owed`` is not yet in a payout; ``commission`` and ``bank_fee`` will be taken of it. Parts with a ``payout_id``
+    are in one, on their way.
+    """
+
+    currency = currency_code()
+    owed = signed_decimal()
+    commission = decimal()
+    bank_fee = decimal()
+    parts = fields.List(fields.Nested(PayablePart), required=True)
+
 
 blueprint = Blueprint("payouts", __name__, description="One bank transaction for many purchases, explained.")
 
 
-@operation(blueprint, "GET", "/v1/payouts", callers=[KeyKind.MERCHANT], query=Page, answer=schemas.PayoutList)
+@operation(blueprint, "GET", "/v1/payouts", callers=[KeyKind.MERCHANT], query=Page, answer=PayoutList)
 def list_payouts(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """The merchant's payouts, newest first."""
     with current().database.read() as conn:
@@ -44,7 +195,7 @@ def list_payouts(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     "GET",
     "/v1/payouts/<uuid:payout_id>",
     callers=[KeyKind.MERCHANT],
-    answer=schemas.PayoutView,
+    answer=PayoutView,
     refuses=[PayoutNotFound],
 )
 def get_payout(caller: Caller, payout_id: UUID) -> dict[str, Any]:
@@ -59,7 +210,7 @@ def get_payout(caller: Caller, payout_id: UUID) -> dict[str, Any]:
     "/v1/payouts/<uuid:payout_id>/lines",
     callers=[KeyKind.MERCHANT],
     query=Page,
-    answer=schemas.PayoutLineList,
+    answer=PayoutLineList,
     refuses=[PayoutNotFound],
 )
 def list_payout_lines(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +244,7 @@ def get_payout_statement(caller: Caller, payout_id: UUID) -> Response:
     "GET",
     "/v1/payouts/<uuid:payout_id>/statement.pdf",
     callers=[KeyKind.MERCHANT],
-    query=schemas.StatementLanguage,
+    query=StatementLanguage,
     answer={documents.PDF: {"type": "string", "format": "binary"}},
     refuses=[PayoutNotFound],
 )
@@ -120,8 +271,8 @@ def get_signed_statement(caller: Caller, payout_id: UUID) -> Response:
     "GET",
     "/v1/payouts/<uuid:payout_id>/proof",
     callers=[KeyKind.MERCHANT, KeyKind.PURSE],
-    query=schemas.ProofOf,
-    answer=schemas.ProofView,
+    query=ProofOf,
+    answer=ProofView,
     refuses=[PayoutNotFound, VoucherNotFound],
 )
 def get_proof(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +289,7 @@ def get_proof(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[st
     "GET",
     "/v1/payable",
     callers=[KeyKind.MERCHANT],
-    answer=schemas.PayableView,
+    answer=PayableView,
     refuses=[BusinessDateInvalid],
 )
 def get_payable(caller: Caller) -> dict[str, Any]:
@@ -152,8 +303,8 @@ def get_payable(caller: Caller) -> dict[str, Any]:
     "POST",
     "/v1/merchants/<uuid:merchant_id>/retry",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewRetry,
-    answer=schemas.PayableView,
+    body=NewRetry,
+    answer=PayableView,
     refuses=[NothingWaits, BusinessDateInvalid],
 )
 def retry_payouts(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
 from wallet import api_keys, limits, purses
@@ -12,22 +13,174 @@ from wallet.api_keys import Caller, Caps
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import ValidationFailed
+from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money
 from wallet.keys.jws import public_jwk
 from wallet.purses import Limits, View
+from wallet.tables.books import Reason
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import KeyKind
 from wallet.top_ups import offered, pulls
-from web.api.keys import key_list, key_shown, limit, when
-from web.api.top_ups import fetch, top_up_body
-from web.http import auth, bodies, schemas
+from web.api.keys import KeyList, KeyShown, key_list, key_shown, limit, when
+from web.api.top_ups import NewTopUp, TopUpView, fetch, top_up_body
+from web.http import auth, bodies
 from web.http.context import current
+from web.http.fields import (
+    EMAIL_PATTERN,
+    IBAN_PATTERN,
+    LABEL_FIELD,
+    Amount,
+    Answer,
+    Currency,
+    Empty,
+    Id,
+    Instant,
+    OfMoney,
+    Page,
+    PublicKey,
+    Strict,
+    Text,
+    currency_code,
+    decimal,
+    identity,
+    instant,
+    one_of,
+    signed_decimal,
+    text,
+)
 from web.http.operations import operation, respond_once
 from web.http.paging import page
 
-blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")
-
 _BANK_AMOUNT = [errors.CurrencyMismatch, errors.AmountNotWholeMinor]
+
+
+MAX_CAP_MERCHANTS = 1_000
+
+
+class Shopper(Strict):
+    """Who holds a purse."""
+
+    email = Text(254, required=True, pattern=EMAIL_PATTERN, wanted="An e-mail address.")
+    name = Text(140, required=True)
+    locale = fields.String(required=True, validate=validate.OneOf(LOCALES))
+
+
+class PurseLimits(Strict):
+    """What a purse may spend, in its currency; what is left out is unlimited."""
+
+    per_purchase = Amount(positive=False, load_default=None)
+    per_day = Amount(positive=False, load_default=None, metadata={"description": "Per UTC day."})
+
+
+class NewPurse(Strict):
+    """A purse to open."""
+
+    currency = Currency(required=True)
+    shopper = fields.Nested(Shopper, required=True)
+    credit_limit = Amount(positive=False, load_default=0, metadata={"description": "How far below zero it may go."})
+    limits = fields.Nested(PurseLimits, load_default=lambda: {"per_purchase": None, "per_day": None})
+
+
+class NewDevice(Strict):
+    """A device that may sign orders."""
+
+    public_key = PublicKey(required=True)
+    label = Text(100, required=True, metadata=LABEL_FIELD)
+
+
+class NewPayingKey(Strict):
+    """A key for a program that pays, with its caps in the purse's currency; what is left out binds
+    nothing."""
+
+    label = Text(100, required=True, metadata=LABEL_FIELD)
+    per_purchase = Amount(positive=False, load_default=None)
+    per_day = Amount(positive=False, load_default=None, metadata={"description": "Per UTC day."})
+    merchants = fields.List(
+        Id(),
+        validate=validate.Length(1, MAX_CAP_MERCHANTS),
+        load_default=list,
+        metadata={"uniqueItems": True},
+    )
+    valid_until = Instant(load_default=None)
+
+
+class NewWithdrawal(OfMoney):
+    """Money to go back to the shopper's bank account."""
+
+    iban = Text(34, required=True, pattern=IBAN_PATTERN, wanted="An IBAN without spaces.")
+    name = Text(70, required=True, metadata={"description": "The account's holder."})
+
+
+class PurseLimitsView(Answer):
+    per_purchase = decimal(allow_none=True)
+    per_day = decimal(allow_none=True)
+
+
+class PurseView(Answer):
+    """A purse. ``available`` is what may be spent: the balance and the credit limit."""
+
+    id = identity()
+    currency = currency_code()
+    balance = signed_decimal()
+    held = decimal()
+    available = decimal()
+    credit_limit = decimal()
+    limits = fields.Nested(PurseLimitsView, required=True)
+    frozen = fields.Boolean(required=True)
+    opened_at = instant()
+
+
+class PurseAndKey(Answer):
+    """A new purse and its shopper's key."""
+
+    purse = fields.Nested(PurseView, required=True)
+    key = fields.Nested(KeyShown, required=True)
+
+
+class PurseTransfer(Answer):
+    """A movement of a purse: negative amounts went out."""
+
+    reason = fields.String(required=True, validate=one_of(Reason))
+    reference = identity()
+    amount = signed_decimal()
+    balance_after = signed_decimal()
+    currency = currency_code()
+    business_date = fields.String(required=True, metadata={"format": "date"})
+    recorded_at = instant()
+
+
+class PurseTransferList(Answer):
+    items = fields.List(fields.Nested(PurseTransfer), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class DeviceView(Answer):
+    """A device; its id is the ``kid`` of its orders."""
+
+    id = identity()
+    label = text()
+    public_key = fields.Dict(required=True)
+    added_at = instant()
+    revoked_at = instant(allow_none=True)
+
+
+class DeviceList(Answer):
+    items = fields.List(fields.Nested(DeviceView), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class WithdrawalView(Answer):
+    """A withdrawal on its way."""
+
+    id = identity()
+    amount = decimal()
+    currency = currency_code()
+    iban = text()
+    name = text()
+    requested_at = instant()
+
+
+blueprint = Blueprint("purses", __name__, description="One shopper's balance in one currency.")
 
 
 @operation(
@@ -35,9 +188,9 @@ _BANK_AMOUNT = [errors.CurrencyMismatch, errors.AmountNotWholeMinor]
     "POST",
     "/v1/purses",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewPurse,
+    body=NewPurse,
     status=201,
-    answer=schemas.PurseAndKey,
+    answer=PurseAndKey,
     refuses=[errors.CurrencyWithdrawn],
 )
 def open_purse(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +215,7 @@ def open_purse(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     "GET",
     "/v1/purses/<uuid:purse_id>",
     callers=[KeyKind.PURSE, KeyKind.PURSE_PAY],
-    answer=schemas.PurseView,
+    answer=PurseView,
 )
 def get_purse(purse_id: UUID) -> dict[str, Any]:
     """The purse now."""
@@ -75,8 +228,8 @@ def get_purse(purse_id: UUID) -> dict[str, Any]:
     "GET",
     "/v1/purses/<uuid:purse_id>/transfers",
     callers=[KeyKind.PURSE],
-    query=schemas.Page,
-    answer=schemas.PurseTransferList,
+    query=Page,
+    answer=PurseTransferList,
 )
 def list_purse_transfers(purse_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
     """The purse's history, newest first, with the balance after each transfer."""
@@ -96,9 +249,9 @@ def list_purse_transfers(purse_id: UUID, query: dict[str, Any]) -> dict[str, Any
     "POST",
     "/v1/purses/<uuid:purse_id>/devices",
     callers=[KeyKind.PURSE],
-    body=schemas.NewDevice,
+    body=NewDevice,
     status=201,
-    answer=schemas.DeviceView,
+    answer=DeviceView,
     refuses=[errors.AlreadyExists],
 )
 def add_device(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +265,7 @@ def add_device(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     "GET",
     "/v1/purses/<uuid:purse_id>/devices",
     callers=[KeyKind.PURSE],
-    answer=schemas.DeviceList,
+    answer=DeviceList,
 )
 def list_devices(purse_id: UUID) -> dict[str, Any]:
     """The purse's devices, oldest first, revoked ones included."""
@@ -139,11 +292,11 @@ def revoke_device(purse_id: UUID, device_id: UUID) -> None:
     "POST",
     "/v1/purses/<uuid:purse_id>/keys",
     callers=[KeyKind.PURSE],
-    body=schemas.NewPayingKey,
+    body=NewPayingKey,
     # With its merchants by id.
     most_body_bytes=bodies.SMALL,
     status=201,
-    answer=schemas.KeyShown,
+    answer=KeyShown,
     refuses=[errors.MerchantNotFound],
 )
 def issue_paying_key(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +322,7 @@ def issue_paying_key(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     "GET",
     "/v1/purses/<uuid:purse_id>/keys",
     callers=[KeyKind.PURSE],
-    answer=schemas.KeyList,
+    answer=KeyList,
 )
 def list_purse_keys(purse_id: UUID) -> dict[str, Any]:
     """The purse's keys, oldest first, revoked ones included."""
@@ -196,10 +349,10 @@ def revoke_purse_key(purse_id: UUID, key_id: UUID) -> None:
     "POST",
     "/v1/purses/<uuid:purse_id>/top-ups",
     callers=[KeyKind.PURSE],
-    body=schemas.NewTopUp,
+    body=NewTopUp,
     idempotent=True,
     status=201,
-    answer=schemas.TopUpView,
+    answer=TopUpView,
     refuses=[*_BANK_AMOUNT, errors.CurrencyWithdrawn, errors.TopUpMethodUnavailable],
 )
 def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
@@ -223,10 +376,10 @@ def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Re
     "POST",
     "/v1/purses/<uuid:purse_id>/withdrawals",
     callers=[KeyKind.PURSE],
-    body=schemas.NewWithdrawal,
+    body=NewWithdrawal,
     idempotent=True,
     status=201,
-    answer=schemas.WithdrawalView,
+    answer=WithdrawalView,
     refuses=[
         *_BANK_AMOUNT,
         errors.WithdrawalTooSmall,
@@ -266,9 +419,9 @@ def withdraw(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> 
     "POST",
     "/v1/purses/<uuid:purse_id>/freeze",
     callers=[KeyKind.PURSE],
-    body=schemas.Empty,
+    body=Empty,
     body_required=False,
-    answer=schemas.PurseView,
+    answer=PurseView,
 )
 def freeze(purse_id: UUID) -> dict[str, Any]:
     """Stop paying from this purse, at once."""
@@ -282,9 +435,9 @@ def freeze(purse_id: UUID) -> dict[str, Any]:
     "POST",
     "/v1/purses/<uuid:purse_id>/unfreeze",
     callers=[KeyKind.PURSE],
-    body=schemas.Empty,
+    body=Empty,
     body_required=False,
-    answer=schemas.PurseView,
+    answer=PurseView,
     refuses=[errors.PurseClosing, errors.FrozenByOperator],
 )
 def unfreeze(purse_id: UUID) -> dict[str, Any]:
@@ -299,8 +452,8 @@ def unfreeze(purse_id: UUID) -> dict[str, Any]:
     "PUT",
     "/v1/purses/<uuid:purse_id>/limits",
     callers=[KeyKind.PURSE],
-    body=schemas.PurseLimits,
-    answer=schemas.PurseView,
+    body=PurseLimits,
+    answer=PurseView,
 )
 def change_limits(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     """Set what this purse may spend at once and in a UTC day. What is left out is limited by the operator only."""

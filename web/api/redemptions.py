@@ -5,17 +5,19 @@ from typing import Any
 
 from flask import Response, request
 from flask_smorest import Blueprint
+from marshmallow import fields, validate
 from sqlalchemy.engine import Connection
 
 from wallet import merchants, redemptions, vouchers
 from wallet.api_keys import Caller
 from wallet.ground import clock, errors
 from wallet.ground.errors import MalformedBody, OboleError, ValidationFailed
-from wallet.redemptions import Claim, Redeemed
+from wallet.redemptions import Claim
 from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer
-from web.http import problems, schemas
+from web.http import problems
 from web.http.context import current
+from web.http.fields import Amount, Answer, Problem, Strict, Text, currency_code, decimal, identity
 from web.http.operations import (
     JSON,
     WITH_BODY,
@@ -29,13 +31,39 @@ from web.http.operations import (
     respond_once,
 )
 
+MAX_REDEMPTIONS = 10_000
+
+
+class Redemption(Strict):
+    """A voucher turned in."""
+
+    # Any text will do here: what is not a voucher is that line's problem and spoils no other.
+    voucher = Text(8192, required=True, metadata={"description": "A compact JWS."})
+    amount = Amount(load_default=None, metadata={"description": "What to capture; all of it when left out."})
+
+
+class Redemptions(Strict):
+    """Vouchers turned in, each on its own."""
+
+    vouchers = fields.List(fields.Nested(Redemption), required=True, validate=validate.Length(1, MAX_REDEMPTIONS))
+
+
+class Redeemed(Answer):
+    """A voucher that is now owed to its merchant."""
+
+    outcome = fields.String(required=True, validate=validate.OneOf(["redeemed", "replayed"]))
+    voucher_id = identity()
+    captured = decimal()
+    currency = currency_code()
+
+
 NDJSON = "application/x-ndjson"
 # 10 000 vouchers with the longest resources.
 MOST_BODY_BYTES = 32 * 1024 * 1024
 
-blueprint = Blueprint("redemptions", __name__, description="Vouchers become money owed to their merchant.")
+_RESULT = {"oneOf": [Redeemed, Problem]}
 
-_RESULT = {"oneOf": [schemas.Redeemed, schemas.Problem]}
+blueprint = Blueprint("redemptions", __name__, description="Vouchers become money owed to their merchant.")
 
 
 @operation(
@@ -57,8 +85,8 @@ _RESULT = {"oneOf": [schemas.Redeemed, schemas.Problem]}
     requestBody={
         "required": True,
         "content": {
-            JSON: {"schema": schemas.Redemptions},
-            NDJSON: {"schema": schemas.Redemption},
+            JSON: {"schema": Redemptions},
+            NDJSON: {"schema": Redemption},
         },
     },
 )
@@ -99,7 +127,7 @@ def _claim(issuer: Issuer, line: dict[str, Any], origin: str) -> Claim | OboleEr
     return Claim(voucher_id=voucher_id, captured_micros=line["amount"])
 
 
-def _result(answer: Redeemed | OboleError) -> dict[str, Any]:
+def _result(answer: redemptions.Redeemed | OboleError) -> dict[str, Any]:
     if isinstance(answer, OboleError):
         return problems.problem(answer)
     return {
@@ -111,24 +139,24 @@ def _result(answer: Redeemed | OboleError) -> dict[str, Any]:
 
 
 def _json_lines() -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = load(schemas.Redemptions, json_body())["vouchers"]
+    lines: list[dict[str, Any]] = load(Redemptions, json_body())["vouchers"]
     return lines
 
 
 def _ndjson_lines() -> list[dict[str, Any]]:
     # One more than there may be, so that it shows; blank lines between them are let pass, but not by the million.
-    texts = request.get_data(cache=False).split(b"\n", 2 * schemas.MAX_REDEMPTIONS)
+    texts = request.get_data(cache=False).split(b"\n", 2 * MAX_REDEMPTIONS)
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise MalformedBody("At least one line is needed.")
-    if len(texts) > schemas.MAX_REDEMPTIONS:
-        raise ValidationFailed(errors={"vouchers": [f"At most {schemas.MAX_REDEMPTIONS} lines."]})
+    if len(texts) > MAX_REDEMPTIONS:
+        raise ValidationFailed(errors={"vouchers": [f"At most {MAX_REDEMPTIONS} lines."]})
     return [_line(number, text) for number, text in enumerate(texts)]
 
 
 def _line(number: int, text: bytes) -> dict[str, Any]:
     try:
-        line: dict[str, Any] = load(schemas.Redemption, read_json(text))
+        line: dict[str, Any] = load(Redemption, read_json(text))
     except MalformedBody as error:
         raise MalformedBody(f"Line {number + 1}: {error.detail}") from None
     except ValidationFailed as error:

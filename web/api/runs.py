@@ -6,26 +6,189 @@ from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import fields
 from sqlalchemy.engine import Connection, Row
 
 from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly
 from settlement.forecast import Preview
+from settlement.payouts import WaitReason
+from settlement.tables import FileState, RunState, TransactionKind, TransactionState
 from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BankFileNotFound, BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ground.money import decimal_string
 from wallet.tables.people import KeyKind
-from web.api import schemas
 from web.api.keys import when
 from web.http import auth
 from web.http.context import current
+from web.http.fields import (
+    SHA256_PATTERN,
+    Answer,
+    Date,
+    Page,
+    Strict,
+    count,
+    currency_code,
+    date,
+    decimal,
+    identity,
+    instant,
+    next_cursor,
+    one_of,
+    signed_decimal,
+    text,
+)
 from web.http.operations import operation
 from web.http.paging import page
-from web.http.schemas import Page
+
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)
+
+
+class NewRun(Strict):
+    """A business day to settle; every day that is due when left out."""
+
+    business_date = Date(load_default=None)
+
+
+class RunTotal(Answer):
+    """A run's bank transactions of one kind, currency and state."""
+
+    kind = fields.String(required=True, validate=one_of(TransactionKind))
+    state = fields.String(required=True, validate=one_of(TransactionState))
+    currency = currency_code()
+    count = count()
+    amount = decimal()
+
+
+class BankFileView(Answer):
+    """A bank file without its bytes; ``sha256`` is theirs."""
+
+    message_id = text()
+    currency = currency_code()
+    state = fields.String(required=True, validate=one_of(FileState))
+    transactions = count()
+    control_sum = decimal()
+    execution_date = date("When the bank is asked to pay.")
+    sha256 = fields.String(required=True, allow_none=True, metadata={"pattern": SHA256_PATTERN})
+    submitted_at = instant(allow_none=True)
+
+
+class RunSummary(Answer):
+    """The settlement of one business day."""
+
+    id = identity()
+    business_date = date()
+    state = fields.String(required=True, validate=one_of(RunState))
+    started_at = instant()
+    execution_date = date("When the bank was to pay, as the run began; each file has the date that it asks for.")
+
+
+class KeptAudit(Answer):
+    """How an audit that was kept ended: that of the run of ``business_date``, or one asked for (null)."""
+
+    audited_at = instant()
+    business_date = date(allow_none=True)
+    checks = count()
+    failed = count()
+
+
+class RunView(RunSummary):
+    """The settlement of one business day: what became of its bank transactions, and its files.
+
+    ``approvals_missing`` operators must still approve it. An approval covers the files as they are, ``files_sha256``:
+    when one is made anew because its date has passed, they are to be approved again. ``audit``: how the proof at its
+    end came out, null before there was one.
+    """
+
+    outcome = fields.List(fields.Nested(RunTotal), required=True)
+    files = fields.List(fields.Nested(BankFileView), required=True)
+    files_sha256 = fields.String(required=True, metadata={"pattern": SHA256_PATTERN})
+    approvals_missing = count()
+    audit = fields.Nested(KeptAudit, required=True, allow_none=True)
+
+
+class RunAsked(RunView):
+    """A run that was asked for.
+
+    ``settled``: the business days that this call settled, or made the files of where they wait for approval. None when
+    whatever was due was settled before: then nothing was done, and nobody was paid.
+    """
+
+    settled = fields.List(Date(), required=True)
+
+
+class RunList(Answer):
+    items = fields.List(fields.Nested(RunSummary), required=True)
+    next_cursor = next_cursor()
+
+
+class CountedAmount(Answer):
+    """So many, adding up to so much."""
+
+    count = count()
+    amount = decimal()
+
+
+class Waiting(Answer):
+    """Merchants who wait for one reason, and what they are owed together."""
+
+    reason = fields.String(required=True, validate=one_of(WaitReason))
+    merchants = count()
+    amount = signed_decimal()
+
+
+class CurrencyPreview(Answer):
+    """Tonight in one currency. ``needed`` is what the bank account must hold; ``bank_balance`` what the books say."""
+
+    currency = currency_code()
+    payouts = fields.Nested(CountedAmount, required=True)
+    withdrawals = fields.Nested(CountedAmount, required=True)
+    own_payments = fields.Nested(CountedAmount, required=True)
+    commission = decimal()
+    merchant_fees = decimal()
+    bank_fees = decimal()
+    already_sent = decimal()
+    needed = decimal()
+    bank_balance = signed_decimal()
+    waiting = fields.List(fields.Nested(Waiting), required=True)
+
+
+class PreviewView(Answer):
+    """What a run of the open business day would do, if nothing else happens until then."""
+
+    business_date = date()
+    execution_date = date("When the bank would be asked to pay, now.")
+    currencies = fields.List(fields.Nested(CurrencyPreview), required=True)
+
+
+class FindingView(Answer):
+    """A row that contradicts a check: its table and id, and what is wrong with it, in words for people."""
+
+    subject = text()
+    detail = text()
+
+
+class CheckView(Answer):
+    """One line of the proof. ``figures`` are amounts (decimal strings in ``currency``) or counts; ``findings`` the
+    first rows that contradict it."""
+
+    name = text()
+    ok = fields.Boolean(required=True)
+    currency = fields.String(required=True, allow_none=True, metadata={"pattern": "^[A-Z]{3}$"})
+    figures = fields.Dict(required=True, metadata={"additionalProperties": {"type": ["string", "integer"]}})
+    findings = fields.List(fields.Nested(FindingView), required=True)
+
+
+class AuditView(Answer):
+    """The proof: sound if every check is."""
+
+    ok = fields.Boolean(required=True)
+    checks = fields.List(fields.Nested(CheckView), required=True)
+    last_kept = fields.Nested(KeptAudit, required=True, allow_none=True)
+
 
 XML = "application/xml"
-_MESSAGE_ID = re.compile(r"[A-Za-z0-9-]{1,35}", re.ASCII)
 
 blueprint = Blueprint("settlement", __name__, description="The nightly run and the proof.")
 
@@ -35,9 +198,9 @@ blueprint = Blueprint("settlement", __name__, description="The nightly run and t
     "POST",
     "/v1/settlement/runs",
     callers=[KeyKind.OPERATOR],
-    body=schemas.NewRun,
+    body=NewRun,
     body_required=False,
-    answer=schemas.RunAsked,
+    answer=RunAsked,
     refuses=[BusinessDateInvalid, BankNotConfigured],
 )
 def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +233,7 @@ def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     "/v1/settlement/runs",
     callers=[KeyKind.OPERATOR],
     query=Page,
-    answer=schemas.RunList,
+    answer=RunList,
 )
 def list_runs(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """The runs, newest first."""
@@ -89,7 +252,7 @@ def list_runs(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     "GET",
     "/v1/settlement/runs/<uuid:run_id>",
     callers=[KeyKind.OPERATOR],
-    answer=schemas.RunView,
+    answer=RunView,
     refuses=[RunNotFound],
 )
 def get_run(caller: Caller, run_id: UUID) -> dict[str, Any]:
@@ -124,7 +287,7 @@ def get_bank_file(caller: Caller, message_id: str) -> Response:
     "GET",
     "/v1/settlement/preview",
     callers=[KeyKind.OPERATOR],
-    answer=schemas.PreviewView,
+    answer=PreviewView,
     refuses=[BusinessDateInvalid],
 )
 def get_preview(caller: Caller) -> dict[str, Any]:
@@ -140,7 +303,7 @@ def get_preview(caller: Caller) -> dict[str, Any]:
     }
 
 
-@operation(blueprint, "GET", "/v1/audit", callers=[KeyKind.OPERATOR], answer=schemas.AuditView)
+@operation(blueprint, "GET", "/v1/audit", callers=[KeyKind.OPERATOR], answer=AuditView)
 def get_audit(caller: Caller) -> dict[str, Any]:
     """The proof of the books, recomputed now from their rows: each check with its figures, and the rows that
     contradict it. It is not kept; ``last_kept`` is what the last nightly run found."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import fields, validate
 from sqlalchemy import select
 
 from wallet import writable
@@ -12,11 +13,10 @@ from wallet.ground.db import is_migrated
 from wallet.ground.errors import Unavailable
 from wallet.tables.books import DayState, business_days
 from wallet.tables.people import KeyKind
-from web.http import metrics, schemas
+from web.http import metrics
 from web.http.context import current
+from web.http.fields import Answer
 from web.http.operations import operation, respond
-
-blueprint = Blueprint("system", __name__, description="The wallet about itself.")
 
 _JWKS = {
     "type": "object",
@@ -42,13 +42,22 @@ _JWKS = {
 }
 
 
-@operation(blueprint, "GET", "/healthz", answer=schemas.Status)
+class Status(Answer):
+    """Alive, or ready."""
+
+    status = fields.String(required=True, validate=validate.OneOf(["ok"]))
+
+
+blueprint = Blueprint("system", __name__, description="The wallet about itself.")
+
+
+@operation(blueprint, "GET", "/healthz", answer=Status)
 def healthz() -> dict[str, Any]:
     """Alive: this process answers."""
     return {"status": "ok"}
 
 
-@operation(blueprint, "GET", "/readyz", answer=schemas.Status)
+@operation(blueprint, "GET", "/readyz", answer=Status)
 def readyz() -> dict[str, Any]:
     """Ready: the database answers and can be written to, its schema is the one this code was written for, the books are
     open, and there is room in the folders of the wallet."""

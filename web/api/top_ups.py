@@ -7,6 +7,7 @@ import json
 from typing import Any
 from uuid import UUID
 
+from marshmallow import fields
 from sqlalchemy.engine import Row
 
 from wallet import top_ups
@@ -14,6 +15,36 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
 from wallet.settings import Settings
 from wallet.tables.funding import TopUpMethod
+from web.http.fields import Answer, OfMoney, currency_code, decimal, identity, instant, one_of, text
+
+
+class NewTopUp(OfMoney):
+    """Money to come in."""
+
+    method = fields.String(required=True, validate=one_of(TopUpMethod))
+
+
+class TransferInstructions(Answer):
+    """How to pay by bank transfer. ``epc`` is the text of the QR code (EPC069-12), for euros only."""
+
+    name = text()
+    iban = text()
+    bic = text(allow_none=True)
+    reference = text()
+    epc = text(allow_none=True)
+    qr_svg = text(allow_none=True)
+
+
+class TopUpView(Answer):
+    """An announced top-up; nothing is in the purse until the bank has booked it."""
+
+    id = identity()
+    method = fields.String(required=True, validate=one_of(TopUpMethod))
+    amount = decimal()
+    currency = currency_code()
+    reference = text()
+    requested_at = instant()
+    bank_transfer = fields.Nested(TransferInstructions, required=True, allow_none=True)
 
 
 def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from flask_smorest import Blueprint
+from marshmallow import fields
 from sqlalchemy.engine import Row
 
 from wallet import webhooks
@@ -13,11 +14,78 @@ from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, WebhookNotFound
 from wallet.tables.people import KeyKind
-from wallet.webhooks import Delivery, Event
-from web.http import schemas
+from wallet.tables.telling import DeliveryState
+from wallet.webhooks import Delivery, Event, EventType
 from web.http.context import current
+from web.http.fields import Answer, Empty, Page, Strict, Text, identity, instant, one_of, text
 from web.http.operations import operation
 from web.http.paging import page
+
+
+class NewWebhookEndpoint(Strict):
+    """Where to tell a merchant's server of what happens."""
+
+    url = Text(
+        2_000,
+        required=True,
+        pattern=r"^https?://[!-~]+$",
+        wanted="An address such as https://shop.example/webhooks.",
+        metadata={"description": "https; http only to the machine of a wallet that is tried out."},
+    )
+
+
+class WebhookEndpointView(Answer):
+    """An endpoint, without its secret."""
+
+    id = identity()
+    url = text()
+    created_at = instant()
+
+
+class WebhookEndpointShown(WebhookEndpointView):
+    """An endpoint and its secret, for the signatures of Standard Webhooks. It is shown this once."""
+
+    secret = fields.String(required=True, metadata={"pattern": "^whsec_[A-Za-z0-9+/]{43}=$"})
+
+
+class WebhookEndpointList(Answer):
+    items = fields.List(fields.Nested(WebhookEndpointView), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class WebhookAttemptView(Answer):
+    """One try: what the merchant's server answered, or why there was no answer."""
+
+    attempted_at = instant()
+    status = fields.Integer(required=True, allow_none=True)
+    failure = text(allow_none=True)
+    milliseconds = fields.Integer(required=True)
+
+
+class WebhookDeliveryView(Answer):
+    """How one endpoint heard of an event, and when it is tried again."""
+
+    endpoint_id = identity()
+    url = text()
+    state = fields.String(required=True, validate=one_of(DeliveryState))
+    next_at = instant(allow_none=True)
+    attempts = fields.List(fields.Nested(WebhookAttemptView), required=True)
+
+
+class WebhookEventView(Answer):
+    """What happened; ``payload`` is what is sent, and ``id`` its ``webhook-id``."""
+
+    id = identity()
+    type = fields.String(required=True, validate=one_of(EventType))
+    occurred_at = instant()
+    payload = fields.Dict(required=True)
+    deliveries = fields.List(fields.Nested(WebhookDeliveryView), required=True)
+
+
+class WebhookEventList(Answer):
+    items = fields.List(fields.Nested(WebhookEventView), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
 
 blueprint = Blueprint("webhooks", __name__, description="Merchants' servers are told what happened, signed.")
 
@@ -27,9 +95,9 @@ blueprint = Blueprint("webhooks", __name__, description="Merchants' servers are 
     "POST",
     "/v1/webhook-endpoints",
     callers=[KeyKind.MERCHANT],
-    body=schemas.NewWebhookEndpoint,
+    body=NewWebhookEndpoint,
     status=201,
-    answer=schemas.WebhookEndpointShown,
+    answer=WebhookEndpointShown,
     refuses=[AlreadyExists],
 )
 def register_webhook_endpoint(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +113,7 @@ def register_webhook_endpoint(caller: Caller, body: dict[str, Any]) -> dict[str,
     "GET",
     "/v1/webhook-endpoints",
     callers=[KeyKind.MERCHANT],
-    answer=schemas.WebhookEndpointList,
+    answer=WebhookEndpointList,
 )
 def list_webhook_endpoints(caller: Caller) -> dict[str, Any]:
     """The merchant's endpoints, oldest first; there are at most ten."""
@@ -73,9 +141,9 @@ def remove_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> None:
     "POST",
     "/v1/webhook-endpoints/<uuid:endpoint_id>/rotate",
     callers=[KeyKind.MERCHANT],
-    body=schemas.Empty,
+    body=Empty,
     body_required=False,
-    answer=schemas.WebhookEndpointShown,
+    answer=WebhookEndpointShown,
     refuses=[WebhookNotFound],
 )
 def rotate_webhook_secret(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
@@ -89,10 +157,10 @@ def rotate_webhook_secret(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
     "POST",
     "/v1/webhook-endpoints/<uuid:endpoint_id>/ping",
     callers=[KeyKind.MERCHANT],
-    body=schemas.Empty,
+    body=Empty,
     body_required=False,
     status=202,
-    answer=schemas.WebhookEventView,
+    answer=WebhookEventView,
     refuses=[WebhookNotFound],
 )
 def ping_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
@@ -107,8 +175,8 @@ def ping_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
     "GET",
     "/v1/webhook-events",
     callers=[KeyKind.MERCHANT],
-    query=schemas.Page,
-    answer=schemas.WebhookEventList,
+    query=Page,
+    answer=WebhookEventList,
 )
 def list_webhook_events(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
     """What happened, newest first, with every try to tell of it."""
@@ -127,10 +195,10 @@ def list_webhook_events(caller: Caller, query: dict[str, Any]) -> dict[str, Any]
     "POST",
     "/v1/webhook-events/<uuid:event_id>/replay",
     callers=[KeyKind.MERCHANT],
-    body=schemas.Empty,
+    body=Empty,
     body_required=False,
     status=202,
-    answer=schemas.WebhookEventView,
+    answer=WebhookEventView,
     refuses=[WebhookNotFound],
 )
 def replay_webhook_event(caller: Caller, event_id: UUID) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from flask_smorest import Api
 from marshmallow.fields import Field
 
 from wallet.ground.errors import leaves
+from web.http.fields import CURRENCY_SCHEMA, PUBLIC_KEY_SCHEMA, Currency, PublicKey
 from web.http.operations import SECURITY_SCHEMES
 from web.http.problems import STATUS
-from web.http.schemas import CURRENCY_SCHEMA, PUBLIC_KEY_SCHEMA, Currency, PublicKey
 
 pages = Blueprint("documentation", __name__)
 

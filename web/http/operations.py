@@ -26,7 +26,7 @@ from wallet.idempotency import once
 from wallet.tables.people import KeyKind
 from web.http import auth, bodies, problems
 from web.http.context import current
-from web.http.schemas import TOKEN_PATTERN, Empty, Problem
+from web.http.fields import TOKEN_PATTERN, Empty, Problem
 
 JSON = "application/json"
 # What takes no more memory than the largest honest body does: ten thousand redemptions, of two members each.

@@ -15,7 +15,7 @@ from wallet.ground.money import Money
 from wallet.pages.page import blueprint as page_blueprint
 from wallet.pages.page import language, page, signed_in, who
 from wallet.tables.people import IdentityKind
-from web.http.schemas import Strict, Text
+from web.http.fields import Strict, Text
 
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 blueprint = page_blueprint("console", __name__, templates=_TEMPLATES)

@@ -17,7 +17,7 @@ from wallet.ground.money import Money
 from wallet.pages import forms
 from wallet.pages.page import go, tell
 from web.http.context import current
-from web.http.schemas import OfMoney
+from web.http.fields import OfMoney
 
 _RECENT = 10
 _TAKEN_OUT = (TransactionKind.INCOME, TransactionKind.EQUITY)

@@ -19,7 +19,7 @@ from wallet.pages.page import go, tell, who
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
 from web.http.context import current
-from web.http.schemas import EMAIL_PATTERN, Strict, Text
+from web.http.fields import EMAIL_PATTERN, Strict, Text
 
 
 class Invitation(Strict):

@@ -21,8 +21,9 @@ from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell
 from wallet.tables.books import AccountKind
 from wallet.tables.merchants import BankFeeBearer, MerchantState
+from web.api.merchants import NewMerchant
 from web.http.context import current
-from web.http.schemas import Amount, Id, NewMerchant, OfMoney, Text
+from web.http.fields import Amount, Id, OfMoney, Text
 
 _LONGEST_SEARCH = 200
 _RECENT = 5

@@ -18,8 +18,8 @@ from wallet.pages import forms
 from wallet.pages.page import go, language, tell
 from web.http import bodies
 from web.http.context import current
+from web.http.fields import Amount, Strict, Text
 from web.http.operations import load
-from web.http.schemas import Amount, Strict, Text
 
 _MANY = 200
 _MOST_PARTS, _EMPTY_PARTS = 50, 5

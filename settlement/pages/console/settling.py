@@ -17,9 +17,8 @@ from wallet.ground.errors import BankFileNotFound, BusinessDateInvalid, OboleErr
 from wallet.pages import forms
 from wallet.pages.lists import PAGE, beyond, one_page
 from wallet.pages.page import go, tell, who
-from web.api.schemas import Date
 from web.http.context import current
-from web.http.schemas import Strict
+from web.http.fields import Date, Strict
 
 
 class Day(Strict):

@@ -15,7 +15,7 @@ from wallet.pages.page import go, say, tell
 from wallet.tables.people import KeyKind
 from wallet.webhooks import Failure
 from web.http.context import current
-from web.http.schemas import Strict, Text
+from web.http.fields import Strict, Text
 
 
 class NewKey(Strict):

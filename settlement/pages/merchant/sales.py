@@ -35,8 +35,8 @@ from wallet.sales import SaleState, Search
 from wallet.tables.merchants import MerchantState
 from web.api import documents
 from web.http.context import current
+from web.http.fields import Amount, Strict, Text
 from web.http.operations import load
-from web.http.schemas import Amount, Strict, Text
 
 _LONGEST_SEARCH = 200
 

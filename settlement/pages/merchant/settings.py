@@ -14,7 +14,7 @@ from wallet.pages import forms
 from wallet.pages.page import go, language, tell, who
 from wallet.team import Invitation
 from web.http.context import current
-from web.http.schemas import EMAIL_PATTERN, Strict, Text
+from web.http.fields import EMAIL_PATTERN, Strict, Text
 
 
 class Colleague(Strict):

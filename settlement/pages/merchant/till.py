@@ -24,7 +24,7 @@ from wallet.pages import forms
 from wallet.pages.page import go, language, say, tell
 from wallet.redemptions import Claim
 from web.http.context import current
-from web.http.schemas import Amount, Strict, Text
+from web.http.fields import Amount, Strict, Text
 
 
 class NewSale(Strict):

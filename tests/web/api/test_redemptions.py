@@ -10,7 +10,7 @@ import time_machine
 from tests.support import NDJSON, Shop, bearer, created, refused, sign_jws
 from wallet import vouchers
 from wallet.ground import clock
-from web.http.schemas import MAX_REDEMPTIONS
+from web.api.redemptions import MAX_REDEMPTIONS
 
 
 @pytest.fixture

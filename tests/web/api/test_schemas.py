@@ -8,12 +8,15 @@ from marshmallow import Schema, ValidationError, fields
 
 from settlement.payouts import WaitReason
 from settlement.tables import BreakKind, RunState, TransactionState
-from web.api import schemas
+from web.api.breaks import BreakView
+from web.api.payouts import PayablePart, PayoutView
+from web.api.runs import NewRun, RunView, Waiting
+from web.http.fields import count, date, next_cursor
 
 
 @pytest.mark.parametrize("text", ["2026-11-23", "2024-02-29", "0001-01-01", "9999-12-31"])
 def test_a_date(text: str) -> None:
-    assert schemas.NewRun().load({"business_date": text}) == {"business_date": dt.date.fromisoformat(text)}
+    assert NewRun().load({"business_date": text}) == {"business_date": dt.date.fromisoformat(text)}
 
 
 @pytest.mark.parametrize(
@@ -22,21 +25,21 @@ def test_a_date(text: str) -> None:
 )
 def test_what_is_no_date(value: object) -> None:
     with pytest.raises(ValidationError) as refusal:
-        schemas.NewRun().load({"business_date": value})
+        NewRun().load({"business_date": value})
     assert set(refusal.value.normalized_messages()) == {"business_date"}
 
 
 def test_no_date_and_nothing_else() -> None:
-    assert schemas.NewRun().load({}) == {"business_date": None}
+    assert NewRun().load({}) == {"business_date": None}
     with pytest.raises(ValidationError):
-        schemas.NewRun().load({"date": "2026-11-23"})
+        NewRun().load({"date": "2026-11-23"})
 
 
 WORDS = {
-    (schemas.PayoutView, "state"): TransactionState,
-    (schemas.RunView, "state"): RunState,
-    (schemas.BreakView, "kind"): BreakKind,
-    (schemas.Waiting, "reason"): WaitReason,
+    (PayoutView, "state"): TransactionState,
+    (RunView, "state"): RunState,
+    (BreakView, "kind"): BreakKind,
+    (Waiting, "reason"): WaitReason,
 }
 
 
@@ -51,11 +54,11 @@ def test_an_answer_says_the_words_of_the_books(where: tuple[type[Schema], str], 
 
 
 def test_every_reason_to_wait_can_be_told() -> None:
-    reason = schemas.PayablePart().fields["reason"]
+    reason = PayablePart().fields["reason"]
     for word in [*WaitReason, "next_run", "with_the_bank", "to_release", "outcome_unknown"]:
         reason.deserialize(str(word))
 
 
-@pytest.mark.parametrize("field", [schemas.date("When."), schemas.count(), schemas.next_cursor()])
+@pytest.mark.parametrize("field", [date("When."), count(), next_cursor()])
 def test_every_member_of_an_answer_is_there(field: fields.Field[Any]) -> None:
     assert field.required
