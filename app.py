@@ -15,16 +15,16 @@ from flask_smorest import Api
 from settlement import cli
 from settlement import metrics as settlement_metrics
 from settlement.bank import directory
-from settlement.pages import console, merchant, purchases
 from wallet.ground import private
 from wallet.ground.db import Database
 from wallet.keys.ring import Keyring
-from wallet.pages import checkout, page, purse, purse_history, purse_money, purse_people, refusals, shell, sign_in
 from wallet.settings import Settings
 from wallet.vouchers import Issuer
 from web.api import blueprints as calls
 from web.http import bodies, documentation, failures, metrics, requests
 from web.http.context import EXTENSION, Obole
+from web.pages import checkout, console, merchant, page, refusals, shell, sign_in
+from web.pages.purse import history, money, overview, people, purchase
 
 VERSION = "1.0.0"
 
@@ -93,6 +93,6 @@ def open_wallet(settings: Settings) -> Obole:
 
 
 def _pages() -> Iterable[Blueprint]:
-    for module in (sign_in, checkout, purse, purse_money, purse_history, purse_people, shell, purchases):
+    for module in (sign_in, checkout, overview, money, history, people, shell, purchase):
         yield module.blueprint
     yield from (merchant.blueprint, console.blueprint)

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from tests.losing import Loser, no_room
 from tests.support import SHOPPER_IBAN, Purse, Shop, created, make_settings, refused
-from tests.wallet.pages.reader import PIN, shopper_of
+from tests.web.pages.reader import PIN, shopper_of
 from wallet.ground import db as db_room
 from wallet.ground.db import Database, begin_deed, end_deed
 from wallet.ground.errors import OutcomeUnknown, Unavailable

@@ -12,7 +12,7 @@ import pytest
 from tests.flows import story
 from tests.races.crowd import Client, Server, served
 from tests.support import Shop, make_settings
-from wallet.pages.page import STATIC
+from web.pages.page import STATIC
 
 # More than there are threads, and together as many as one process has connections for.
 SLOW = 200

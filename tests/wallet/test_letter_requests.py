@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support import ORIGIN, Shop, hashed, make_settings
-from tests.wallet.pages.reader import Reader
+from tests.web.pages.reader import Reader
 from wallet import identities, letter_requests
 from wallet.ground import clock
 from wallet.ground.db import Database

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from settlement import scheduler
 from tests.support import ORIGIN, Purse, Shop, hashed, make_settings
 from tests.wallet.authenticator import Authenticator
-from tests.wallet.pages.reader import Reader, shopper_of
+from tests.web.pages.reader import Reader, shopper_of
 from wallet import identities, passkeys, ways_in
 from wallet.ground import clock
 from wallet.tables.people import IdentityKind

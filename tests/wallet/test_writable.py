@@ -11,7 +11,7 @@ import pytest
 from benchmarks.postgresql import libpq
 from tests.losing import no_room
 from tests.support import Shop, created, make_settings, refused
-from tests.wallet.pages.reader import shopper_of
+from tests.web.pages.reader import shopper_of
 from wallet import writable
 from wallet.ground.db import machine_failed
 from wallet.ground.errors import Unavailable

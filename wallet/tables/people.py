@@ -72,7 +72,7 @@ sign_in_tries = Table(
 rate_counts = Table(
     "rate_counts",
     metadata,
-    # A hash of who asks for what (`wallet.pages.rates`).
+    # A hash of who asks for what (`web.pages.rates`).
     Column("place", sa.LargeBinary(32), primary_key=True),
     Column("hits", sa.Integer, nullable=False),
     Column("ends_at", UtcInstant, nullable=False),

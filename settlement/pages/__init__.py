@@ -1,1 +1,0 @@
-"""Pages that tell of payouts: those of merchants (`merchant`) and of operators (`console`). See `wallet.pages`."""

@@ -1,0 +1,1 @@
+"""A shopper's purse and its settings. What its pages share stands in `frame`."""

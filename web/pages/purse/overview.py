@@ -1,0 +1,181 @@
+"""A shopper's purse, first page: what is in it and what was last bought with it; frozen and freed with one button.
+
+`mine` and `show` are what every other page of the purse begins and ends with. A member of a family purse sees what is
+left of their own caps and their own purchases, and neither the balance nor anything else.
+
+Invariant: a page shows the purse of whoever is signed in, or says that there is none; nobody learns whose it is.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, jsonify
+from flask.typing import ResponseReturnValue
+from marshmallow import fields
+from sqlalchemy.engine import Connection
+
+from wallet import automatic_top_ups, closing, history, members, purses
+from wallet.ground import clock
+from wallet.ground.errors import PurseNotFound
+from wallet.ground.money import Money
+from wallet.history import Search
+from wallet.purses import View
+from wallet.tables.books import Reason
+from wallet.tables.people import IdentityKind
+from wallet.tables.purchases import VoucherState
+from web.http.context import current
+from web.http.fields import Strict
+from web.pages.page import blueprint as page_blueprint
+from web.pages.page import go, page, say, signed_in, tell, who
+
+blueprint = page_blueprint("purse", __name__)
+
+SHOPPER = IdentityKind.SHOPPER
+PAYERS = (IdentityKind.SHOPPER, IdentityKind.MEMBER)
+_LAST_LINES = 6
+
+
+class Once(Strict):
+    """A form that does what it does once, however often it is sent."""
+
+    once = fields.UUID(required=True)
+
+
+@blueprint.get("/purse")
+@signed_in(*PAYERS)
+def choose() -> ResponseReturnValue:
+    """The one purse there is, or a choice."""
+    found = who()
+    if found.purse_id is not None:
+        return go(f"/purse/{found.purse_id}")
+    with current().database.read() as conn:
+        mine_all = [] if found.shopper_id is None else purses.of_shopper(conn, found.shopper_id)
+        views = [purses.view(conn, row.id) for row in mine_all]
+        ended = {view.id for view in views if _is_closed(conn, view.id)}
+    kept = [view for view in views if view.id not in ended] or views
+    if len(kept) == 1:
+        return go(f"/purse/{kept[0].id}")
+    return page("purse/choose.html", views=views, ended=ended, visitor=found)
+
+
+@blueprint.get("/purse/<uuid:purse_id>")
+@signed_in(*PAYERS)
+def overview(purse_id: UUID) -> ResponseReturnValue:
+    """What there is, what is held, and the last lines; for a member, what is left of theirs."""
+    at = clock.now()
+    with current().database.read() as conn:
+        view, found = mine(conn, purse_id), who()
+        if found.kind is IdentityKind.MEMBER:
+            member = members.find(conn, purse_id, found.identity_id, at=at)
+            search = Search(member_id=found.identity_id)
+            lines = history.lines(conn, purse_id, search, limit=_LAST_LINES)
+            return show("purse/member.html", view, conn=conn, member=member, lines=lines, left=_left(member))
+        lines = history.lines(conn, purse_id, limit=_LAST_LINES)
+        automatic = automatic_top_ups.find(conn, purse_id)
+        return show("purse/overview.html", view, conn=conn, lines=lines, automatic=automatic, at=at)
+
+
+@blueprint.get("/purse/<uuid:purse_id>/balance")
+@signed_in(SHOPPER)
+def balance(purse_id: UUID) -> Response:
+    """What a page asks that waits for money."""
+    with current().database.read() as conn:
+        return jsonify({"balance": str(mine(conn, purse_id).balance)})
+
+
+@blueprint.post("/purse/<uuid:purse_id>/freeze")
+@signed_in(SHOPPER)
+def freeze(purse_id: UUID) -> ResponseReturnValue:
+    """Stop every payment, at once."""
+    with current().database.write() as conn:
+        purses.freeze(conn, mine(conn, purse_id).id)
+    tell("The purse is frozen: nothing can be paid from it.")
+    return go(f"/purse/{purse_id}")
+
+
+@blueprint.post("/purse/<uuid:purse_id>/unfreeze")
+@signed_in(SHOPPER, proved=True)
+def unfreeze(purse_id: UUID) -> ResponseReturnValue:
+    """Let the purse pay again; whoever holds a phone that is not theirs must not be able to."""
+    with current().database.write() as conn:
+        purses.unfreeze(conn, mine(conn, purse_id).id)
+    tell("The purse pays again.")
+    return go(f"/purse/{purse_id}")
+
+
+@blueprint.get("/purse/<uuid:purse_id>/settings")
+@signed_in(SHOPPER)
+def settings(purse_id: UUID) -> ResponseReturnValue:
+    """Everything that can be set, one line each."""
+    with current().database.read() as conn:
+        return show("purse/settings.html", mine(conn, purse_id), conn=conn, tab="settings")
+
+
+def mine(conn: Connection, purse_id: UUID) -> View:
+    """The purse, if it is that of whoever is signed in (a member's: the family's); else `PurseNotFound`."""
+    found = who()
+    if found.purse_id != purse_id:
+        if found.shopper_id is None or purse_id not in {row.id for row in purses.of_shopper(conn, found.shopper_id)}:
+            raise PurseNotFound
+    return purses.view(conn, purse_id)
+
+
+def member_id() -> UUID | None:
+    """Whoever is signed in, if a member, who sees their own purchases only; None for the shopper."""
+    found = who()
+    return found.identity_id if found.kind is IdentityKind.MEMBER else None
+
+
+def show(template: str, view: View, *, conn: Connection, **values: Any) -> Response:
+    """A page of the purse, with what its frame needs."""
+    return page(
+        template,
+        purse=view,
+        closing=closing.find(conn, view.id),
+        is_member=who().kind is IdentityKind.MEMBER,
+        amount=lambda micros: None if micros is None else Money(int(micros), view.currency),
+        reason_names=reason_names(),
+        state_names=state_names(),
+        **values,
+    )
+
+
+def reason_names() -> dict[str, str]:
+    """Why money moved in a purse, in the reader's words."""
+    return {
+        Reason.TOP_UP.value: say("Top-up"),
+        Reason.CARD_TOP_UP.value: say("Top-up by card"),
+        Reason.AUTHORIZE.value: say("Purchase"),
+        Reason.REDEEM_REST.value: say("Rest of a purchase, given back"),
+        Reason.RELEASE.value: say("Purchase given back"),
+        Reason.LAPSE.value: say("Purchase never collected, given back"),
+        Reason.REFUND.value: say("Refund"),
+        Reason.WITHDRAWAL.value: say("Withdrawal"),
+        Reason.WITHDRAWAL_REJECTED.value: say("Withdrawal that the bank sent back"),
+        Reason.WITHDRAWAL_RETURNED.value: say("Withdrawal that came back"),
+        Reason.WITHDRAWAL_RETURNED_UNDONE.value: say("Withdrawal that had not come back after all"),
+        Reason.TOP_UP_REVERSED.value: say("Top-up that the bank took back"),
+        Reason.TOP_UP_REVERSED_UNDONE.value: say("Top-up that the bank had not taken back after all"),
+    }
+
+
+def state_names() -> dict[str, str]:
+    """What became of a purchase, in the reader's words."""
+    return {
+        VoucherState.HELD.value: say("Held"),
+        VoucherState.REDEEMED.value: say("Paid"),
+        VoucherState.RELEASED.value: say("Given back"),
+        VoucherState.LAPSED.value: say("Never collected"),
+    }
+
+
+def _is_closed(conn: Connection, purse_id: UUID) -> bool:
+    row = closing.find(conn, purse_id)
+    return row is not None and row.closed_at is not None
+
+
+def _left(member: Any) -> int | None:
+    """What a member may still spend today, in micros; None where nothing bounds them."""
+    if member.per_day_micros is None:
+        return None
+    return max(0, int(member.per_day_micros) - int(member.spent_today_micros))
