@@ -24,6 +24,7 @@ import pytest
 from psycopg import sql
 
 from benchmarks.postgresql import PostgresServer, address, libpq
+from tests.books import Books
 from wallet.ground.db import Database, migrate
 
 DATABASES = ("sqlite", "postgresql")
@@ -166,6 +167,12 @@ def db(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     yield database
     database.dispose()
+
+
+@pytest.fixture
+def books(db: Database, tmp_path: Path) -> Books:
+    """Fresh books to settle, their first day open, and a bank's folder."""
+    return Books(db, tmp_path / "bank")
 
 
 @pytest.fixture

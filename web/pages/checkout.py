@@ -31,7 +31,7 @@ from web.http.operations import read_json
 from web.pages import forms
 from web.pages.page import asker, browser, go, keep_purchase, page, visitor, welcome
 from web.pages.page import blueprint as page_blueprint
-from web.pages.purse.overview import Once
+from web.pages.purse.frame import Once
 from web.pages.rates import limiter
 from web.pages.sign_in import SIGN_INS, check_typed
 

@@ -18,7 +18,7 @@ from wallet.ground.errors import leaves
 from wallet.ground.money import Money
 
 ROOT = Path(__file__).resolve().parents[3]
-CODE = ("wallet", "settlement")
+CODE = ("wallet", "settlement", "web", "cli")
 # The functions that look a message up in the reader's language.
 LOOKS_UP = {"say", "tell", "translate", "N_"}
 

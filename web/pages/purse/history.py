@@ -19,7 +19,7 @@ from web.http.context import current
 from web.pages.forms import plain_amount
 from web.pages.page import blueprint as page_blueprint
 from web.pages.page import language, signed_in, who
-from web.pages.purse.overview import PAYERS, SHOPPER, member_id, mine, reason_names, show
+from web.pages.purse.frame import PAYERS, SHOPPER, member_id, mine, reason_names, show
 
 blueprint = page_blueprint("purse_history", __name__)
 

@@ -25,7 +25,7 @@ from web.pages import forms
 from web.pages.checkout import offered
 from web.pages.page import blueprint as page_blueprint
 from web.pages.page import go, signed_in, tell, who
-from web.pages.purse.overview import SHOPPER, Once, mine, show
+from web.pages.purse.frame import SHOPPER, Once, mine, show
 
 blueprint = page_blueprint("purse_money", __name__)
 

@@ -21,7 +21,7 @@ from web.http.fields import Amount, Strict, Text
 from web.pages import forms
 from web.pages.page import blueprint as page_blueprint
 from web.pages.page import go, page, signed_in, tell, who
-from web.pages.purse.overview import SHOPPER, mine, show
+from web.pages.purse.frame import SHOPPER, mine, show
 
 blueprint = page_blueprint("purse_people", __name__)
 

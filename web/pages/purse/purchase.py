@@ -26,7 +26,7 @@ from wallet.tables.purchases import VoucherState
 from web.http.context import current
 from web.pages.page import blueprint as page_blueprint
 from web.pages.page import go, signed_in, tell
-from web.pages.purse.overview import PAYERS, member_id, mine, show
+from web.pages.purse.frame import PAYERS, member_id, mine, show
 
 blueprint = page_blueprint("purchases", __name__)
 

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from settlement import breaks, nightly, scheduler
 from settlement.audit import audit
 from tests.books import camt, entry
+from tests.conftest import DATABASES
 from tests.support import Shop, make_settings
 from wallet import actions, identities, sessions
 from wallet.ground import clock
@@ -24,6 +25,12 @@ from wallet.tables.people import identities as identities_table
 HOUR = dt.timedelta(hours=1)
 _TWELVE = 12_000_000
 _DAY = dt.date(2026, 11, 23)
+
+
+@pytest.fixture(params=DATABASES)
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """On both, unlike the shopper's pages: what is decided here moves money."""
+    return str(request.param)
 
 
 class Console:

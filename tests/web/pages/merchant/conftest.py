@@ -12,12 +12,19 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tests.conftest import DATABASES
 from tests.support import Merchant, Purse, Shop, created, hashed, make_settings
 from wallet import identities, sessions
 from wallet.ground import clock
 from wallet.tables.people import IdentityKind
 
 PASSPHRASE = "bread before sunrise"
+
+
+@pytest.fixture(params=DATABASES)
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """On both, unlike the shopper's pages: what is decided here moves money."""
+    return str(request.param)
 
 
 class Seat:

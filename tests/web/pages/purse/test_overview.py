@@ -7,7 +7,7 @@ from wallet.ground import clock
 from wallet.ledger import MOVEMENTS
 from wallet.members import MemberCaps
 from wallet.tables.books import AccountKind
-from web.pages.purse.overview import reason_names
+from web.pages.purse.frame import reason_names
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(shop: Shop, alice: Purse) -> None:
