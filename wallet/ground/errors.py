@@ -2,7 +2,99 @@
 
 A code is a promise to programs and never changes; ``title`` is for people; ``retryable`` tells whether the same
 request, sent again later and unchanged, can succeed. The HTTP status of each is decided at the edge
-(`web.http.problems`). ``docs/errors.md`` lists them all; a test compares the list with this file.
+(`web.http.problems`). ``docs/errors.md`` says of each what to do about it. Those without a code are never raised
+themselves: they gather what a caller may want to catch together.
+
+    OboleError
+        RequestInvalid
+            RequestMalformed        request_malformed
+            RequestTimeout          request_timeout (retryable)
+            HeadersTooLarge         headers_too_large
+            MalformedBody           malformed_body
+            ValidationFailed        validation_failed
+            AmountInvalid           amount_invalid
+            CurrencyUnknown         currency_unknown
+            CurrencyWithdrawn       currency_withdrawn
+            CurrencyMismatch        currency_mismatch
+            AmountNotWholeMinor     amount_not_whole_minor
+            WithdrawalTooSmall      withdrawal_too_small
+            IbanInvalid             iban_invalid
+            BusinessDateInvalid     business_date_invalid
+            BankMessageInvalid      bank_message_invalid
+            IdempotencyKeyRequired  idempotency_key_required
+            MethodNotAllowed        method_not_allowed
+            NotAcceptable           not_acceptable
+            UnsupportedMediaType    unsupported_media_type
+            PayloadTooLarge         payload_too_large
+        Refused
+            Unauthorized            unauthorized
+            KeyScope                key_scope
+            OrderInvalid            order_invalid
+            OrderExpired            order_expired
+            OrderNotYetValid        order_not_yet_valid (retryable)
+            SignInRefused           sign_in_refused
+            SignInLocked            sign_in_locked (retryable)
+            TooManyRequests         too_many_requests (retryable)
+            FormOutdated            form_outdated
+            LinkInvalid             link_invalid
+            PasskeyRefused          passkey_refused
+            ProofNeeded             proof_needed
+        NotFound                    not_found
+            PurseNotFound           purse_not_found
+            MerchantNotFound        merchant_not_found
+            VoucherNotFound         voucher_not_found
+            DeviceNotFound          device_not_found
+            MemberNotFound          member_not_found
+            KeyNotFound             key_not_found
+            IdentityNotFound        identity_not_found
+            SessionNotFound         session_not_found
+            PasskeyNotFound         passkey_not_found
+            CheckoutNotFound        checkout_not_found
+            WebhookNotFound         webhook_not_found
+            PayoutNotFound          payout_not_found
+            RunNotFound             run_not_found
+            BankFileNotFound        bank_file_not_found
+        Conflict
+            IdempotencyConflict     idempotency_conflict
+            PurseClosing            purse_closing
+            AlreadyExists           already_exists
+            InsufficientFunds       insufficient_funds (retryable)
+            PurseFrozen             purse_frozen (retryable)
+            FrozenByOperator        frozen_by_operator
+            MerchantSuspended       merchant_suspended
+            CapExceeded             cap_exceeded
+            TopUpMethodUnavailable  top_up_method_unavailable
+            CheckoutEnded           checkout_ended
+            OriginNotRegistered     origin_not_registered
+            UndoTooLate             undo_too_late
+            VoucherInvalid          voucher_invalid
+            VoucherExpired          voucher_expired
+            VoucherLapsed           voucher_lapsed
+            VoucherReleased         voucher_released
+            AlreadyRedeemed         already_redeemed
+            NotYourVoucher          not_your_voucher
+            AmountExceedsVoucher    amount_exceeds_voucher
+            NotRedeemed             not_redeemed
+            RefundExceedsCaptured   refund_exceeds_captured
+            RefundLimitExceeded     refund_limit_exceeded (retryable)
+            DebtExceeded            debt_exceeded
+            OwnMoneyExceeded        own_money_exceeded (retryable)
+            OwnAccountMissing       own_account_missing
+            PayoutNotUnknown        payout_not_unknown
+            RunNotWaiting           run_not_waiting
+            ApprovalsMissing        approvals_missing (retryable)
+            FilesChanged            files_changed
+            NothingWaits            nothing_waits
+            BreakUnexplained        break_unexplained
+            NameAmbiguous           name_ambiguous
+            BankNotConfigured       bank_not_configured
+        Unavailable                 temporarily_unavailable (retryable)
+            OutcomeUnknown          outcome_unknown (retryable)
+        ProxiesUnknown              proxies_unknown
+        BankMessageFailed           bank_message_failed
+        InternalError               internal_error
+        SettingsInvalid             settings_invalid
+        KeyFileInvalid              key_file_invalid
 """
 
 import datetime as dt

@@ -1,9 +1,11 @@
 """Errors: one tree, each leaf with a code for programs and a title for people."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
+from wallet.ground import errors
 from wallet.ground.errors import InsufficientFunds, NotFound, OboleError, PurseNotFound, ValidationFailed, leaves
 
 LEAVES = sorted(leaves(), key=lambda error: error.code)
@@ -19,6 +21,21 @@ def test_every_leaf_can_be_said(error):
 
 def test_codes_are_said_once():
     assert len({error.code for error in LEAVES}) == len(LEAVES)
+
+
+def _drawn(error: type[OboleError], depth: int = 0) -> Iterator[str]:
+    """The lines of the tree from this error down, as the docstring of `wallet.errors` has them."""
+    name = "    " * depth + error.__name__
+    code = vars(error).get("code")
+    yield f"{name:<32}{code}{' (retryable)' if error.retryable else ''}" if code else name
+    for child in error.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _drawn(child, depth + 1)
+
+
+def test_the_tree_at_the_top_of_the_file_is_the_tree():
+    shown = [line[4:] for line in (errors.__doc__ or "").splitlines() if line.startswith("    ")]
+    assert shown == list(_drawn(OboleError))
 
 
 def test_a_leaf_may_have_leaves_of_its_own():
