@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
 import pytest
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
 from playwright._impl._driver import compute_driver_executable
 
 from app import open_wallet
@@ -290,14 +293,54 @@ def test_every_make_target_that_a_document_names_exists() -> None:
     assert {name for name in named if name[1] not in targets} == set()
 
 
-def test_every_link_within_the_documents_leads_somewhere() -> None:
-    broken = [
-        f"{document.name}: {link}"
-        for document in DOCUMENTS
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
-        if not (document.parent / unquote(link)).exists()
+def _anchors(document: Path) -> set[str]:
+    """What a link may name behind ``#`` in this document: its headings, as GitHub and GitLab spell them there."""
+    spelled: Counter[str] = Counter()
+    anchors = set()
+    for heading in headings(document):
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        anchors.add(f"{anchor}-{spelled[anchor]}" if spelled[anchor] else anchor)
+        spelled[anchor] += 1
+    return anchors
+
+
+def _parsed(document: Path) -> SyntaxTreeNode:
+    return SyntaxTreeNode(MarkdownIt("commonmark").enable("table").parse(document.read_text(encoding="utf-8")))
+
+
+def headings(document: Path) -> list[str]:
+    """The text of each heading of a document, without its markup, in order."""
+    return [
+        "".join(part.content for part in node.walk() if part.type in ("text", "code_inline"))
+        for node in _parsed(document).walk(include_self=False)
+        if node.type == "heading"
     ]
-    assert broken == []
+
+
+def broken_links(document: Path) -> list[str]:
+    """The links and pictures of a document that lead to no file of the tree, or to no heading of a document there."""
+    broken = []
+    for node in _parsed(document).walk(include_self=False):
+        link = str(node.attrs.get("href") or node.attrs.get("src") or "")
+        parts = urlsplit(link)
+        if not link or parts.scheme:
+            continue
+        target = document.parent / unquote(parts.path) if parts.path else document
+        if not target.exists() or (parts.fragment and parts.fragment not in _anchors(target)):
+            broken.append(f"{document.name}: {link}")
+    return broken
+
+
+def test_every_link_within_the_documents_leads_somewhere() -> None:
+    assert [link for document in DOCUMENTS for link in broken_links(document)] == []
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# The `other`, once\n\n# Twice\n\n# Twice\n")
+    document = tmp_path / "one.md"
+    good = "[a](other.md) [b](other.md#the-other-once) [c](other.md#twice-1) [d](#here) [e](https://example.org/#x)"
+    document.write_text(f"# Here\n\n{good} [f](gone.md) [g](other.md#gone) [h](#gone) ![i](gone.png) `[j](code.md)`\n")
+    assert broken_links(document) == [f"one.md: {link}" for link in ("gone.md", "other.md#gone", "#gone", "gone.png")]
 
 
 def test_every_flask_command_that_a_document_names_exists() -> None:
