@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from wallet.ground.errors import leaves
+from wallet.ground.errors import OboleError, leaves
 
 ROOT = Path(__file__).resolve().parent.parent
 SELF = "tests/test_tidy.py"
@@ -522,8 +522,56 @@ def _documented(text: str) -> dict[str, Promise]:
     return {code: Promise(int(status), retryable == "yes") for code, status, retryable, _ in rows}
 
 
+# `tests.support.refused` asserts the code that it is given; those of that name beside single rooms, the class.
+ASSERTS = ("raises", "refused")
+# What is about the words themselves: it knows every error and provokes none.
+OF_THE_WORDS = ("test_tidy.py", "test_errors.py")
+
+
+def _called(node: ast.AST) -> str:
+    """The last name of what is called here, or ``""``."""
+    match node:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name
+    return ""
+
+
+def _claims(tree: ast.AST) -> Iterator[ast.AST]:
+    """What a test says must be so: in ``assert``, to a helper that asserts, or as the cases of what is asserted."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            yield node.test
+        elif _called(node) in ASSERTS:
+            yield node
+        elif isinstance(node, ast.FunctionDef):
+            claimed = {word for part in node.body for claim in _claims(part) for word in _said(claim)}
+            if claimed & {argument.arg for argument in node.args.args}:
+                yield from (each for each in node.decorator_list if _called(each) == "parametrize")
+
+
+def _said(claim: ast.AST) -> Iterator[str]:
+    """The names and strings that a claim says are there: not those that it denies, nor those of which one will do."""
+    match claim:
+        case ast.UnaryOp(op=ast.Not()) | ast.Compare(ops=[ast.NotEq() | ast.NotIn() | ast.IsNot()]):
+            return
+        case ast.Compare(ops=[ast.In()], comparators=[ast.Tuple() | ast.List() | ast.Set()]):
+            return
+        case ast.Call(args=[ast.Tuple(), *_]) if _called(claim) == "raises":
+            return
+        case ast.Name(id=word) | ast.Attribute(attr=word) | ast.Constant(value=str(word)):
+            yield word
+    for part in ast.iter_child_nodes(claim):
+        yield from _said(part)
+
+
+def _met(sources: Sequence[Source]) -> set[str]:
+    """What the tests assert: a word in a comment, a docstring or a name proves nothing."""
+    tests = [source for source in sources if source.top == "tests" and not source.path.endswith(OF_THE_WORDS)]
+    return {word for source in tests for claim in _claims(source.tree) for word in _said(claim)}
+
+
 def _errors_out_of_step(
-    errors: Sequence[Any], statuses: dict[str, int], documented: dict[str, Promise], tests: str
+    errors: Sequence[Any], statuses: dict[str, int], documented: dict[str, Promise], met: set[str]
 ) -> Iterator[str]:
     codes = [error.code for error in errors]
     yield from (f"wallet/ground/errors.py: {code} has two classes" for code in {c for c in codes if codes.count(c) > 1})
@@ -536,8 +584,8 @@ def _errors_out_of_step(
             yield f"docs/errors.md: {code} has no row | `{code}` | status | yes or no | meaning |"
         elif documented[code] != promise:
             yield f"docs/errors.md: {code} is documented as {documented[code]}, but it is {promise}"
-        if not re.search(rf"\b({code}|{error.__name__})\b", tests):
-            yield f"tests: no test meets {code} ({error.__name__})"
+        if not met & {code, error.__name__}:
+            yield f"tests: no test asserts {code} ({error.__name__}): provoke it"
 
 
 def _statuses() -> dict[str, int]:
@@ -550,19 +598,65 @@ def _statuses() -> dict[str, int]:
 def test_errors_are_unique_mapped_documented_and_met(sources: list[Source]) -> None:
     document = ROOT / "docs" / "errors.md"
     documented = _documented(document.read_text(encoding="utf-8") if document.exists() else "")
-    tests = "\n".join(source.text for source in sources if source.top == "tests" and source.path != SELF)
-    ours = [error for error in leaves() if error.__module__ == "wallet.ground.errors"]
-    _fail_on(list(_errors_out_of_step(ours, _statuses(), documented, tests)))
+    ours = [error for error in leaves() if error.__module__ == OboleError.__module__]
+    _fail_on(list(_errors_out_of_step(ours, _statuses(), documented, _met(sources))))
 
 
 def test_an_error_out_of_step_is_found() -> None:
     stolen = SimpleNamespace(code="stolen", __name__="Stolen", retryable=False)
     row = _documented("| `stolen` | 410 | no | It is gone. Call the police. |")
-    assert list(_errors_out_of_step([stolen], {"stolen": 410}, row, "raises(Stolen)")) == []
-    assert len(list(_errors_out_of_step([stolen], {}, {}, "stolen_goods"))) == 3
-    assert len(list(_errors_out_of_step([stolen], {"stolen": 404}, row, "stolen"))) == 1
-    assert len(list(_errors_out_of_step([stolen, stolen], {"stolen": 410}, row, "stolen"))) == 1
-    assert len(list(_errors_out_of_step([], {}, row, ""))) == 1
+    assert list(_errors_out_of_step([stolen], {"stolen": 410}, row, {"Stolen"})) == []
+    assert len(list(_errors_out_of_step([stolen], {}, {}, {"stolen_goods"}))) == 3
+    assert len(list(_errors_out_of_step([stolen], {"stolen": 404}, row, {"stolen"}))) == 1
+    assert len(list(_errors_out_of_step([stolen, stolen], {"stolen": 410}, row, {"stolen"}))) == 1
+    assert len(list(_errors_out_of_step([], {}, row, set()))) == 1
+
+
+CASES = """
+@pytest.mark.parametrize(("body", "code"), [({}, "stolen"), ({"a": 1}, "lent")])
+def test_it(body, code):
+    %s
+"""
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "with pytest.raises(Stolen): take()",
+        "with pytest.raises(errors.Stolen, match='gone'): take()",
+        "refused(shop.get('/'), 410, 'stolen')",
+        "assert answer.get_json()['code'] == 'stolen'",
+        "assert (answer.status_code, answer.code) == (410, 'stolen')",
+        "assert type(refusal) is Stolen",
+        CASES % "assert answer(body).code == code",
+        CASES % "refused(answer(body), 410, code)",
+    ],
+)
+def test_an_error_that_is_asserted_is_met(test: str) -> None:
+    assert _met([_source("tests/wallet/test_it.py", test)]) & {"stolen", "Stolen"}
+    assert not _met([_source("tests/wallet/test_errors.py", test), _source("wallet/it.py", test)])
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "# It is stolen: Stolen.",
+        "def test_stolen():\n    'What is stolen.'\n    assert True",
+        "from wallet.errors import Stolen\nSTOLEN = 'stolen'",
+        "say('stolen')",
+        "raise Stolen",
+        "if answer.code == 'stolen': pass",
+        "assert answer.code != 'stolen'",
+        "assert 'stolen' not in answer.text",
+        "assert not isinstance(refusal, Stolen)",
+        "assert answer.code in ('stolen', 'lent')",
+        "assert answer.is_ok, 'stolen'",
+        "with pytest.raises((Stolen, Lent)): take()",
+        CASES % "say(body, code)\n    assert True",
+    ],
+)
+def test_an_error_that_is_only_named_is_not_met(test: str) -> None:
+    assert not _met([_source("tests/wallet/test_it.py", test)]) & {"stolen", "Stolen"}
 
 
 # --- nothing of one machine --------------------------------------------------------------------------------
