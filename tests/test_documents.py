@@ -5,6 +5,7 @@ Those marked ``python`` and ``javascript`` are put together to one module for ea
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -293,6 +294,7 @@ def test_every_make_target_that_a_document_names_exists() -> None:
     assert {name for name in named if name[1] not in targets} == set()
 
 
+@functools.cache
 def _anchors(document: Path) -> set[str]:
     """What a link may name behind ``#`` in this document: its headings, as GitHub and GitLab spell them there."""
     spelled: Counter[str] = Counter()
@@ -341,6 +343,22 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     good = "[a](other.md) [b](other.md#the-other-once) [c](other.md#twice-1) [d](#here) [e](https://example.org/#x)"
     document.write_text(f"# Here\n\n{good} [f](gone.md) [g](other.md#gone) [h](#gone) ![i](gone.png) `[j](code.md)`\n")
     assert broken_links(document) == [f"one.md: {link}" for link in ("gone.md", "other.md#gone", "#gone", "gone.png")]
+
+
+def _words(glossary: str) -> list[str]:
+    """The words that the tables of a glossary explain."""
+    rows = re.findall(r"^\| ([^|]+) \|", glossary, flags=re.MULTILINE)
+    return [word for row in rows if row != "word" and "---" not in row for word in re.split("[,;] ", row)]
+
+
+def test_the_glossary_has_each_word_once_and_the_code_uses_it() -> None:
+    built, ahead = (ROOT / "docs" / "glossary.md").read_text().split("## Not built yet")
+    words = _words(built)
+    assert len(words) > 50
+    assert [word for word, times in Counter(words + _words(ahead)).items() if times > 1] == []
+    code = " ".join(path.read_text() for room in ("wallet", "settlement") for path in (ROOT / room).rglob("*.py"))
+    read = re.sub(r"[_\W]+", " ", code).lower()
+    assert [word for word in words if word.replace("-", " ").lower() not in read] == []
 
 
 def test_every_flask_command_that_a_document_names_exists() -> None:
