@@ -28,12 +28,16 @@ from markdown_it.tree import SyntaxTreeNode
 from playwright._impl._driver import compute_driver_executable
 
 from app import open_wallet
+from settlement.tables import TRANSITIONS
 from tests.paying import pay
 from tests.wallet.receiver import receiver
+from wallet import ledger
 from wallet.settings import Settings
+from wallet.tables.books import Reason
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+DESIGN = ROOT / "docs" / "design.md"
 _DEADLINE_SECONDS = 240
 
 
@@ -343,6 +347,37 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     good = "[a](other.md) [b](other.md#the-other-once) [c](other.md#twice-1) [d](#here) [e](https://example.org/#x)"
     document.write_text(f"# Here\n\n{good} [f](gone.md) [g](other.md#gone) [h](#gone) ![i](gone.png) `[j](code.md)`\n")
     assert broken_links(document) == [f"one.md: {link}" for link in ("gone.md", "other.md#gone", "#gone", "gone.png")]
+
+
+def _section(document: Path, heading: str) -> str:
+    """What stands below a heading of the second level, up to the next one."""
+    return document.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_the_design_has_each_movement_of_the_books() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([a-z ]+) \| ([a-z ]+) \|", _section(DESIGN, "The books"), re.MULTILINE)
+    shown = {reason: (debit.replace(" ", "_"), credit.replace(" ", "_")) for reason, debit, credit in rows}
+    undone = {reason for reason in ledger.MOVEMENTS if reason.endswith("_undone")}
+    assert len(shown) == len(rows)
+    assert shown == {reason: sides for reason, sides in ledger.MOVEMENTS.items() if reason not in undone}
+    for reason in undone:
+        assert ledger.MOVEMENTS[reason] == ledger.MOVEMENTS[Reason(reason.removesuffix("_undone"))][::-1]
+
+
+def test_the_design_has_each_state_of_a_bank_transaction() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \|(.*)\|$", _section(DESIGN, "Settlement"), re.MULTILINE)
+    assert {state: set(re.findall("`([a-z_]+)`", after)) for state, after in rows} == TRANSITIONS
+
+
+def test_the_design_names_no_part_that_is_not_installed() -> None:
+    pinned = {
+        re.split(r"[\[=]", line)[0].lower()
+        for name in ("requirements.txt", "requirements-dev.txt")
+        for line in (ROOT / name).read_text().splitlines()
+    }
+    named = re.findall(r"`([A-Za-z][\w-]+)`", _section(DESIGN, "Parts").split("|---|---|")[1])
+    assert len(named) > 30
+    assert [name for name in named if name.lower() not in pinned] == []
 
 
 def _words(glossary: str) -> list[str]:
