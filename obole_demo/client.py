@@ -1,4 +1,4 @@
-"""A client of Obole's HTTP interface: keys, signed orders, vouchers. It knows nothing but API.md says.
+"""A client of Obole's HTTP interface: keys, signed orders, vouchers. It knows what docs/api.md says, and nothing else.
 
 Invariant: a device's private key stays in this process; only signed orders leave it.
 """
@@ -128,7 +128,7 @@ class Shopper:
         return self.client.post(f"/v1/purses/{self.purse_id}/top-ups", body, key=str(uuid.uuid4()))
 
     def order(self, merchant_id: str, amount: str, currency: str, resource: str) -> str:
-        """A signed order (API.md): what this shopper cannot deny and the wallet cannot forge."""
+        """What this shopper cannot deny and the wallet cannot forge (docs/api.md, An order, signed by a device)."""
         now = int(time.time())
         header = {"alg": "EdDSA", "typ": "order+jwt", "kid": self.device_id}
         claims = {

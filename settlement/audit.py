@@ -49,7 +49,7 @@ class Check:
 
 
 def audit(database: Database, *, at: dt.datetime | None = None) -> list[Check]:
-    """Every check of the proof (DESIGN.md, The books), in order; the books are sound if all are ok.
+    """Every check of the proof (docs/design.md, The books), in order; the books are sound if all are ok.
 
     ``at``: now, to tell an import that was left lying from one at work; without it none was.
     """

@@ -46,7 +46,7 @@ class TransactionState(StrEnum):
     UNKNOWN = "unknown"
 
 
-# The only ways a bank transaction's state may change (DESIGN.md, Settlement).
+# The only ways a bank transaction's state may change (docs/design.md, Settlement).
 TRANSITIONS: dict[TransactionState, frozenset[TransactionState]] = {
     TransactionState.CUT: frozenset({TransactionState.RENDERED}),
     TransactionState.RENDERED: frozenset({TransactionState.SUBMITTED}),

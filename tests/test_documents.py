@@ -314,6 +314,7 @@ def _parsed(document: Path) -> SyntaxTreeNode:
     return SyntaxTreeNode(MarkdownIt("commonmark").enable("table").parse(document.read_text(encoding="utf-8")))
 
 
+@functools.cache
 def headings(document: Path) -> list[str]:
     """The text of each heading of a document, without its markup, in order."""
     return [
@@ -378,6 +379,32 @@ def test_the_design_names_no_part_that_is_not_installed() -> None:
     named = re.findall(r"`([A-Za-z][\w-]+)`", _section(DESIGN, "Parts").split("|---|---|")[1])
     assert len(named) > 30
     assert [name for name in named if name.lower() not in pinned] == []
+
+
+def unfounded(text: str) -> list[str]:
+    """What a text cites of our documents that is not there: a document, or the heading that begins behind a comma."""
+    # A citation may go on in the next line of a comment.
+    joined = re.sub(r"\s*\n\s*(?:#\s*)?", " ", text)
+    return [
+        cited.group()[:60]
+        for cited in re.finditer(r"docs/(?P<name>[\w-]+\.md)(?:, (?P<rest>[A-Z].{0,80}))?", joined)
+        if not (document := ROOT / "docs" / cited["name"]).exists()
+        or (cited["rest"] and not any(cited["rest"].startswith(heading) for heading in headings(document)))
+    ]
+
+
+def test_what_the_code_cites_of_the_documents_is_there() -> None:
+    code = [path for path in ROOT.glob("*/**/*.py") if path.parts[len(ROOT.parts)] not in (".venv", "var")]
+    assert len(code) > 100
+    found = {str(path.relative_to(ROOT)): unfounded(path.read_text()) for path in code if path != Path(__file__)}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_a_citation_of_nothing_is_found() -> None:
+    assert unfounded("docs/api.md says how. (docs/design.md, The books): so") == []
+    assert unfounded("# Look at docs/design.md, Vouchers and\n    # orders. Or not.") == []
+    assert unfounded("see docs/gone.md") == ["docs/gone.md"]
+    assert unfounded("(docs/design.md, The cooks)") == ["docs/design.md, The cooks)"]
 
 
 def _words(glossary: str) -> list[str]:

@@ -28,7 +28,7 @@ from wallet.tables.purses import PurseState, purse_closings, purses
 
 NOBODY = UUID(int=0)
 
-# DESIGN.md, The books: the debit side and the credit side of every movement.
+# docs/design.md, The books: the debit side and the credit side of every movement.
 MOVEMENTS: dict[Reason, tuple[AccountKind, AccountKind]] = {
     Reason.TOP_UP: (AccountKind.BANK, AccountKind.PURSE),
     Reason.CARD_TOP_UP: (AccountKind.CARD_CLEARING, AccountKind.PURSE),

@@ -3,7 +3,8 @@
 Invariant: an order becomes a purchase only if a device of that very purse signed it, for this wallet, within its
 time; the signed text is kept with the voucher as evidence for both sides.
 
-Header ``{"alg":"EdDSA","typ":"order+jwt","kid":<device id>}``; claims as in API.md.
+Header ``{"alg":"EdDSA","typ":"order+jwt","kid":<device id>}``; claims as in docs/api.md,
+An order, signed by a device.
 """
 
 import datetime as dt

@@ -1,7 +1,8 @@
 """A merchant's sales: the vouchers issued to it, whatever became of them, and how much each day brought.
 
-Invariant: a merchant sees what is its own and knows a purse by its pseudonym only, never the shopper (DESIGN.md,
-Vouchers). Days are business days, as on the payouts, and their totals are what the books moved on them.
+Invariant: a merchant sees what is its own and knows a purse by its pseudonym only, never the shopper
+(docs/design.md, Vouchers and orders). Days are business days, as on the payouts, and their totals are what the books
+moved on them.
 """
 
 import datetime as dt

@@ -4,7 +4,8 @@ Invariant: a voucher's row, the debit of its purse and its transfer to *held* ar
 exists exactly when its money does. Its claims are a function of its row, so the same voucher is signed again
 whenever it is asked for, and the same bytes come out.
 
-Claims are those of the attestation in x402's ``batch-settlement`` scheme, ``credit`` binding (DESIGN.md, Vouchers).
+Claims are those of the attestation in x402's ``batch-settlement`` scheme, ``credit`` binding (docs/design.md, Vouchers
+and orders).
 """
 
 import datetime as dt

@@ -9,7 +9,7 @@ def now() -> dt.datetime:
 
 
 def today() -> dt.date:
-    """The current UTC date. Business dates are UTC dates, never local ones (DESIGN.md, The books)."""
+    """The current UTC date. Business dates are UTC dates, never local ones (docs/design.md, The books)."""
     return now().date()
 
 

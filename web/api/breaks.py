@@ -69,7 +69,7 @@ class ResolutionPart(Strict):
 
 
 class NewResolution(Strict):
-    """What is said about a break. Which other members are needed depends on the ``way``; see docs/api.md."""
+    """What is said about a break. Which other members are needed depends on the ``way``; see docs/api.md, Breaks."""
 
     way = fields.String(required=True, validate=one_of(Way))
     why = Text(200, required=True, metadata={"description": "It is kept."})

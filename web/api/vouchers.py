@@ -344,7 +344,8 @@ def _voucher(
         "currency": currency,
         "resource": row["resource"],
         "merchant_id": str(row["merchant_id"]),
-        # Merchants must not be able to compare notes (DESIGN.md, Vouchers): they know a pseudonym of their own.
+        # Merchants must not be able to compare notes (docs/design.md, Vouchers and orders): each knows a pseudonym of
+        # its own.
         "purse_id": None if for_merchant else str(row["purse_id"]),
         "pseudonym": keyring.pseudonym(row["purse_id"], row["merchant_id"]),
         "issued_at": rfc3339(row["issued_at"]),
