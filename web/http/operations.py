@@ -40,20 +40,20 @@ _MOST_NAMES = 3_000
 # A view takes what it names of what its operation declares: caller, key, body, query, the path's variables.
 View = Callable[..., Any]
 
-_ALWAYS: tuple[type[OboleError], ...] = (
+ALWAYS: tuple[type[OboleError], ...] = (
     errors.NotAcceptable,
     errors.InternalError,
     errors.Unavailable,
     errors.OutcomeUnknown,
 )
-_WITH_KEY: tuple[type[OboleError], ...] = (errors.Unauthorized, errors.KeyScope)
+WITH_KEY: tuple[type[OboleError], ...] = (errors.Unauthorized, errors.KeyScope)
 WITH_BODY: tuple[type[OboleError], ...] = (
     errors.MalformedBody,
     errors.PayloadTooLarge,
     errors.UnsupportedMediaType,
     errors.ValidationFailed,
 )
-_IDEMPOTENT: tuple[type[OboleError], ...] = (
+IDEMPOTENT: tuple[type[OboleError], ...] = (
     errors.IdempotencyKeyRequired,
     errors.IdempotencyConflict,
     errors.ValidationFailed,
@@ -134,7 +134,7 @@ def operation(
                 idempotent=idempotent,
                 responses={
                     **_answered(status, answer, replayable=idempotent or replayable),
-                    **problem_responses([*_ALWAYS, *declared, *refuses]),
+                    **problem_responses([*ALWAYS, *declared, *refuses]),
                 },
             )
             | document
@@ -337,9 +337,9 @@ def _refusals(
     rule: str, *, callers: Sequence[KeyKind], body: object, query: object, idempotent: bool
 ) -> list[type[OboleError]]:
     found: list[type[OboleError]] = []
-    found += _WITH_KEY if callers else ()
+    found += WITH_KEY if callers else ()
     found += WITH_BODY if body is not None else ()
-    found += _IDEMPOTENT if idempotent else ()
+    found += IDEMPOTENT if idempotent else ()
     found += (errors.ValidationFailed,) if query is not None else ()
     if "<" in rule:
         found += [errors.NotFound, *(error for name, error in _IN_PATH.items() if f":{name}>" in rule)]
