@@ -381,6 +381,19 @@ def test_the_design_names_no_part_that_is_not_installed() -> None:
     assert [name for name in named if name.lower() not in pinned] == []
 
 
+def test_every_place_of_the_tree_that_a_document_names_exists() -> None:
+    packages = "|".join(
+        ["docs", "migrations", "translations", *(path.parent.name for path in ROOT.glob("*/__init__.py"))]
+    )
+    named = {
+        (document.name, place)
+        for document in DOCUMENTS
+        for place in re.findall(rf"`((?:{packages})/[\w./-]*)`", document.read_text())
+    }
+    assert len(named) > 10
+    assert {each for each in named if not (ROOT / each[1]).exists() and not (ROOT / f"{each[1]}.py").exists()} == set()
+
+
 def unfounded(text: str) -> list[str]:
     """What a text cites of our documents that is not there: a document, or the heading that begins behind a comma."""
     # A citation may go on in the next line of a comment.
