@@ -300,11 +300,7 @@ def verbs_are_the_fields(source: Source) -> Found:
     for node, within in source.walk():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             if VAGUE.match(node.name) and node.name not in HOOKS:
-                yield (
-                    node,
-                    within,
-                    f"{node.name} says nothing: use the field's (docs/glossary.md, How names are made)",
-                )
+                yield node, within, f"{node.name} says nothing: use the field's verb (docs/glossary.md)"
 
 
 @rule(
