@@ -633,9 +633,12 @@ def _migrate() -> None:
 @with_appcontext
 @_says_no
 def _scheduler(every: int) -> None:
-    """Run the nightly settlement, collect the bank's answers, and send mail and webhooks, until told to stop."""
+    """Run the nightly settlement, collect the bank's answers, and send mail and webhooks, until told to stop.
+
+    Without a bank nothing is settled, and all else goes on.
+    """
     obole, settings = current(), current().settings
-    bank = nightly.bank_of(settings)
+    bank = scheduler.bank_if_any(settings)
     jobs = scheduler.build(obole.database, bank, settings, obole.keyring, cutoff=settings.cutoff, every_seconds=every)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: jobs.shutdown(wait=False))

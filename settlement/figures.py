@@ -115,8 +115,13 @@ def saved(conn: Connection, bank_fees_micros: Mapping[str, int], *, since: dt.da
     ]
 
 
-def health(conn: Connection, *, at: dt.datetime, cutoff: dt.time, sends_mail: bool, bank_folder: Path | None) -> Health:
-    """What an operator looks at first when something seems wrong. A query each, all by index."""
+def health(
+    conn: Connection, *, at: dt.datetime, cutoff: dt.time | None, sends_mail: bool, bank_folder: Path | None
+) -> Health:
+    """What an operator looks at first when something seems wrong. A query each, all by index.
+
+    ``cutoff`` is that of the nightly run; None where there is no bank, and so none.
+    """
     found = Health(late=_late(conn, at=at, cutoff=cutoff, sends_mail=sends_mail))
     found.mails_pending = _count(conn, mails, mails.c.state == DeliveryState.PENDING.value)
     found.mails_failed = _count(conn, mails, mails.c.state == DeliveryState.FAILED.value)
@@ -162,13 +167,15 @@ def _transactions(conn: Connection, since: dt.date) -> dict[tuple[dt.date, str, 
     return {(date, currency, kind): count for date, currency, kind, count in rows}
 
 
-def _late(conn: Connection, *, at: dt.datetime, cutoff: dt.time, sends_mail: bool) -> list[tuple[str, dt.datetime]]:
+def _late(
+    conn: Connection, *, at: dt.datetime, cutoff: dt.time | None, sends_mail: bool
+) -> list[tuple[str, dt.datetime]]:
     """What the scheduler should have done by now: that it has not is how one knows that it stands still."""
     oldest: defaultdict[str, dt.datetime | None] = defaultdict(lambda: None)
     opened = conn.execute(
         select(business_days.c.business_date).where(business_days.c.state == DayState.OPEN.value)
     ).scalar_one_or_none()
-    if opened is not None:
+    if opened is not None and cutoff is not None:
         oldest["run"] = dt.datetime.combine(opened, cutoff, dt.UTC)
     oldest["hold"] = conn.execute(
         select(func.min(vouchers.c.hold_expires_at)).where(vouchers.c.state == VoucherState.HELD.value)

@@ -1,9 +1,9 @@
 """The scheduler: one process that starts the nightly run, collects the bank's answers, and sends mail and webhooks.
 
-Invariant: it decides nothing. Each job asks a verb that may be called at any time by anyone, so that two schedulers
-started by mistake, a job that runs late, or one that is killed do no harm. All times are UTC: a local clock would
-strike the cut-off twice in autumn and, somewhere, not at all in spring. A clock that is set back or forward costs no
-job more than one turn.
+Invariant: it decides nothing, and where there is no bank, all goes on that needs none. Each job asks a verb that may be
+called at any time by anyone, so that two schedulers started by mistake, a job that runs late, or one that is killed do
+no harm. All times are UTC: a local clock would strike the cut-off twice in autumn and, somewhere, not at all in spring.
+A clock that is set back or forward costs no job more than one turn.
 """
 
 import datetime as dt
@@ -32,6 +32,7 @@ from wallet import (
 )
 from wallet.ground import clock
 from wallet.ground.db import Database
+from wallet.ground.errors import BankNotConfigured
 from wallet.keys.ring import Keyring
 from wallet.settings import Settings
 
@@ -74,15 +75,25 @@ class Jobs(BlockingScheduler):
 
 
 def build(
-    database: Database, bank: Bank, settings: Settings, keyring: Keyring, *, cutoff: dt.time, every_seconds: int
+    database: Database, bank: Bank | None, settings: Settings, keyring: Keyring, *, cutoff: dt.time, every_seconds: int
 ) -> Jobs:
-    """A scheduler with every job, not yet started. ``cutoff`` is a time of day in UTC."""
+    """A scheduler with every job, not yet started; without a ``bank`` there is none to settle with, and to ask.
+
+    ``cutoff`` is a time of day in UTC.
+    """
     jobs = Jobs(timezone=dt.UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
     jobs.add_listener(_log_error, EVENT_JOB_ERROR)
     nightly_at = CronTrigger(hour=cutoff.hour, minute=cutoff.minute, second=cutoff.second, timezone=dt.UTC)
     often = Every(every_seconds)
-    jobs.add_job(settle, nightly_at, (database, bank, settings), id="settle")
-    jobs.add_job(collect, often, (database, bank), id="collect")
+    if bank is None:
+        # The books can contradict themselves without a bank, too.
+        jobs.add_job(prove, nightly_at, (database, settings), id="prove")
+    else:
+        jobs.add_job(settle, nightly_at, (database, bank, settings), id="settle")
+        jobs.add_job(collect, often, (database, bank), id="collect")
+        # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
+        overdue = {"cutoff": cutoff}
+        jobs.add_job(catch_up, often, (database, bank, settings), overdue, id="catch-up", next_run_time=clock.now())
     jobs.add_job(lapse, often, (database,), id="lapse")
     jobs.add_job(send_alerts, often, (database,), id="alerts")
     jobs.add_job(request_top_ups, often, (database, settings), id="top-ups")
@@ -94,10 +105,16 @@ def build(
     jobs.add_job(write_letters, soon, (database, settings), id="letters")
     jobs.add_job(deliver_mail, soon, (database, settings), id="deliver mail")
     jobs.add_job(prune, Every(6 * 60 * 60), (database,), id="prune")
-    # What came due while nobody was there, or failed (the database was down at the cut-off), is caught up with.
-    overdue = {"cutoff": cutoff}
-    jobs.add_job(catch_up, often, (database, bank, settings), overdue, id="catch-up", next_run_time=clock.now())
     return jobs
+
+
+def bank_if_any(settings: Settings) -> Bank | None:
+    """The bank that the jobs settle with; None, and a line in the log of the jobs that do not run, and why."""
+    try:
+        return nightly.bank_of(settings)
+    except BankNotConfigured as missing:
+        log.warning("jobs that do not run", jobs=["settle", "collect", "catch-up"], why=missing.detail)
+        return None
 
 
 def settle(database: Database, bank: Bank, settings: Settings, *, up_to: dt.date | None = None) -> None:
@@ -108,10 +125,15 @@ def settle(database: Database, bank: Bank, settings: Settings, *, up_to: dt.date
         # The cut-off comes once a night, and a night without a run is no night without a proof; what was missed is
         # tried every minute, and proven once it is done.
         if up_to is None:
-            nightly.prove(database, settings, at=clock.now())
+            prove(database, settings)
         raise
     if run is not None:
         log.info("settled", business_date=run.business_date.isoformat(), run=str(run.id), state=run.state)
+
+
+def prove(database: Database, settings: Settings) -> None:
+    """The proof of a night without a run."""
+    nightly.prove(database, settings, at=clock.now())
 
 
 def catch_up(database: Database, bank: Bank, settings: Settings, *, cutoff: dt.time) -> None:

@@ -634,7 +634,7 @@ def test_it(body, code):
 )
 def test_an_error_that_is_asserted_is_met(test: str) -> None:
     assert _met([_source("tests/wallet/test_it.py", test)]) & {"stolen", "Stolen"}
-    assert not _met([_source("tests/wallet/test_errors.py", test), _source("wallet/it.py", test)])
+    assert not _met([_source("tests/wallet/ground/test_errors.py", test), _source("wallet/it.py", test)])
 
 
 @pytest.mark.parametrize(
@@ -642,7 +642,7 @@ def test_an_error_that_is_asserted_is_met(test: str) -> None:
     [
         "# It is stolen: Stolen.",
         "def test_stolen():\n    'What is stolen.'\n    assert True",
-        "from wallet.errors import Stolen\nSTOLEN = 'stolen'",
+        "from wallet.ground.errors import Stolen\nSTOLEN = 'stolen'",
         "say('stolen')",
         "raise Stolen",
         "if answer.code == 'stolen': pass",

@@ -174,6 +174,11 @@ class Settings:
         return self.withdrawal_minimum.get(currency, _FEES_IN_A_WITHDRAWAL * self.bank_fees.get(currency, 0))
 
     @property
+    def has_bank(self) -> bool:
+        """Whether there is a bank to settle with: an account, and a folder shared with the bank."""
+        return self.bank_iban is not None and self.bank_folder is not None
+
+    @property
     def is_local(self) -> bool:
         """Whether the wallet is tried out on this machine: only there its origin may be ``http``."""
         return self.origin.startswith("http:")

@@ -54,7 +54,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "OBOLE_KEY_PASSPHRASE": PASSPHRASE,
         "OBOLE_OPERATOR_NAME": settings.operator_name,
         "OBOLE_BANK_IBAN": settings.bank_iban or "",
-        "OBOLE_BANK_FOLDER": str(settings.bank_folder),
+        "OBOLE_BANK_FOLDER": str(settings.bank_folder or ""),
         "OBOLE_BANK_FEES": f"EUR={FEE}",
         "OBOLE_BANK_FILE_LIMIT": str(settings.bank_file_limit),
         "OBOLE_BANK_ANSWER_DAYS": str(settings.bank_answer_days),

@@ -1,7 +1,13 @@
 """The command line: the same verbs at a terminal, with an exit status that programs can trust."""
 
+import dataclasses
 import datetime as dt
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +18,16 @@ import sqlalchemy as sa
 from settlement import audits, quarantine
 from settlement.tables import bank_transactions
 from tests.books import camt, entry, pain002
+from tests.flows.story import environment
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, OWN_IBAN, SHOPPER_IBAN, Shop, hashed, make_settings
-from wallet import actions, identities
+from wallet import actions, checkouts, identities
+from wallet.checkouts import Wanted
 from wallet.ground import clock
+from wallet.ground.money import Money
 from wallet.tables.people import IdentityKind
+from wallet.tables.purchases import CheckoutState, VoucherState, vouchers
+from wallet.tables.purchases import checkouts as checkout_table
 from wallet.tables.purses import purses
 
 STATUS = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>
@@ -515,3 +526,36 @@ def test_an_operator_is_invited_begins_anew_and_both_are_logged(shop: Shop) -> N
     assert len(found) == 1
     assert links[0] != links[1]
     assert "identity_not_found" in runner.invoke(args=["operator", "reset", "nobody@obole.example"]).output
+
+
+def test_without_a_bank_the_scheduler_does_all_that_needs_none_and_says_what_does(shop: Shop, tmp_path: Path) -> None:
+    merchant, purse = shop.merchant(), shop.purse("5.00")
+    shop.voucher(purse, merchant, "0.10")
+    wanted = Wanted(amount=Money.parse("0.20", "EUR"), order_id="7", description="An article")
+    with shop.database.write() as conn:
+        checkouts.create(conn, merchant.id, wanted, life=dt.timedelta(0), at=clock.now())
+        past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+        conn.execute(vouchers.update().values(expires_at=past, hold_expires_at=past))
+    log, bankless = tmp_path / "log", dataclasses.replace(shop.settings, bank_folder=None)
+    with log.open("w") as stderr:
+        command = [sys.executable, "-m", "flask", "--app", "app", "scheduler", "--every", "1"]
+        running = subprocess.Popen(command, env=os.environ | environment(bankless), stderr=stderr)
+    try:
+        while running.poll() is None and not _both_ended(shop):
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait() == 0, log.read_text()
+    finally:
+        running.kill()
+        running.wait()
+    assert _both_ended(shop)
+    line = next(json.loads(line) for line in log.read_text().splitlines() if "jobs that do not run" in line)
+    assert line["jobs"] == ["settle", "collect", "catch-up"]
+    assert "OBOLE_BANK_FOLDER must be set" in line["why"]
+
+
+def _both_ended(shop: Shop) -> bool:
+    with shop.database.read() as conn:
+        checkout = conn.execute(sa.select(checkout_table.c.state)).scalar_one()
+        voucher = conn.execute(sa.select(vouchers.c.state)).scalar_one()
+    return (checkout, voucher) == (CheckoutState.EXPIRED.value, VoucherState.LAPSED.value)

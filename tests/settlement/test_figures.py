@@ -26,9 +26,11 @@ SCENE = """
 TUESDAY = MONDAY.date() + dt.timedelta(days=1)
 
 
-def health(books: Books, folder: Path | None, *, sends_mail: bool = True) -> figures.Health:
+def health(
+    books: Books, folder: Path | None, *, sends_mail: bool = True, cutoff: dt.time | None = dt.time(22, 0)
+) -> figures.Health:
     with books.database.read() as conn:
-        return figures.health(conn, at=books.at, cutoff=dt.time(22, 0), sends_mail=sends_mail, bank_folder=folder)
+        return figures.health(conn, at=books.at, cutoff=cutoff, sends_mail=sends_mail, bank_folder=folder)
 
 
 def test_purchases_and_bank_transactions_day_by_day(books: Books) -> None:
@@ -75,5 +77,6 @@ def test_health_counts_what_waits_and_says_what_is_late(books: Books, tmp_path: 
     books.later("8")
     assert {what for what, _ in health(books, None).late} == {"run", "hold", "mail"}
     assert {what for what, _ in health(books, None, sends_mail=False).late} == {"run", "hold"}
+    assert {what for what, _ in health(books, None, cutoff=None).late} == {"hold", "mail"}
     books.mark_unknown()
     assert health(books, None).unknown_payments == 1

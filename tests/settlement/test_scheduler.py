@@ -111,6 +111,20 @@ def test_each_job_runs_once_at_a_time_and_late_rather_than_never(shop: Shop, ban
     assert jobs._job_defaults == {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 
+@pytest.mark.only_on("sqlite")
+def test_without_a_bank_only_its_jobs_are_missing_and_the_night_is_proven(shop: Shop, bank: Bank) -> None:
+    def ids(bank: Bank | None) -> set[str]:
+        keyring = shop.obole.keyring
+        jobs = scheduler.build(shop.database, bank, shop.settings, keyring, cutoff=ALREADY, every_seconds=60)
+        return {job.id for job in jobs.get_jobs()}
+
+    assert ids(bank) - ids(None) == {"settle", "collect", "catch-up"}
+    assert ids(None) - ids(bank) == {"prove"}
+    scheduler.prove(shop.database, shop.settings)
+    with shop.database.read() as conn:
+        assert [(row.business_date, row.failed) for row in audits.listing(conn, limit=9)] == [(None, 0)]
+
+
 def test_a_day_whose_cut_off_has_not_come_is_left_open(shop: Shop, bank: Bank) -> None:
     scheduler.catch_up(shop.database, bank, shop.settings, cutoff=NEVER_TODAY)
     assert runs(shop) == 0

@@ -24,7 +24,7 @@ def test_codes_are_said_once():
 
 
 def _drawn(error: type[OboleError], depth: int = 0) -> Iterator[str]:
-    """The lines of the tree from this error down, as the docstring of `wallet.errors` has them."""
+    """The lines of the tree from this error down, as the docstring of `wallet.ground.errors` has them."""
     name = "    " * depth + error.__name__
     code = vars(error).get("code")
     yield f"{name:<32}{code}{' (retryable)' if error.retryable else ''}" if code else name

@@ -53,7 +53,7 @@ def health() -> ResponseReturnValue:
             migrated=is_migrated(conn),
             database="SQLite" if obole.database.is_sqlite else "PostgreSQL",
             sends_mail=obole.settings.post is not None,
-            has_bank=obole.settings.bank_folder is not None,
+            has_bank=obole.settings.has_bank,
         )
 
 
@@ -62,7 +62,7 @@ def _health(conn: Any) -> figures.Health:
     return figures.health(
         conn,
         at=clock.now(),
-        cutoff=settings.cutoff,
+        cutoff=settings.cutoff if settings.has_bank else None,
         sends_mail=settings.post is not None,
         bank_folder=settings.bank_folder,
     )
