@@ -13,14 +13,17 @@ import contextlib
 import functools
 import shutil
 import sqlite3
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nacl.pwhash
 import psycopg
 import pytest
+from nacl.pwhash import argon2id
 from psycopg import sql
 
 from benchmarks.postgresql import PostgresServer, address, libpq
@@ -138,6 +141,38 @@ def _server(config: pytest.Config) -> PostgresServer:
 
 
 # --- fixtures ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_hashes_inside_a_transaction() -> Iterator[None]:
+    """Whatever a test does: argon2id (PINs, passphrases, the key file) inside a write transaction fails.
+
+    On SQLite every purchase would wait for it.
+    """
+    open_here, transaction = threading.local(), Database._transaction
+
+    @contextlib.contextmanager
+    def watched(*args: Any, **options: Any) -> Iterator[Any]:
+        with transaction(*args, **options) as conn:
+            open_here.count = getattr(open_here, "count", 0) + 1
+            try:
+                yield conn
+            finally:
+                open_here.count -= 1
+
+    def outside(hashing: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **options: Any) -> Any:
+            if getattr(open_here, "count", 0):
+                raise AssertionError("argon2id runs inside a write transaction")
+            return hashing(*args, **options)
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Database, "_transaction", watched)
+        for module, name in ((argon2id, "str"), (argon2id, "kdf"), (nacl.pwhash, "verify")):
+            patched.setattr(module, name, outside(getattr(module, name)))
+        yield
 
 
 @pytest.fixture(scope="session")

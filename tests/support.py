@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -74,9 +75,13 @@ def cheap_keyring() -> Keyring:
 
 @functools.cache
 def hashed(secret: str) -> pins.Stored:
-    """What is stored of a PIN, or of a passphrase, under the keys that tests use; it takes a while, once."""
+    """What is stored of a PIN, or of a passphrase, under the keys that tests use; it takes a while, once.
+
+    In a thread of its own, since a test may be inside a transaction, where nobody may hash (`tests.conftest`).
+    """
     kind = IdentityKind.SHOPPER if secret.isdigit() else IdentityKind.OPERATOR
-    return pins.store(cheap_keyring(), kind, secret, identifier="")
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(lambda: pins.store(cheap_keyring(), kind, secret, identifier="")).result()
 
 
 def make_settings(tmp_path: Path, database_url: str, **changes: Any) -> Settings:

@@ -141,6 +141,7 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
     try:
         if purchase.order_refused is not None:
             raise purchase.order_refused
+        issuer.keyring.look()
         with database.write() as conn:
             return issue(conn, issuer, purchase, at=at)
     except OboleError as refusal:
@@ -161,7 +162,7 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
 
 
 def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.datetime) -> Issued:
-    """Debit the purse, hold the money, and issue the voucher, in the caller's transaction.
+    """Debit the purse, hold the money, and issue the voucher, in the caller's transaction, before which `Keyring.look`.
 
     Guards, in this order: `PurseNotFound`; `MerchantNotFound`; `CurrencyMismatch`; the authorizer still stands
     (`OrderInvalid`, `Unauthorized`); caps per purchase and of merchants (`CapExceeded`); `ValidationFailed` for the
@@ -191,7 +192,7 @@ def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.dateti
         "currency": amount.currency,
         "amount_micros": amount.micros,
         "state": VoucherState.HELD.value,
-        "kid": issuer.keyring.active_kid,
+        "kid": issuer.keyring.known_kid,
         "resource": purchase.resource,
         "confirmation_key": purchase.confirmation_key,
         "issued_at": issued_at,

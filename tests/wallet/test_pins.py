@@ -14,6 +14,7 @@ import pytest
 from tests.support import PASSPHRASE, cheap_key_file, cheap_keyring
 from wallet import pins
 from wallet.ground import clock
+from wallet.ground.db import Database
 from wallet.ground.errors import Unavailable, ValidationFailed
 from wallet.keys.ring import Keyring
 from wallet.tables.people import IdentityKind
@@ -33,6 +34,16 @@ def refused(kind: IdentityKind, secret: str, identifier: str = "ada@shoppers.exa
 def matches(keyring: Keyring, stored: str | None, secret: str) -> bool:
     with pins.KNOWN.wait():
         return pins.KNOWN.matches(keyring, stored, secret)
+
+
+def test_whatever_a_test_does_hashing_inside_a_transaction_fails_it(db: Database) -> None:
+    with db.write(), pytest.raises(AssertionError, match="inside a write transaction"):
+        pins.store(cheap_keyring(), SHOPPER, PIN, identifier="")
+    with db.settle(), pytest.raises(AssertionError, match="inside a write transaction"):
+        matches(cheap_keyring(), None, PIN)
+    with db.write(), pytest.raises(AssertionError, match="inside a write transaction"):
+        Keyring.open(cheap_key_file(), PASSPHRASE)
+    assert pins.store(cheap_keyring(), SHOPPER, PIN, identifier="")
 
 
 @pytest.mark.parametrize("pin", ["12345", "1234567890123", "12345x", "", "١٢٣٤٥٦", "274 951"])

@@ -112,9 +112,10 @@ class Keyring:
     """The keys of one file, for any number of threads and processes.
 
     A thread that signs or verifies looks at the file's stamp about once a second, and at once for a kid it
-    does not know, and reads the file again if another process rotated. If that fails (somebody is repairing
-    the file, or changed the passphrase) the keys read before go on working and the log says so, once per
-    state of the file; writing raises.
+    does not know, and reads the file again if another process rotated. That takes a second of argon2id, for which
+    everybody would wait inside a transaction: there only `known_kid` and `sign_as` are used, after `look`. If reading
+    fails (somebody is repairing the file, or changed the passphrase) the keys read before go on working and the log
+    says so, once per state of the file; writing raises.
     """
 
     def __init__(self, path: Path, passphrase: str, contents: _Contents, stamp: _Stamp) -> None:
@@ -173,6 +174,15 @@ class Keyring:
     def active_kid(self) -> str:
         """The kid of the key that `sign` uses now."""
         return self._current().active.kid
+
+    @property
+    def known_kid(self) -> str:
+        """As `active_kid`, as of the last look: no file is read."""
+        return self._contents.active.kid
+
+    def look(self) -> None:
+        """See, about once a second, whether another process rotated."""
+        self._current()
 
     def sign(self, header_type: str, claims: Mapping[str, object]) -> str:
         """The token over ``claims`` with the active key. Raises as `wallet.keys.jws.sign`."""
@@ -273,7 +283,7 @@ class Keyring:
     # --- private -------------------------------------------------------------------------------------------
 
     def _find(self, kid: str) -> _Key | None:
-        return self._current().keys.get(kid) or self._current(certain=True).keys.get(kid)
+        return self._contents.keys.get(kid) or self._current(certain=True).keys.get(kid)
 
     def _current(self, *, certain: bool = False) -> _Contents:
         """The keys as of about a second ago; ``certain``: as of now."""

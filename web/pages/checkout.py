@@ -212,6 +212,7 @@ def _pay(checkout_id: UUID) -> RowMapping:
             raise ValidationFailed(errors={"pin": ["Type your PIN to pay."]})
         here, who = tries.of_session(payer.visitor.session_id), payer.visitor.identity_id
         identities.check_secret(obole.database, obole.keyring, who, sent["pin"], place=here, at=at)
+    obole.keyring.look()
     with obole.database.write() as conn:
         if sent["order"] is not None:
             order = orders.verify(conn, sent["order"], origin=obole.settings.origin, at=at)

@@ -1,8 +1,11 @@
 """The checkout's page: a member learns and spends no more than is theirs, and a form sent twice does it once."""
 
 import datetime as dt
+import itertools
 import json
 import re
+from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +13,17 @@ import pytest
 import sqlalchemy as sa
 from nacl.signing import SigningKey
 
-from tests.support import SHOPPER_IBAN, Device, Merchant, Purse, Shop, hashed, public_jwk
+from tests.support import PASSPHRASE, SHOPPER_IBAN, Device, Merchant, Purse, Shop, hashed, public_jwk
 from tests.web.pages.reader import PIN, Reader, shopper_of
 from wallet import checkouts, closing, members, purses
 from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.money import Money
+from wallet.keys import ring
+from wallet.keys.ring import Keyring
 from wallet.members import MemberCaps
 from wallet.tables.funding import top_ups
+from wallet.tables.purchases import vouchers
 from wallet.tables.purses import purses as purses_table
 from wallet.tables.purses import shoppers
 
@@ -78,6 +84,31 @@ def test_a_device_lets_no_other_device_in(shop: Shop, alice: Purse, bakery: Merc
     assert known() == 1
     assert reader.send(f"/checkout/{by_pin}/pay", pin=PIN, device_key=jwk).status_code == 303
     assert known() == 2
+
+
+def test_keys_that_another_process_rotated_are_read_before_the_transaction_that_pays(
+    shop: Shop, alice: Purse, bakery: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reads them inside fails: see `tests.conftest`."""
+    reader, checkout = shopper_of(shop, alice), opened(shop, bakery, "0.10")
+    device, of_device = shop.device(alice), opened(shop, bakery, "0.10")
+    reader.get(f"/checkout/{checkout}")
+    other, seconds = Keyring.open(shop.settings.key_file, PASSPHRASE), itertools.count(10, 10)
+
+    def signs_with_the_new_one(pay: Callable[[], Any]) -> None:
+        rotated = other.rotate(now=clock.now())
+        now = monotonic() + next(seconds)
+        monkeypatch.setattr(ring, "monotonic", lambda: now)
+        pay()
+        with shop.database.read() as conn:
+            newest = sa.select(vouchers.c.kid).order_by(vouchers.c.id.desc()).limit(1)
+            assert conn.execute(newest).scalar_one() == rotated
+
+    signed = order(shop, device, bakery, of_device, "0.10")
+    signs_with_the_new_one(lambda: reader.send(f"/checkout/{checkout}/pay", pin=PIN))
+    signs_with_the_new_one(lambda: reader.send(f"/checkout/{of_device}/pay", order=signed))
+    signs_with_the_new_one(lambda: shop.voucher(alice, bakery, "0.10"))
+    signs_with_the_new_one(lambda: shop.post("/v1/vouchers", {"order": shop.order(device, bakery, "0.10")}))
 
 
 def test_a_top_up_that_is_sent_again_by_a_reload_is_fetched_once(shop: Shop, alice: Purse, bakery: Merchant) -> None:
