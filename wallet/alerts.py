@@ -7,7 +7,7 @@ transaction, and the note is a compare-and-set, so two schedulers send one.
 import datetime as dt
 from uuid import UUID
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import letters
@@ -15,7 +15,8 @@ from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.ground.money import Money
 from wallet.ground.smtp import is_address
-from wallet.tables.purses import low_balance_alerts, purse_closings, purses, shoppers
+from wallet.ledger import IS_BEING_CLOSED
+from wallet.tables.purses import low_balance_alerts, purses, shoppers
 
 _BATCH = 100
 
@@ -82,7 +83,7 @@ def _alerts_where(*conditions: object) -> Select[tuple[object, ...]]:
 _DUE = _alerts_where(
     low_balance_alerts.c.sent_at.is_(None),
     purses.c.balance_micros < low_balance_alerts.c.below_micros,
-    ~exists().where(purse_closings.c.purse_id == purses.c.id),
+    ~IS_BEING_CLOSED,
 )
 _RECOVERED = _alerts_where(
     low_balance_alerts.c.sent_at.is_not(None), purses.c.balance_micros >= low_balance_alerts.c.below_micros

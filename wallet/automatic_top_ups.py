@@ -8,7 +8,7 @@ the scheduler is killed. The month's sum moves in the same statement, guarded by
 import datetime as dt
 from uuid import UUID
 
-from sqlalchemy import Select, case, exists, or_, select
+from sqlalchemy import Select, case, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet import purses as purse_room
@@ -22,9 +22,10 @@ from wallet.ground.errors import (
     TopUpMethodUnavailable,
 )
 from wallet.ground.money import LISTED, Money, check_listed, is_whole_minor
+from wallet.ledger import IS_BEING_CLOSED
 from wallet.settings import Settings
 from wallet.tables.funding import TopUpMethod, automatic_top_ups, top_ups
-from wallet.tables.purses import PurseState, purse_closings, purses
+from wallet.tables.purses import PurseState, purses
 
 # Money that was asked for and has not come by then is not waited for any longer: it was refused somewhere.
 PATIENCE = dt.timedelta(days=5)
@@ -44,7 +45,7 @@ def put(
     """Ask for ``amount`` by ``method`` when less than ``below`` is left, at most ``per_month`` in a calendar month.
 
     What was asked for this month counts on when it is changed. Raises `PurseNotFound`, `CurrencyMismatch`,
-    `CurrencyWithdrawn`, `AmountInvalid` (zero, or more than the month's), `AmountNotWholeMinor`, or
+    `CurrencyWithdrawn`, `AmountInvalid` (zero, or more than the month's), `AmountNotWholeMinor`, `PurseClosing`, or
     `TopUpMethodUnavailable` for a way that this wallet does not offer or that cannot fetch money.
     """
     currency = conn.execute(select(purses.c.currency).where(purses.c.id == purse_id)).scalar_one_or_none()
@@ -59,6 +60,7 @@ def put(
         raise AmountNotWholeMinor
     if not top_up_room.pulls(method, settings):
         raise TopUpMethodUnavailable("This way to top up cannot fetch money by itself.")
+    purse_room.check_kept(conn, purse_id)
     said = {
         "below_micros": below.micros,
         "amount_micros": amount.micros,
@@ -143,7 +145,7 @@ def _due(month: str) -> Select[tuple[object, ...]]:
             purses.c.balance_micros < mine.below_micros,
             purses.c.state == PurseState.ACTIVE.value,
             purses.c.currency.in_(LISTED),
-            ~exists().where(purse_closings.c.purse_id == purses.c.id),
+            ~IS_BEING_CLOSED,
             or_(mine.month != month, mine.this_month_micros + mine.amount_micros <= mine.per_month_micros),
         )
         .order_by(mine.purse_id)

@@ -270,9 +270,10 @@ _TAKE_WHAT_IS_THERE = (
     .values(balance_micros=purses.c.balance_micros - bindparam("amount"))
     .returning(purses.c.balance_micros)
 )
-_IS_BEING_CLOSED = select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists()
-_TAKE_LAST = _TAKE_WHAT_IS_THERE.where(purses.c.state == PurseState.FROZEN.value, _IS_BEING_CLOSED)
-_TAKE_BACK = _TAKE_WHAT_IS_THERE.where((purses.c.state == PurseState.ACTIVE.value) | _IS_BEING_CLOSED)
+# Of a row of `purses`. Once begun there is no way back (`wallet.closing`).
+IS_BEING_CLOSED = select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists()
+_TAKE_LAST = _TAKE_WHAT_IS_THERE.where(purses.c.state == PurseState.FROZEN.value, IS_BEING_CLOSED)
+_TAKE_BACK = _TAKE_WHAT_IS_THERE.where((purses.c.state == PurseState.ACTIVE.value) | IS_BEING_CLOSED)
 _GIVE_MANY = (
     purses.update()
     .where(purses.c.id == bindparam("purse"))

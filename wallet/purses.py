@@ -33,7 +33,7 @@ from wallet.ledger import Posting
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
 from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
 from wallet.tables.purchases import VoucherState, vouchers
-from wallet.tables.purses import PurseState, devices, purse_closings, purses, shoppers
+from wallet.tables.purses import PurseState, devices, purses, shoppers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +186,12 @@ def request_top_up(
     """Announce money from outside; answers its row, whose ``reference`` the bank entry will carry.
 
     Nothing is in the purse until the bank has booked it. Raises `PurseNotFound`, `CurrencyMismatch`,
-    `CurrencyWithdrawn`, or `AmountNotWholeMinor`.
+    `CurrencyWithdrawn`, `AmountNotWholeMinor`, or `PurseClosing`. What was announced before the closing, and comes all
+    the same, is credited and goes home (`wallet.closing`).
     """
     _for_the_bank(conn, purse_id, amount)
     check_listed(amount.currency)
+    check_kept(conn, purse_id)
     return conn.execute(
         top_ups.insert()
         .values(
@@ -203,6 +205,12 @@ def request_top_up(
         )
         .returning(top_ups)
     ).one()
+
+
+def check_kept(conn: Connection, purse_id: UUID) -> None:
+    """Raise `PurseClosing` where nothing more is to come into the purse: it is being closed, or is closed."""
+    if conn.execute(select(purses.c.id).where(purses.c.id == purse_id, ledger.IS_BEING_CLOSED)).first() is not None:
+        raise PurseClosing
 
 
 def withdraw(
@@ -294,11 +302,10 @@ def unfreeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> 
 
     Raises `PurseNotFound`; `PurseClosing`: that one stays frozen for good; or `FrozenByOperator` for its shopper.
     """
-    closing = select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists()
     may_be = sa.true() if by_operator else ~purses.c.frozen_by_operator
     freed = (
         purses.update()
-        .where(purses.c.id == purse_id, ~closing, may_be)
+        .where(purses.c.id == purse_id, ~ledger.IS_BEING_CLOSED, may_be)
         .values(state=PurseState.ACTIVE.value, frozen_by_operator=False)
     )
     if not conn.execute(freed).rowcount:

@@ -20,8 +20,10 @@ from wallet.ground.db import Database
 from wallet.ground.errors import NotFound, TopUpMethodUnavailable
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
+from wallet.ledger import IS_BEING_CLOSED
 from wallet.settings import Settings
 from wallet.tables.funding import TopUpMethod, top_ups
+from wallet.tables.purses import purses
 
 # The largest amount of a SEPA credit transfer, and so of its QR code (EPC069-12 section 2).
 _LARGEST_EPC_MICROS = 999_999_999_990_000
@@ -84,7 +86,9 @@ def pull_late(database: Database, settings: Settings, *, at: dt.datetime) -> int
         return 0
     lately = top_ups.c.requested_at.between(at - _LATELY, at - _AT_ONCE)
     with database.read() as conn:
-        rows = conn.execute(select(top_ups).where(top_ups.c.method == TopUpMethod.SANDBOX.value, lately)).all()
+        # Nothing more is fetched for a purse that is being closed.
+        kept = select(purses.c.id).where(purses.c.id == top_ups.c.purse_id, ~IS_BEING_CLOSED).exists()
+        rows = conn.execute(select(top_ups).where(top_ups.c.method == TopUpMethod.SANDBOX.value, lately, kept)).all()
     missing = [row for row in rows if not _is_asked(settings.sandbox_folder, row.id)]
     for row in missing:
         amount = Money(row.amount_micros, row.currency)

@@ -17,6 +17,7 @@ from wallet.ground.errors import (
     AmountNotWholeMinor,
     CurrencyMismatch,
     CurrencyWithdrawn,
+    PurseClosing,
     PurseNotFound,
     TopUpMethodUnavailable,
 )
@@ -189,3 +190,11 @@ def test_it_is_for_a_purse_in_its_currency_and_for_a_wallet_that_can_fetch(scene
         put(scene, settings, dataclasses.replace(alice, id=new_id()))
     with pytest.raises(TopUpMethodUnavailable):
         put(scene, dataclasses.replace(settings, sandbox_folder=None), alice)
+
+
+def test_none_is_set_for_a_purse_that_is_being_closed(scene, settings):
+    alice = scene.purse("1.00")
+    with scene.database.write() as conn:
+        closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=scene.at)
+    with pytest.raises(PurseClosing):
+        put(scene, settings, alice)

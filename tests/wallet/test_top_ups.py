@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Shop, created, make_settings
-from wallet import top_ups
+from tests.support import SHOPPER_IBAN, Shop, created, make_settings
+from wallet import closing, purses, top_ups
 from wallet.ground import clock
 from wallet.ground.errors import TopUpMethodUnavailable
 from wallet.ground.ids import new_id
@@ -64,6 +64,15 @@ def test_a_bank_that_takes_no_order_now_is_asked_later_and_nobody_is_told_no(dat
         for path in orders.iterdir():
             path.rename(processed / path.name)
         assert top_ups.pull_late(shop.database, shop.settings, at=late) == 0
+
+
+def test_nothing_more_is_fetched_for_a_purse_that_is_being_closed(database_url: str, tmp_path: Path) -> None:
+    with Shop(make_settings(tmp_path, database_url)) as shop:
+        alice = shop.purse("0")
+        with shop.database.write() as conn:
+            purses.request_top_up(conn, alice.id, TWENTY, TopUpMethod.SANDBOX, at=clock.now())
+            closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+        assert top_ups.pull_late(shop.database, shop.settings, at=clock.now() + dt.timedelta(minutes=1)) == 0
 
 
 def test_there_is_a_transfer_code_for_euro_that_a_bank_can_move(tmp_path: Path) -> None:

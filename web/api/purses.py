@@ -353,7 +353,7 @@ def revoke_purse_key(purse_id: UUID, key_id: UUID) -> None:
     idempotent=True,
     status=201,
     answer=TopUpView,
-    refuses=[*_BANK_AMOUNT, errors.CurrencyWithdrawn, errors.TopUpMethodUnavailable],
+    refuses=[*_BANK_AMOUNT, errors.CurrencyWithdrawn, errors.PurseClosing, errors.TopUpMethodUnavailable],
 )
 def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
     """Announce money from outside; the answer says how to send it."""

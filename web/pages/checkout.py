@@ -70,6 +70,7 @@ class Payer:
     passkeys: int
     devices: list[dict[str, str]]
     needs_no_pin: bool
+    is_closing: bool
 
     @property
     def is_short(self) -> bool:
@@ -320,6 +321,7 @@ def _payer(conn: Connection, row: RowMapping) -> Payer | None:
         passkeys=len(passkeys.listing(conn, found.identity_id)),
         devices=devices if found.kind is IdentityKind.SHOPPER else [],
         needs_no_pin=session.get(_SIGNED_IN_FOR) == str(row["id"]) and found.proved_lately(clock.now()),
+        is_closing=closing.find(conn, purse_id) is not None,
     )
 
 

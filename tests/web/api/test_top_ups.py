@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 import segno
 import segno.helpers
+from sqlalchemy import func, select
 
-from tests.support import OPERATOR_IBAN, Purse, Shop, created, refused
+from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, Purse, Shop, created, refused
+from wallet import closing
+from wallet.ground import clock
 from wallet.ground.ids import is_reference
+from wallet.tables.funding import top_ups
 
 
 @pytest.fixture
@@ -57,6 +61,17 @@ def test_there_is_no_qr_code_outside_the_euro(shop: Shop):
     purse = shop.purse("0", currency="CHF")
     how = created(top_up(shop, purse, currency="CHF"))["bank_transfer"]
     assert (how["epc"], how["qr_svg"]) == (None, None)
+
+
+def test_a_purse_that_is_being_closed_takes_none_and_answers_what_was_announced_before(shop: Shop, alice):
+    before = created(top_up(shop, alice, method="sandbox"))
+    with shop.database.write() as conn:
+        closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+    for method in ("sandbox", "bank_transfer"):
+        refused(top_up(shop, alice, key=method, method=method), 409, "purse_closing")
+    assert created(top_up(shop, alice, method="sandbox")) == before
+    with shop.database.read() as conn:
+        assert conn.execute(select(func.count()).select_from(top_ups)).scalar_one() == 1
 
 
 def test_a_top_up_is_announced_once(shop: Shop, alice):

@@ -120,6 +120,20 @@ def test_a_top_up_that_is_sent_again_by_a_reload_is_fetched_once(shop: Shop, ali
         assert conn.execute(sa.select(sa.func.count()).select_from(top_ups)).scalar_one() == 1
 
 
+def test_a_purse_that_is_being_closed_takes_no_top_up_on_the_way(shop: Shop, alice: Purse, bakery: Merchant) -> None:
+    reader, checkout = shopper_of(shop, alice), opened(shop, bakery, "20.00")
+    reader.get(f"/checkout/{checkout}")
+    form = {"amount": "50.00", "method": "sandbox", "once": reader.once()}
+    with shop.database.write() as conn:
+        closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
+    answer = reader.send(f"/checkout/{checkout}/top-up", **form)
+    assert answer.status_code == 409
+    assert "This purse is being closed." in answer.text
+    assert "Unfreeze it" not in answer.text
+    with shop.database.read() as conn:
+        assert conn.execute(sa.select(sa.func.count()).select_from(top_ups)).scalar_one() == 0
+
+
 def test_a_purse_that_is_closed_is_not_in_the_way_of_the_next(shop: Shop, alice: Purse, bakery: Merchant) -> None:
     reader, checkout = shopper_of(shop, alice), opened(shop, bakery, "2.00")
     with shop.database.write() as conn:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from wallet import alerts, automatic_top_ups, closing, identities, purses, top_ups
 from wallet.ground import clock
-from wallet.ground.errors import OboleError, PurseClosing, TopUpMethodUnavailable, ValidationFailed
+from wallet.ground.errors import OboleError, TopUpMethodUnavailable, ValidationFailed
 from wallet.ground.money import Money
 from wallet.tables.funding import TopUpMethod
 from web.api import top_ups as offers
@@ -239,8 +239,6 @@ def close(purse_id: UUID) -> ResponseReturnValue:
 def _announce(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
     view, method = mine(conn, purse_id), _method(typed["method"])
     top_ups.offered(method, current().settings)
-    if closing.find(conn, purse_id) is not None:
-        raise PurseClosing
     row = purses.request_top_up(conn, purse_id, Money(typed["amount"], view.currency), method, at=clock.now())
     return str(row.id)
 
