@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from wallet import checkouts, closing, identities, orders, passkeys, purses, top_ups, tries
 from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
-from wallet.ground.money import MICROS_PER_UNIT, Money
+from wallet.ground.money import MICROS_PER_UNIT, Money, largest_transaction, minor_unit_micros, whole_minor
 from wallet.keys.jws import b64url, parse_public_jwk
 from wallet.sessions import Visitor
 from wallet.tables.funding import TopUpMethod
@@ -340,10 +340,19 @@ def _paid_by(row: RowMapping, found: Visitor) -> bool:
 
 
 def _suggestions(payer: Payer) -> list[Money]:
-    """Round sums that cover what is missing: the first that does, and two larger ones."""
+    """Round sums that cover what is missing: the first that does, and two larger ones.
+
+    Where the next round one would be much more, what is missing comes first, as banks move it; and never more than a
+    bank moves at once, or the form could not be sent.
+    """
+    currency = payer.after.currency
+    minor, most = minor_unit_micros(currency), largest_transaction(currency)
     missing = -payer.after.micros
-    enough = [sum_ for sum_ in _ROUND_SUMS if sum_ * MICROS_PER_UNIT >= missing]
-    return [Money(sum_ * MICROS_PER_UNIT, payer.after.currency) for sum_ in enough[:3]]
+    sums = {round_ for round_ in _ROUND_SUMS if round_ >= missing}
+    if missing > _ROUND_ENOUGH:
+        sums.add(whole_minor(missing + minor - 1, currency))
+    return [Money(sum_, currency) for sum_ in sorted({min(sum_, most) for sum_ in sums})[:3]]
 
 
-_ROUND_SUMS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_ROUND_SUMS = [digit * 10**zeros * MICROS_PER_UNIT for zeros in range(10) for digit in (1, 2, 5)][2:]
+_ROUND_ENOUGH = 5_000 * MICROS_PER_UNIT

@@ -120,6 +120,34 @@ def test_a_top_up_that_is_sent_again_by_a_reload_is_fetched_once(shop: Shop, ali
         assert conn.execute(sa.select(sa.func.count()).select_from(top_ups)).scalar_one() == 1
 
 
+@pytest.mark.parametrize(
+    ("currency", "missing", "offered"),
+    [
+        ("EUR", "0.002", ["5.00", "10.00", "20.00"]),
+        ("EUR", "5.01", ["10.00", "20.00", "50.00"]),
+        ("EUR", "4999.99", ["5000.00", "10000.00", "20000.00"]),
+        ("EUR", "5000.001", ["5000.01", "10000.00", "20000.00"]),
+        ("EUR", "6123.45", ["6123.45", "10000.00", "20000.00"]),
+        ("VND", "50000", ["50000", "100000", "200000"]),
+        ("TND", "7000.1234", ["7000.124", "10000.000", "20000.000"]),
+        ("EUR", "400000000", ["400000000.00", "500000000.00", "999999999.99"]),
+        ("EUR", "999999999.999", ["999999999.99"]),
+    ],
+)
+def test_what_is_missing_is_always_among_what_is_offered(
+    shop: Shop, currency: str, missing: str, offered: list[str]
+) -> None:
+    purse, merchant = shop.purse("0", currency=currency), shop.merchant(currency=currency)
+    wanted = Wanted(amount=Money.parse(missing, currency), order_id="A-1", description="Bread")
+    with shop.database.write() as conn:
+        checkout = checkouts.create(conn, merchant.id, wanted, life=HOUR, at=clock.now()).id
+    reader = shopper_of(shop, purse)
+    page = reader.get(f"/checkout/{checkout}").get_data(as_text=True)
+    assert re.findall(r'type="radio" name="amount" value="([^"]+)"', page) == offered
+    form = {"amount": offered[0], "method": "sandbox", "once": reader.once()}
+    assert reader.send(f"/checkout/{checkout}/top-up", **form).status_code == 200
+
+
 def test_a_purse_that_is_being_closed_takes_no_top_up_on_the_way(shop: Shop, alice: Purse, bakery: Merchant) -> None:
     reader, checkout = shopper_of(shop, alice), opened(shop, bakery, "20.00")
     reader.get(f"/checkout/{checkout}")
