@@ -2,7 +2,7 @@
 
 Invariant: what is approved is the bytes of a run's files, so that what was looked at is what is sent: when a file is
 made anew (its date has passed), earlier approvals count no more. An operator counts once, and only while still an
-operator; an approval is never taken back.
+operator: whoever was ended and came back approves anew. An approval is never taken back.
 """
 
 import datetime as dt
@@ -46,10 +46,15 @@ def approve(
     digest = files_sha256(conn, run_id)
     if seen_sha256 not in (None, digest):
         raise FilesChanged
+    came_at = select(identities.c.activated_at).where(identities.c.id == identity_id).scalar_subquery()
     approved = conn.execute(
         insert_into(conn, approvals)
         .values(run_id=run_id, identity_id=identity_id, files_sha256=digest, approved_at=at)
-        .on_conflict_do_nothing(index_elements=["run_id", "identity_id", "files_sha256"])
+        .on_conflict_do_update(
+            index_elements=["run_id", "identity_id", "files_sha256"],
+            set_={"approved_at": at},
+            where=approvals.c.approved_at < came_at,
+        )
         .returning(approvals.c.run_id)
     )
     return approved.one_or_none() is not None
@@ -76,7 +81,8 @@ def missing(conn: Connection, run_id: UUID, needed: int) -> int:
     given = (
         select(func.count())
         .select_from(approvals.join(identities, identities.c.id == approvals.c.identity_id))
-        .where(approvals.c.run_id == run_id, approvals.c.files_sha256 == files_sha256(conn, run_id), _is_operator())
+        .where(approvals.c.run_id == run_id, approvals.c.files_sha256 == files_sha256(conn, run_id))
+        .where(_is_operator(), approvals.c.approved_at >= identities.c.activated_at)
     )
     return max(0, needed - int(conn.execute(given).scalar_one()))
 

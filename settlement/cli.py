@@ -52,6 +52,11 @@ from wallet.ground import clock
 from wallet.ground.db import begin_deed, end_deed, machine_failed, migrate
 from wallet.ground.errors import (
     AlreadyExists,
+from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
+from wallet.api.context import current
+from wallet.api.operations import load
+from wallet.db import begin_deed, end_deed, machine_failed, migrate
+from wallet.errors import (
     AmountInvalid,
     BankMessageFailed,
     BankMessageInvalid,
@@ -666,18 +671,18 @@ def _operator_invite(email: str, name: str, locale: str) -> None:
     """Let somebody into the console: writes to EMAIL, and prints the link, which works once within two days."""
     at, obole = clock.now(), current()
     with obole.database.write() as conn:
-        known = identities.find_by_identifier(conn, IdentityKind.OPERATOR, email)
-        if known is not None and known.activated_at is not None:
-            raise AlreadyExists("Somebody signs in with this identifier already.")
+        kind = IdentityKind.OPERATOR
+        known, whom = identities.find_by_identifier(conn, kind, email), identities.as_invited(conn, kind, email)
+        is_waiting = known is not None and known.activated_at is None and known.ended_at is None
         operator_id = (
             known.id
-            if known is not None
-            else identities.add(conn, IdentityKind.OPERATOR, identifier=email, name=name, locale=locale, at=at)
+            if known is not None and is_waiting
+            else identities.add(conn, kind, identifier=email, name=name, locale=locale, at=at)
         )
         token = invitations.send(
             conn, operator_id, origin=obole.settings.origin, wallet_name=obole.settings.operator_name, at=at
         )
-        _note_action(conn, "operator_invited", operator_id, email, at)
+        _note_action(conn, "operator_invited", operator_id, whom, at)
     click.echo(f"{obole.settings.origin}/link/{token}")
 
 
@@ -791,8 +796,9 @@ def _merchant_invite(merchant_id: UUID, email: str, name: str, locale: str) -> N
     )
     with obole.database.write() as conn:
         merchants.find(conn, merchant_id)
+        whom = identities.as_invited(conn, IdentityKind.MERCHANT, email)
         team.invite(conn, merchant_id, invitation, at=clock.now())
-        _note_action(conn, "merchant_person_invited", merchant_id, email, clock.now())
+        _note_action(conn, "merchant_person_invited", merchant_id, whom, clock.now())
 
 
 @merchant.command("list")

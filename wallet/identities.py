@@ -38,7 +38,9 @@ def add(
 ) -> UUID:
     """Enter somebody who may sign in once activated; answers their id. Raises `AlreadyExists` for the identifier.
 
-    A shopper with this address is the one whom an operator entered, or a new one.
+    A shopper with this address is the one whom an operator entered, or a new one. Whoever was ended comes back as they
+    are called now, and begins without what they had (`start_over`): an operator, somebody of this or another merchant,
+    a member of this very purse.
     """
     identifier, shopper_id = identifier.strip().lower(), None
     if kind is IdentityKind.SHOPPER:
@@ -64,9 +66,22 @@ def add(
         .on_conflict_do_nothing(index_elements=["kind", "identifier"])
         .returning(identities.c.id)
     ).scalar_one_or_none()
-    if added is None:
+    if added is not None:
+        return UUID(str(added))
+    mine = (identities.c.kind == kind.value) & (identities.c.identifier == identifier) & _may_come_back(purse_id)
+    known = conn.execute(select(identities.c.id).where(mine).with_for_update()).scalar_one_or_none()
+    if known is None:
         raise AlreadyExists("Somebody signs in with this identifier already.")
-    return UUID(str(added))
+    start_over(conn, known, at=at)
+    called = {"name": name, "locale": locale, "merchant_id": merchant_id}
+    conn.execute(identities.update().where(identities.c.id == known).values(**called))
+    return UUID(str(known))
+
+
+def as_invited(conn: Connection, kind: IdentityKind, identifier: str) -> str:
+    """Whom somebody invites, as the log says it, before it is done."""
+    known = find_by_identifier(conn, kind, identifier)
+    return f"{identifier}, whose access had ended" if known is not None and known.ended_at is not None else identifier
 
 
 def find(conn: Connection, identity_id: UUID) -> Row[tuple[object, ...]]:
@@ -104,11 +119,12 @@ def want_receipts(conn: Connection, identity_id: UUID, *, wanted: bool) -> None:
 
 
 def end(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
-    """Let somebody sign in no more, and end every session of theirs."""
+    """Let somebody sign in no more, and end every session and link of theirs."""
     conn.execute(
         identities.update().where(identities.c.id == identity_id, identities.c.ended_at.is_(None)).values(ended_at=at)
     )
     sessions.end_all(conn, identity_id, at=at)
+    conn.execute(links.update().where(links.c.identity_id == identity_id, links.c.used_at.is_(None)).values(used_at=at))
 
 
 def start_over(conn: Connection, identity_id: UUID, *, at: dt.datetime) -> None:
@@ -266,6 +282,14 @@ def use_link(conn: Connection, token: str, *, at: dt.datetime) -> UUID:
     if used is None:
         raise LinkInvalid
     return UUID(str(used))
+
+
+def _may_come_back(purse_id: UUID | None) -> ColumnElement[bool]:
+    # A member's purchases tell of them in their purse for good: their name is no other family's.
+    is_ours = identities.c.kind.in_([IdentityKind.OPERATOR.value, IdentityKind.MERCHANT.value]) | (
+        (identities.c.kind == IdentityKind.MEMBER.value) & (identities.c.purse_id == purse_id)
+    )
+    return identities.c.ended_at.is_not(None) & is_ours
 
 
 def _works(token: str, at: dt.datetime) -> ColumnElement[bool]:

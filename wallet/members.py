@@ -41,7 +41,8 @@ def add(
     """Let somebody pay from the purse, who signs in with ``identifier`` and ``pin``; answers the member's id.
 
     They speak the shopper's language to begin with. Raises `PurseNotFound`, `ValidationFailed` (about
-    ``identifier`` or ``name``), or `AlreadyExists` for an identifier that is taken, even by one who ended.
+    ``identifier`` or ``name``), or `AlreadyExists` for an identifier that is taken, even by one who ended: only in
+    their own purse they come back.
     """
     identifier, name = identifier.strip().lower(), name.strip()
     if not _IDENTIFIER.fullmatch(identifier):

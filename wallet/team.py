@@ -38,10 +38,11 @@ def listing(conn: Connection, merchant_id: UUID) -> Sequence[Row[tuple[object, .
 def invite(conn: Connection, merchant_id: UUID, invitation: Invitation, *, at: dt.datetime) -> UUID:
     """Write to somebody with a link by which they choose a passphrase and are in; answers their id.
 
-    Inviting again sends a new link. Raises `AlreadyExists` for who is in already, or signs in for another merchant.
+    Inviting again sends a new link, and whoever was ended, here or at another merchant, begins anew. Raises
+    `AlreadyExists` for who is in already, or is another merchant's.
     """
     known = identity_room.find_by_identifier(conn, IdentityKind.MERCHANT, invitation.email)
-    if known is None:
+    if known is None or known.ended_at is not None:
         identity_id = identity_room.add(
             conn,
             IdentityKind.MERCHANT,
@@ -53,7 +54,7 @@ def invite(conn: Connection, merchant_id: UUID, invitation: Invitation, *, at: d
         )
     else:
         identity_id = known.id
-        _let_back(conn, merchant_id, identity_id, at)
+        _ask_again(conn, merchant_id, identity_id, at)
     invitations.send(conn, identity_id, origin=invitation.origin, wallet_name=invitation.wallet_name, at=at)
     return identity_id
 
@@ -68,10 +69,10 @@ def end(conn: Connection, merchant_id: UUID, identity_id: UUID, *, by: UUID, at:
     identity_room.end(conn, identity_id, at=at)
 
 
-def _let_back(conn: Connection, merchant_id: UUID, identity_id: UUID, at: dt.datetime) -> None:
-    """Somebody who never came or was ended may be invited anew, and then begins without what they had."""
+def _ask_again(conn: Connection, merchant_id: UUID, identity_id: UUID, at: dt.datetime) -> None:
+    """Somebody who never came may be invited anew."""
     mine = (identities.c.id == identity_id) & (identities.c.merchant_id == merchant_id)
-    waiting = identities.c.activated_at.is_(None) | identities.c.ended_at.is_not(None)
+    waiting = identities.c.activated_at.is_(None)
     if conn.execute(select(identities.c.id).where(mine, waiting).with_for_update()).one_or_none() is None:
         raise AlreadyExists("Somebody signs in with this identifier already.")
     identity_room.start_over(conn, identity_id, at=at)

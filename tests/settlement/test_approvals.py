@@ -12,7 +12,7 @@ import pytest
 from settlement import approvals, bank_files, nightly, scheduler
 from settlement.bank.directory import Directory
 from tests.books import MONDAY, Books
-from tests.support import make_settings
+from tests.support import hashed, make_settings
 from wallet import identities
 from wallet.ground.db import Database
 from wallet.ground.errors import (
@@ -306,6 +306,27 @@ def test_only_an_operator_approves_and_only_while_one(books: Books) -> None:
     with pytest.raises(IdentityNotFound):
         approve(books, waiting.id, bob)
     assert run(books).state == "rendered"
+
+
+def test_who_was_ended_and_came_back_approves_anew(books: Books) -> None:
+    ada, bob = somebody(books, "ada"), somebody(books, "bob")
+    books.run(SALES)
+    waiting = run(books)
+    assert approve(books, waiting.id, ada)
+    with books.database.write() as conn:
+        identities.end(conn, ada, at=books.at)
+    books.later("1")
+    with books.database.write() as conn:
+        address, kind = "ada@wallet.example", IdentityKind.OPERATOR
+        assert identities.add(conn, kind, identifier=address, name="Ada", locale="en", at=books.at) == ada
+        identities.set_secret(conn, ada, hashed("a passphrase of Ada's"), at=books.at)
+    assert approve(books, waiting.id, bob)
+    with books.database.read() as conn:
+        assert approvals.missing(conn, waiting.id, 2) == 1
+    assert approve(books, waiting.id, ada)
+    assert not approve(books, waiting.id, ada)
+    with books.database.read() as conn:
+        assert approvals.missing(conn, waiting.id, 2) == 0
 
 
 def test_only_a_rendered_run_is_approved(books: Books) -> None:

@@ -47,7 +47,7 @@ def test_a_member_signs_in_by_name_and_pin_until_ended(scene):
     with pytest.raises(SignInRefused):
         sign_in(scene)
     with pytest.raises(AlreadyExists):
-        add(scene, alice)
+        add(scene, scene.purse())
 
 
 def test_caps_and_pin_change_for_the_very_next_time(scene):
@@ -118,6 +118,20 @@ def test_a_name_is_taken_once_in_the_wallet_and_a_purse_is_there(scene):
         add(scene, bob)
     with pytest.raises(PurseNotFound), scene.database.write() as conn:
         members.add(conn, new_id(), identifier="mia", name="Mia", pin=hashed(PIN), caps=MemberCaps(), at=NOON)
+
+
+def test_who_was_ended_comes_back_to_their_own_purse_and_to_no_other(scene):
+    alice, bob = scene.purse(), scene.purse()
+    leo = add(scene, alice)
+    with scene.database.write() as conn:
+        members.end(conn, alice.id, leo, at=NOON)
+    with pytest.raises(AlreadyExists):
+        add(scene, bob)
+    with pytest.raises(SignInRefused):
+        sign_in(scene)
+    assert add(scene, alice, name="Léo again") == leo
+    assert [(row.id, row.name) for row in listed(scene, alice)] == [(leo, "Léo again")]
+    assert sign_in(scene).id == leo
 
 
 def test_what_a_member_spent_today_is_what_is_held_or_was_captured(scene):

@@ -107,3 +107,21 @@ def test_nobody_reaches_into_another_team_or_ends_themselves(scene: Scene, baker
         with pytest.raises(ValidationFailed):
             team.end(conn, bakery.id, bea, by=bea, at=scene.at)
         assert [row.id for row in team.listing(conn, bakery.id)] == [bea]
+
+
+def test_who_was_ended_may_come_to_another_merchant_and_sees_the_first_no_more(scene: Scene, bakery: Merchant) -> None:
+    press = scene.merchant("press")
+    with scene.database.write() as conn:
+        boss = team.invite(conn, bakery.id, invitation("boss@bakery.example"), at=scene.at)
+        bea = team.invite(conn, bakery.id, invitation(), at=scene.at)
+    come_in(scene)
+    with scene.database.write() as conn:
+        team.end(conn, bakery.id, bea, by=boss, at=scene.at)
+        assert team.invite(conn, press.id, invitation(), at=scene.at) == bea
+    come_in(scene)
+    sign_in(scene)
+    with scene.database.write() as conn:
+        assert identities.find(conn, bea).merchant_id == press.id
+        assert [row.id for row in team.listing(conn, bakery.id)] == [boss]
+        with pytest.raises(AlreadyExists):
+            team.invite(conn, bakery.id, invitation(), at=scene.at)

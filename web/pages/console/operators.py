@@ -45,16 +45,7 @@ def invite() -> ResponseReturnValue:
     try:
         wanted = forms.read(Invitation)
         with current().database.write() as conn:
-            identity_id = identities.add(
-                conn,
-                IdentityKind.OPERATOR,
-                identifier=wanted["email"],
-                name=wanted["name"],
-                locale=wanted["locale"],
-                at=at,
-            )
-            _send(conn, identity_id, at)
-            note(conn, "operator_invited", identity_id, wanted["email"], at=at)
+            _enter(conn, wanted["email"], wanted["name"], wanted["locale"], at)
     except OboleError as refusal:
         return _operators(refusal=refusal)
     tell("The invitation is on its way to %(email)s.", email=wanted["email"])
@@ -64,14 +55,17 @@ def invite() -> ResponseReturnValue:
 @blueprint.post("/operators/<uuid:identity_id>/invite")
 @decided
 def invite_again(identity_id: UUID) -> ResponseReturnValue:
-    """Send another link to somebody who has not come yet; the one before works no more."""
+    """Send another link to somebody who has not come yet, or was ended; the one before works no more."""
     at = clock.now()
     with current().database.write() as conn:
-        row = _operator(conn, identity_id)
-        if row.activated_at is not None:
+        row = identities.find(conn, identity_id)
+        if row.ended_at is not None and row.kind == IdentityKind.OPERATOR.value:
+            _enter(conn, row.identifier, row.name, row.locale, at)
+        elif _operator(conn, identity_id).activated_at is None:
+            _send(conn, identity_id, at)
+            note(conn, "operator_invited", identity_id, row.identifier, at=at)
+        else:
             raise IdentityNotFound
-        _send(conn, identity_id, at)
-        note(conn, "operator_invited", identity_id, row.identifier, at=at)
     tell("The invitation is on its way to %(email)s.", email=row.identifier)
     return go("/console/operators")
 
@@ -92,6 +86,14 @@ def end(identity_id: UUID) -> ResponseReturnValue:
         return _operators(refusal=refusal)
     tell("%(name)s is no longer an operator.", name=row.name)
     return go("/console/operators")
+
+
+def _enter(conn: Connection, email: str, name: str, locale: str, at: dt.datetime) -> None:
+    kind = IdentityKind.OPERATOR
+    whom = identities.as_invited(conn, kind, email)
+    identity_id = identities.add(conn, kind, identifier=email, name=name, locale=locale, at=at)
+    _send(conn, identity_id, at)
+    note(conn, "operator_invited", identity_id, whom, at=at)
 
 
 def _send(conn: Connection, identity_id: UUID, at: dt.datetime) -> None:

@@ -9,13 +9,14 @@ from marshmallow import fields, post_load, validate
 from sqlalchemy.engine import Connection
 
 from settlement import forecast, own_money, payouts
-from wallet import ledger, limits, merchants, purses, redemptions, search, team
+from wallet import identities, ledger, limits, merchants, purses, redemptions, search, team
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money, decimal_string, minor_unit_micros, whole_minor
 from wallet.merchants import Terms
 from wallet.tables.books import AccountKind
 from wallet.tables.merchants import BankFeeBearer, MerchantState
+from wallet.tables.people import IdentityKind
 from web.api.merchants import NewMerchant
 from web.http.context import current
 from web.http.fields import Amount, Id, OfMoney, Text
@@ -366,8 +367,9 @@ def invite_for_merchant(merchant_id: UUID) -> ResponseReturnValue:
         with current().database.write() as conn:
             merchants.find(conn, merchant_id)
             sent_by = {"origin": settings.origin, "wallet_name": settings.operator_name}
+            whom = identities.as_invited(conn, IdentityKind.MERCHANT, wanted["email"])
             team.invite(conn, merchant_id, team.Invitation(**wanted, **sent_by), at=at)
-            note(conn, "merchant_person_invited", merchant_id, wanted["email"], at=at)
+            note(conn, "merchant_person_invited", merchant_id, whom, at=at)
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)
     tell("The invitation is on its way to %(email)s.", email=wanted["email"])
