@@ -7,6 +7,8 @@ says everything on standard output as one JSON document, for programs.
 import datetime as dt
 import functools
 import json
+import os
+import pwd
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +77,7 @@ from web.http.operations import load
 
 _DATE = click.DateTime(["%Y-%m-%d"])
 _ENTRIES_AT_ONCE = 200
+_LONGEST_ACCOUNT = 200
 _JSON = click.option("--json", "as_json", is_flag=True, help="Say it as one JSON document.")
 
 settlement = AppGroup("settlement", help="The nightly run, step by step or in one go, and the bank's answers.")
@@ -200,7 +203,8 @@ def _submit(run_id: UUID, as_json: bool) -> None:
 def _approve(run_id: UUID, email: str, seen: str | None, as_json: bool) -> None:
     """Let an operator approve a run whose files wait; with the last approval needed they go to the bank.
 
-    Where the bank can no longer keep the date that they ask for, they are dated anew, and must be approved again.
+    The log names who is at the terminal, by the machine's account, and for whom. Where the bank can no longer keep the
+    date that they ask for, the files are dated anew, and must be approved again.
     Status 1 if the books do not add up.
     """
     settings, database, at = current().settings, current().database, clock.now()
@@ -212,8 +216,7 @@ def _approve(run_id: UUID, email: str, seen: str | None, as_json: bool) -> None:
         if approver is None:
             raise IdentityNotFound
         if approvals.approve(conn, run_id, approver.id, seen_sha256=seen, at=at):
-            done = {"action": "run_approved", "subject": str(run_id), "detail": "flask settlement approve"}
-            actions.record(conn, who=approver.identifier, identity_id=approver.id, **done, at=at)
+            _note_action(conn, "run_approved", run_id, f"for {approver.identifier}", at)
     _, failed = nightly.settle(database, bank, settings, at=at, business_date=run.business_date)
     _show_run(_found(run_id), failed, as_json)
 
@@ -969,9 +972,18 @@ def _purse_unfreeze(purse_id: UUID) -> None:
 
 
 def _note_action(conn: Connection, action: str, subject: object, detail: str, at: dt.datetime) -> None:
-    actions.record(
-        conn, who="command line", identity_id=None, action=action, subject=str(subject), detail=detail, at=at
-    )
+    actions.record(conn, who=_who(), identity_id=None, action=action, subject=str(subject), detail=detail, at=at)
+
+
+def _who() -> str:
+    """Who is at the terminal, as far as the machine knows. Of an operator who is named there, nobody has a proof."""
+    account, by = os.getuid(), os.environ.get("SUDO_USER", "")
+    try:
+        name = pwd.getpwuid(account).pw_name
+    except KeyError:
+        name = str(account)
+    said = f"{name} by sudo of {by}" if by else name
+    return f"command line ({said[:_LONGEST_ACCOUNT]})"
 
 
 def _note_imported(conn: Connection, imported: Sequence[Imported], *, message_id: UUID, at: dt.datetime) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -34,6 +35,15 @@ STATUS = b"""<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><C
     <GrpHdr><MsgId>ANSWER-1</MsgId><CreDtTm>2026-05-04T22:10:00Z</CreDtTm></GrpHdr>
     <OrgnlGrpInfAndSts><OrgnlMsgId>%s</OrgnlMsgId><OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId>
     <GrpSts>ACCP</GrpSts></OrgnlGrpInfAndSts></CstmrPmtStsRpt></Document>"""
+
+
+# Whose account the machine runs the tests under.
+ACCOUNT = pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.fixture(autouse=True)
+def _not_by_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
 
 
 @pytest.fixture
@@ -83,7 +93,9 @@ def test_the_steps_one_by_one_end_where_the_run_does(shop: Shop) -> None:
     assert said(shop, "settlement", "run", "--business-date", closed["business_date"])["state"] == "submitted"
 
 
-def test_a_run_goes_to_the_bank_once_an_operator_has_approved_it(database_url: str, tmp_path: Path) -> None:
+def test_a_run_goes_to_the_bank_once_an_operator_has_approved_it(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Shop(make_settings(tmp_path, database_url, approvals=1)) as shop:
         sold(shop)
         with shop.database.write() as conn:
@@ -97,12 +109,15 @@ def test_a_run_goes_to_the_bank_once_an_operator_has_approved_it(database_url: s
         assert "approvals_missing" in flask(shop, "settlement", "submit", run["run"], status=1)
         approving = ["settlement", "approve", run["run"], "--operator"]
         assert "identity_not_found" in flask(shop, *approving, "eve@a.example", status=1)
+        monkeypatch.setenv("SUDO_USER", "bob")
         approved = said(shop, *approving, "Ada@a.example")
         assert (approved["state"], approved["approvals_missing"]) == ("submitted", 0)
         assert approved["audit"] == {"ok": True, "failed": []}
         with shop.database.read() as conn:
             (line,) = actions.listing(conn, before=None, limit=9)
-        assert (line.who, line.action, line.subject) == ("ada@a.example", "run_approved", run["run"])
+        # Nobody proved that they are Ada.
+        assert (line.who, line.identity_id) == (f"command line ({ACCOUNT} by sudo of bob)", None)
+        assert (line.action, line.subject, line.detail) == ("run_approved", run["run"], "for ada@a.example")
 
 
 def test_preview_says_what_tonight_needs(shop: Shop) -> None:
@@ -361,7 +376,7 @@ def test_what_is_done_at_a_terminal_is_in_the_log(shop: Shop) -> None:
     with shop.database.read() as conn:
         lines = actions.listing(conn, before=None, limit=99)
         assert actions.verify(conn) is None
-    assert {line.who for line in lines} == {"command line"}
+    assert {line.who for line in lines} == {f"command line ({ACCOUNT})"}
     assert [(line.action, line.subject) for line in reversed(lines)] == [
         ("merchant_suspended", merchant),
         ("merchant_resumed", merchant),
