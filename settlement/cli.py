@@ -53,12 +53,6 @@ from wallet import actions, api_keys, identities, invitations, ledger, merchants
 from wallet.ground import clock
 from wallet.ground.db import begin_deed, end_deed, machine_failed, migrate
 from wallet.ground.errors import (
-    AlreadyExists,
-from wallet import actions, api_keys, clock, identities, invitations, ledger, merchants, purses, safeguarding, team
-from wallet.api.context import current
-from wallet.api.operations import load
-from wallet.db import begin_deed, end_deed, machine_failed, migrate
-from wallet.errors import (
     AmountInvalid,
     BankMessageFailed,
     BankMessageInvalid,

@@ -24,7 +24,6 @@ from tests.support import (
     Shop,
     created,
     make_settings,
-    public_jwk,
 )
 from wallet import ledger, merchants, purses, redemptions
 from wallet.ground import clock
@@ -128,8 +127,7 @@ def by_paying_key(world: World) -> Asked:
 
 def by_order(world: World) -> Asked:
     device = world.shop.device(world.alice)
-    tab = public_jwk(device.key)
-    order = world.shop.order(device, world.bakery, "0.50", cnf={"jwk": tab}, resource="/tab")
+    order = world.shop.order(device, world.bakery, "0.50", resource="/bread", hold=600_000)
     return Asked("/v1/vouchers", {"order": order}, (None,))
 
 

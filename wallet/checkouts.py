@@ -23,6 +23,7 @@ from wallet.ground.errors import (
     AmountInvalid,
     CheckoutEnded,
     CheckoutNotFound,
+    CnfUnsupported,
     CurrencyMismatch,
     MerchantNotFound,
     OboleError,
@@ -173,6 +174,8 @@ def pay_by_order(
 
     Raises `OrderInvalid` where it says something else, and otherwise as `pay`.
     """
+    if order.confirmation_key is not None:
+        raise CnfUnsupported
     row = _lock(conn, checkout_id, at)
     if order.order_refused is not None:
         raise order.order_refused

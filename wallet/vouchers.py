@@ -24,6 +24,7 @@ from wallet.ground.db import Database
 from wallet.ground.errors import (
     AlreadyRedeemed,
     CapExceeded,
+    CnfUnsupported,
     CurrencyMismatch,
     IdempotencyConflict,
     MerchantNotFound,
@@ -164,11 +165,14 @@ def authorize(database: Database, issuer: Issuer, purchase: Purchase, *, at: dt.
 def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.datetime) -> Issued:
     """Debit the purse, hold the money, and issue the voucher, in the caller's transaction, before which `Keyring.look`.
 
-    Guards, in this order: `PurseNotFound`; `MerchantNotFound`; `CurrencyMismatch`; the authorizer still stands
+    Guards, in this order: `CnfUnsupported`: nobody could redeem it, there are no tickets yet; `PurseNotFound`;
+    `MerchantNotFound`; `CurrencyMismatch`; the authorizer still stands
     (`OrderInvalid`, `Unauthorized`); caps per purchase and of merchants (`CapExceeded`); `ValidationFailed` for the
     hold; the purse (`PurseFrozen`, `InsufficientFunds`), whose row is locked from here; caps per day
     (`CapExceeded`). A key that was used before gets `IdempotencyConflict`.
     """
+    if purchase.confirmation_key is not None:
+        raise CnfUnsupported
     context = _checked(conn, purchase)
     hold = hold_of(issuer, purchase.hold_seconds)
     issued_at = at.replace(microsecond=0)
@@ -362,6 +366,9 @@ def refusal(row: RowMapping, *, at: dt.datetime) -> OboleError | None:
         return VoucherReleased()
     if row["state"] == VoucherState.HELD.value and row["hold_expires_at"] <= at:
         return VoucherExpired()
+    if row["confirmation_key"] is not None:
+        # Its shopper pays what a ticket of that key says, and there are none.
+        return CnfUnsupported()
     return None
 
 

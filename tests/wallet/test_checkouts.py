@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from settlement.audit import audit
-from tests.support import Merchant, Purse, Shop, make_settings
+from tests.support import Merchant, Purse, Shop, make_settings, public_jwk
 from tests.wallet.authenticator import Authenticator
 from wallet import checkouts, identities, merchants, orders, passkeys, purses, vouchers, webhooks
 from wallet.checkouts import Wanted
@@ -23,6 +23,7 @@ from wallet.ground.errors import (
     CapExceeded,
     CheckoutEnded,
     CheckoutNotFound,
+    CnfUnsupported,
     CurrencyMismatch,
     InsufficientFunds,
     MerchantNotFound,
@@ -259,6 +260,8 @@ def test_a_devices_order_pays_what_the_checkout_asks_and_nothing_else(scene: Sce
     for wrong in ({"amount": "0.19"}, {"amount": "0.20", "resource": "other"}, {"amount": "0.20", "jti": "other"}):
         with pytest.raises(OrderInvalid):
             pay(**wrong)
+    with pytest.raises(CnfUnsupported):
+        pay("0.20", cnf={"jwk": public_jwk(device.key)})
     assert scene.state(checkout) == "open"
     pay("0.20")
     assert (scene.state(checkout), scene.balance()) == ("paid", "9.80")

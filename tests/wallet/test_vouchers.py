@@ -19,6 +19,7 @@ from wallet.api_keys import Caps
 from wallet.ground.errors import (
     AlreadyRedeemed,
     CapExceeded,
+    CnfUnsupported,
     CurrencyMismatch,
     IdempotencyConflict,
     InsufficientFunds,
@@ -94,11 +95,30 @@ def test_a_voucher_says_exactly_what_is_documented(scene, alice, bakery):
 
 def test_what_was_asked_for_is_in_the_voucher_too(scene, alice, bakery):
     key = bytes(TAB_KEY.verify_key)
-    issued = scene.pay(alice, bakery, resource="/bread?é", hold_seconds=90, confirmation_key=key)
+    issued = scene.pay(alice, bakery, resource="/bread?é", hold_seconds=90)
     claims = claims_of(issued.token)
     assert claims["resource"] == "/bread?é"
-    assert claims["cnf"] == {"jwk": public_jwk(TAB_KEY)}
     assert claims["exp"] == claims["holdExp"] == claims["iat"] + 90
+    assert "cnf" not in claims
+    # As one was issued before they were refused: its bytes stay the same.
+    with scene.database.write() as conn:
+        conn.execute(table.update().values(confirmation_key=key))
+        token = vouchers.token(scene.issuer, vouchers.find(conn, issued.id, owner_id=alice.id))
+    assert claims_of(token) == claims | {"cnf": {"jwk": public_jwk(TAB_KEY)}}
+
+
+def test_a_purchase_bound_to_a_key_is_refused_until_there_are_tabs(scene, alice, bakery):
+    purchase = scene.purchase(alice, bakery)
+    bound = changed(purchase, confirmation_key=bytes(TAB_KEY.verify_key))
+    with pytest.raises(CnfUnsupported):
+        scene.authorize(bound)
+    assert (count(scene), scene.in_purse(alice)) == (0, ("10.00", "0.00"))
+    issued = scene.authorize(purchase)
+    with scene.database.write() as conn:  # as if it had been issued before they were refused
+        of_then = {"confirmation_key": bound.confirmation_key, "fingerprint": bound.fingerprint()}
+        conn.execute(table.update().values(**of_then))
+    again = scene.authorize(bound)
+    assert (again.id, again.replayed, count(scene)) == (issued.id, True, 1)
 
 
 def test_the_shopper_is_told_the_voucher_and_the_purse_right_after(scene, bakery):

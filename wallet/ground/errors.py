@@ -413,6 +413,10 @@ class NotYourVoucher(Conflict):
     code, title = "not_your_voucher", "The voucher was issued to another merchant."
 
 
+class CnfUnsupported(Conflict):
+    code, title = "cnf_unsupported", "Vouchers bound to a key (cnf) are not offered yet."
+
+
 class AmountExceedsVoucher(Conflict):
     code, title = "amount_exceeds_voucher", "That is more than the voucher promises."
 

@@ -95,7 +95,9 @@ class NewPurchase(OfMoney):
     merchant_id = Id(required=True)
     resource = Text(MAX_RESOURCE_LENGTH, load_default=None, metadata={"description": "What is bought."})
     hold_seconds = Whole(1, LONGEST_HOLD_SECONDS, load_default=None)
-    cnf = fields.Nested(Confirmation, load_default=None)
+    cnf = fields.Nested(
+        Confirmation, load_default=None, metadata={"description": "Not taken yet: answered with cnf_unsupported."}
+    )
 
 
 class PurseAfter(Answer):
@@ -166,6 +168,7 @@ _PURCHASE_REFUSALS: list[type[OboleError]] = [
     errors.PurseNotFound,
     errors.MerchantNotFound,
     errors.CurrencyMismatch,
+    errors.CnfUnsupported,
     errors.OrderInvalid,
     errors.OrderExpired,
     errors.OrderNotYetValid,

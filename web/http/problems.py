@@ -102,6 +102,7 @@ STATUS: Mapping[str, int] = {
     "origin_not_registered": 422,
     "voucher_invalid": 422,
     "amount_exceeds_voucher": 422,
+    "cnf_unsupported": 422,
     "sign_in_locked": 429,
     "too_many_requests": 429,
     "headers_too_large": 431,
