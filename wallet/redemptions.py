@@ -1,8 +1,9 @@
 """Room 4, redemptions: a voucher becomes money owed to its merchant, exactly once; and money given back after.
 
 Invariant: a voucher is captured once, for at most its amount, and the rest goes back to the purse in the same
-transaction; refunds never add up to more than was captured, and never take what is owed to the merchant further below
-zero than its limit: money that was paid out to it is not given away a second time.
+transaction: all of it, where nothing is captured, which is its release; refunds never add up to more than was
+captured, and never take what is owed to the merchant further below zero than its limit: money that was paid out to it
+is not given away a second time.
 """
 
 import datetime as dt
@@ -28,6 +29,7 @@ from wallet.ground.errors import (
     RefundLimitExceeded,
     VoucherInvalid,
     VoucherNotFound,
+    VoucherReleased,
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, decimal_string
@@ -42,12 +44,13 @@ _CHUNK = 1_000
 
 class Outcome(StrEnum):
     REDEEMED = "redeemed"
+    RELEASED = "released"
     REPLAYED = "replayed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A voucher turned in, already verified; ``captured_micros`` None takes all of it."""
+    """A voucher turned in, already verified; ``captured_micros`` None takes all of it, 0 releases it."""
 
     voucher_id: UUID
     captured_micros: int | None = None
@@ -55,7 +58,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redeemed:
-    """What a redeemed voucher brought."""
+    """What a voucher that was turned in brought; one that was released, nothing."""
 
     voucher_id: UUID
     outcome: Outcome
@@ -67,9 +70,10 @@ def redeem(
 ) -> list[Redeemed | OboleError]:
     """Capture each voucher for ``merchant_id``; answers in order, one bad voucher spoiling no other.
 
-    A voucher captured before for the same amount is `Outcome.REPLAYED`. Refusals: `VoucherInvalid` (not in these
-    books), `NotYourVoucher`, `AmountExceedsVoucher`, `AlreadyRedeemed` (for another amount), `VoucherLapsed`,
-    `VoucherReleased`, `VoucherExpired`. Locks the vouchers, then the purses that get a rest, each in order of id.
+    A voucher captured before for the same amount is `Outcome.REPLAYED`, and so is one released before for 0. Refusals:
+    `VoucherInvalid` (not in these books), `NotYourVoucher`, `AmountExceedsVoucher`, `AlreadyRedeemed` (for another
+    amount), `VoucherReleased`, `VoucherLapsed`, and for more than 0 `VoucherExpired`, `CnfUnsupported`. Locks the
+    vouchers, then the purses that get a rest, each in order of id.
     """
     rows = _locked(conn, {claim.voucher_id for claim in claims})
     captured: dict[UUID, int] = {}
@@ -79,8 +83,8 @@ def redeem(
         conn.execute(
             vouchers.update()
             .where(vouchers.c.id == bindparam("voucher"), vouchers.c.state == VoucherState.HELD.value)
-            .values(state=VoucherState.REDEEMED.value, captured_micros=bindparam("captured"), ended_at=at),
-            [{"voucher": voucher_id, "captured": captured[voucher_id]} for voucher_id in sorted(captured)],
+            .values(state=bindparam("ends_as"), captured_micros=bindparam("captured"), ended_at=at),
+            [_end(voucher_id, captured[voucher_id]) for voucher_id in sorted(captured)],
         )
         postings = [posting for voucher_id in captured for posting in _postings(rows[voucher_id], captured[voucher_id])]
         ledger.post_all(conn, postings, recorded_at=at)
@@ -183,19 +187,28 @@ def _decide(
     asked = row["amount_micros"] if claim.captured_micros is None else claim.captured_micros
     if asked > row["amount_micros"]:
         return AmountExceedsVoucher()
-    before = captured.get(row["id"], row["captured_micros"])
+    released = 0 if row["state"] == VoucherState.RELEASED.value else None
+    before = captured.get(row["id"], row["captured_micros"] or released)
     if before is not None:
         if before != asked:
-            return AlreadyRedeemed()
-    elif refusal := voucher_room.refusal(row, at=at):
+            return AlreadyRedeemed() if before else VoucherReleased()
+    elif refusal := voucher_room.refusal(row, captures=asked > 0, at=at):
         return refusal
     else:
         captured[row["id"]] = asked
-    outcome = Outcome.REDEEMED if before is None else Outcome.REPLAYED
+    outcome = Outcome.REPLAYED if before is not None else Outcome.REDEEMED if asked else Outcome.RELEASED
     return Redeemed(voucher_id=row["id"], outcome=outcome, captured=Money(asked, row["currency"]))
 
 
+def _end(voucher_id: UUID, captured_micros: int) -> dict[str, object]:
+    state = VoucherState.REDEEMED if captured_micros else VoucherState.RELEASED
+    return {"voucher": voucher_id, "ends_as": state.value, "captured": captured_micros or None}
+
+
 def _postings(row: RowMapping, captured_micros: int) -> Iterator[Posting]:
+    if not captured_micros:
+        yield voucher_room.back_to_purse(Reason.RELEASE, row)
+        return
     yield Posting(
         reason=Reason.REDEEM,
         currency=row["currency"],

@@ -41,7 +41,6 @@ from wallet.ground.errors import (
     VoucherInvalid,
     VoucherLapsed,
     VoucherNotFound,
-    VoucherReleased,
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
@@ -292,7 +291,7 @@ def release(conn: Connection, voucher_id: UUID, *, merchant_id: UUID, at: dt.dat
     ).rowcount
     row = find(conn, voucher_id, owner_id=merchant_id)
     if released:
-        ledger.post(conn, _back_to_purse(Reason.RELEASE, row), recorded_at=at)
+        ledger.post(conn, back_to_purse(Reason.RELEASE, row), recorded_at=at)
     elif row["state"] == VoucherState.REDEEMED.value:
         raise AlreadyRedeemed("The voucher was redeemed; refund it instead.")
     elif row["state"] == VoucherState.LAPSED.value:
@@ -328,7 +327,7 @@ def undo(
         .returning(vouchers.c.id)
     ).one_or_none()
     if undone is not None:
-        ledger.post(conn, _back_to_purse(Reason.RELEASE, row), recorded_at=at)
+        ledger.post(conn, back_to_purse(Reason.RELEASE, row), recorded_at=at)
         # The merchant may hold the token and believe its signature: tell it that the money is gone.
         webhooks.emit(conn, row["merchant_id"], "voucher.undone", {"voucher_id": str(voucher_id)}, at=at)
     now = find(conn, voucher_id, owner_id=purse_id)
@@ -354,22 +353,34 @@ def lapse(conn: Connection, *, at: dt.datetime, limit: int = 500) -> int:
             .values(state=VoucherState.LAPSED.value, ended_at=at),
             [{"voucher": row["id"]} for row in rows],
         )
-        ledger.post_all(conn, [_back_to_purse(Reason.LAPSE, row) for row in rows], recorded_at=at)
+        ledger.post_all(conn, [back_to_purse(Reason.LAPSE, row) for row in rows], recorded_at=at)
     return len(rows)
 
 
-def refusal(row: RowMapping, *, at: dt.datetime) -> OboleError | None:
-    """Why a voucher that is not redeemed cannot be redeemed now, or None."""
+def refusal(row: RowMapping, *, captures: bool, at: dt.datetime) -> OboleError | None:
+    """Why a voucher that is neither redeemed nor released cannot be redeemed now, or None.
+
+    One that ``captures`` nothing is released, which its shopper waits for anyway.
+    """
     if row["state"] == VoucherState.LAPSED.value:
         return VoucherLapsed()
-    if row["state"] == VoucherState.RELEASED.value:
-        return VoucherReleased()
-    if row["state"] == VoucherState.HELD.value and row["hold_expires_at"] <= at:
+    if captures and row["hold_expires_at"] <= at:
         return VoucherExpired()
-    if row["confirmation_key"] is not None:
+    if captures and row["confirmation_key"] is not None:
         # Its shopper pays what a ticket of that key says, and there are none.
         return CnfUnsupported()
     return None
+
+
+def back_to_purse(reason: Reason, row: RowMapping) -> Posting:
+    """All that a voucher of this row holds, back to where it came from."""
+    return Posting(
+        reason=reason,
+        currency=row["currency"],
+        amount_micros=row["amount_micros"],
+        reference=row["id"],
+        purse_id=row["purse_id"],
+    )
 
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -517,14 +528,4 @@ def _issued(issuer: Issuer, row: RowMapping | dict[str, Any], *, replayed: bool)
         held=Money(row["held_after_micros"], row["currency"]),
         available=balance + Money(credit, row["currency"]),
         replayed=replayed,
-    )
-
-
-def _back_to_purse(reason: Reason, row: RowMapping) -> Posting:
-    return Posting(
-        reason=reason,
-        currency=row["currency"],
-        amount_micros=row["amount_micros"],
-        reference=row["id"],
-        purse_id=row["purse_id"],
     )

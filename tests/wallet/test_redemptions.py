@@ -24,7 +24,7 @@ from wallet.ground.money import Money
 from wallet.redemptions import Claim, Redeemed
 from wallet.tables.books import transfers
 from wallet.tables.merchants import MerchantState
-from wallet.tables.purchases import refunds
+from wallet.tables.purchases import refunds, vouchers
 
 
 @pytest.fixture
@@ -112,6 +112,46 @@ def test_one_bad_voucher_spoils_no_other(scene, alice, bakery, cake):
     ]
     assert scene.payable(bakery) == "2.00"
     assert scene.redeem(kiosk, others) == ["redeemed"]
+
+
+def test_nothing_captured_is_a_release_and_the_first_word_counts(scene, alice, bakery, cake):
+    bread = scene.pay(alice, bakery, "0.07")
+    answers = scene.redeem(bakery, (cake, "0"), (cake, "0.00"), cake, bread, (bread, "0"), (cake, "2.01"))
+    assert answers == [
+        *("released", "replayed", "voucher_released"),
+        *("redeemed", "already_redeemed", "amount_exceeds_voucher"),
+    ]
+    assert (scene.in_purse(alice), scene.payable(bakery)) == (("9.93", "0.00"), "0.07")
+    row = scene.voucher(cake)
+    assert (row["state"], row["captured_micros"], row["ended_at"]) == ("released", None, NOON)
+    assert moves(scene, cake) == {"authorize": 2_000_000, "release": 2_000_000}
+    scene.at += DAY
+    assert scene.redeem(bakery, (cake, "0"), (bread, "0"), cake) == ["replayed", "already_redeemed", "voucher_released"]
+    scene.release(bakery, cake)
+    assert moves(scene, cake) == {"authorize": 2_000_000, "release": 2_000_000}
+
+
+def test_a_release_is_a_release_whoever_did_it_and_comes_before_a_lapse(scene, alice, bakery, cake):
+    late, lapsed = (scene.pay(alice, bakery, "0.30", hold_seconds=60) for _ in range(2))
+    scene.release(bakery, cake)
+    assert scene.redeem(bakery, (cake, "0")) == ["replayed"]
+    scene.at += dt.timedelta(seconds=60)
+    assert scene.redeem(bakery, late, (late, "0")) == ["voucher_expired", "released"]
+    assert scene.lapse() == 1
+    assert scene.redeem(bakery, (lapsed, "0"), (late, "0")) == ["voucher_lapsed", "replayed"]
+    assert scene.in_purse(alice) == ("10.00", "0.00")
+
+
+def test_what_is_bound_to_a_key_from_before_is_not_captured_but_released(scene, alice, bakery, cake):
+    bread = scene.pay(alice, bakery, "0.07")
+    redeemed = scene.pay(alice, bakery, "0.20")
+    assert scene.redeem(bakery, redeemed) == ["redeemed"]
+    with scene.database.write() as conn:
+        conn.execute(vouchers.update().values(confirmation_key=bytes(32)))
+    assert scene.redeem(bakery, cake, (bread, "0.07"), redeemed) == ["cnf_unsupported", "cnf_unsupported", "replayed"]
+    assert scene.redeem(bakery, (cake, "0")) == ["released"]
+    scene.release(bakery, bread)
+    assert (scene.in_purse(alice), scene.payable(bakery)) == (("9.80", "0.00"), "0.20")
 
 
 def test_a_voucher_that_is_not_in_the_books_is_not_money(scene, bakery, cake):

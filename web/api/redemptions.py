@@ -1,6 +1,7 @@
 """Redemptions: a merchant turns in vouchers, thousands at a time, each on its own."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Response, request
@@ -17,7 +18,7 @@ from wallet.tables.people import KeyKind
 from wallet.vouchers import Issuer
 from web.http import problems
 from web.http.context import current
-from web.http.fields import Amount, Answer, Problem, Strict, Text, currency_code, decimal, identity
+from web.http.fields import Amount, Answer, Problem, Strict, Text, Unread, currency_code, decimal, identity
 from web.http.operations import (
     JSON,
     WITH_BODY,
@@ -39,19 +40,23 @@ class Redemption(Strict):
 
     # Any text will do here: what is not a voucher is that line's problem and spoils no other.
     voucher = Text(8192, required=True, metadata={"description": "A compact JWS."})
-    amount = Amount(load_default=None, metadata={"description": "What to capture; all of it when left out."})
+    amount = Amount(
+        positive=False,
+        load_default=None,
+        metadata={"description": "What to capture; all of it when left out, and with 0 the voucher is released."},
+    )
 
 
 class Redemptions(Strict):
     """Vouchers turned in, each on its own."""
 
-    vouchers = fields.List(fields.Nested(Redemption), required=True, validate=validate.Length(1, MAX_REDEMPTIONS))
+    vouchers = fields.List(Unread(Redemption), required=True, validate=validate.Length(1, MAX_REDEMPTIONS))
 
 
 class Redeemed(Answer):
-    """A voucher that is now owed to its merchant."""
+    """A voucher that is now owed to its merchant, or was released, or was one of both before."""
 
-    outcome = fields.String(required=True, validate=validate.OneOf(["redeemed", "replayed"]))
+    outcome = fields.String(required=True, validate=validate.OneOf(["redeemed", "released", "replayed"]))
     voucher_id = identity()
     captured = decimal()
     currency = currency_code()
@@ -64,6 +69,18 @@ MOST_BODY_BYTES = 32 * 1024 * 1024
 _RESULT = {"oneOf": [Redeemed, Problem]}
 
 blueprint = Blueprint("redemptions", __name__, description="Vouchers become money owed to their merchant.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What was read in a line; where that is nothing, why."""
+
+    read: dict[str, Any] | None = None
+    refusal: OboleError = field(default_factory=ValidationFailed)
+
+    def facts(self) -> object:
+        """What makes the line the same when it is sent again: 0.70 is 0.7, and what is refused alike is one."""
+        return problems.problem(self.refusal) if self.read is None else (self.read["voucher"], self.read["amount"])
 
 
 @operation(
@@ -93,8 +110,8 @@ blueprint = Blueprint("redemptions", __name__, description="Vouchers become mone
 def redeem(caller: Caller, key: str) -> Response:
     """Turn in up to 10 000 vouchers: as one JSON object, or one a line (`application/x-ndjson`).
 
-    Each is answered in order, `redeemed`, `replayed` or a problem, and one bad voucher spoils no other. The
-    answer has the media type of the request.
+    Each is answered in order, `redeemed`, `released` (for an amount of 0), `replayed` or a problem, and a bad line,
+    whatever is wrong with it, spoils no other. The answer has the media type of the request.
     """
     media_type = NDJSON if request.mimetype == NDJSON else JSON
     check_acceptable([media_type])
@@ -103,13 +120,13 @@ def redeem(caller: Caller, key: str) -> Response:
     with obole.database.read() as conn:
         origin = merchants.find(conn, caller.owner_id).origin
     # Signatures cost far more than rows, and are checked before anything is locked.
-    few_strangers("vouchers.{}.voucher", [line["voucher"] for line in lines])
+    few_strangers("vouchers.{}.voucher", [line.read["voucher"] if line.read else "" for line in lines])
     claims = [_claim(obole.issuer, line, origin) for line in lines]
 
     def work(conn: Connection) -> bytes:
         return written(_redeemed(conn, claims, caller))
 
-    facts = {"as": media_type, "lines": [(line["voucher"], line["amount"]) for line in lines]}
+    facts = {"as": media_type, "lines": [line.facts() for line in lines]}
     return respond_once(caller, key, facts, work, status=200, media_type=media_type)
 
 
@@ -119,12 +136,14 @@ def _redeemed(conn: Connection, claims: Sequence[Claim | OboleError], caller: Ca
     return [_result(next(answers) if isinstance(claim, Claim) else claim) for claim in claims]
 
 
-def _claim(issuer: Issuer, line: dict[str, Any], origin: str) -> Claim | OboleError:
+def _claim(issuer: Issuer, line: _Line, origin: str) -> Claim | OboleError:
+    if line.read is None:
+        return line.refusal
     try:
-        voucher_id = vouchers.read(issuer, line["voucher"], audience=origin)
+        voucher_id = vouchers.read(issuer, line.read["voucher"], audience=origin)
     except (errors.VoucherInvalid, errors.NotYourVoucher) as refusal:
         return refusal
-    return Claim(voucher_id=voucher_id, captured_micros=line["amount"])
+    return Claim(voucher_id=voucher_id, captured_micros=line.read["amount"])
 
 
 def _result(answer: redemptions.Redeemed | OboleError) -> dict[str, Any]:
@@ -138,12 +157,11 @@ def _result(answer: redemptions.Redeemed | OboleError) -> dict[str, Any]:
     }
 
 
-def _json_lines() -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = load(Redemptions, json_body())["vouchers"]
-    return lines
+def _json_lines() -> list[_Line]:
+    return [_line(line) for line in load(Redemptions, json_body())["vouchers"]]
 
 
-def _ndjson_lines() -> list[dict[str, Any]]:
+def _ndjson_lines() -> list[_Line]:
     # One more than there may be, so that it shows; blank lines between them are let pass, but not by the million.
     texts = request.get_data(cache=False).split(b"\n", 2 * MAX_REDEMPTIONS)
     texts = [text for text in texts if text.strip()]
@@ -151,19 +169,25 @@ def _ndjson_lines() -> list[dict[str, Any]]:
         raise MalformedBody("At least one line is needed.")
     if len(texts) > MAX_REDEMPTIONS:
         raise ValidationFailed(errors={"vouchers": [f"At most {MAX_REDEMPTIONS} lines."]})
-    return [_line(number, text) for number, text in enumerate(texts)]
+    lines = [_line_of(text) for text in texts]
+    if all(isinstance(line.refusal, MalformedBody) for line in lines):
+        raise lines[0].refusal
+    return lines
 
 
-def _line(number: int, text: bytes) -> dict[str, Any]:
+def _line_of(text: bytes) -> _Line:
     try:
-        line: dict[str, Any] = load(Redemption, read_json(text))
-    except MalformedBody as error:
-        raise MalformedBody(f"Line {number + 1}: {error.detail}") from None
-    except ValidationFailed as error:
-        raise ValidationFailed(
-            errors={f"vouchers.{number}.{field}": lines for field, lines in (error.errors or {}).items()}
-        ) from None
-    return line
+        value = read_json(text)
+    except MalformedBody as refusal:
+        return _Line(refusal=MalformedBody(refusal.detail.replace("The body", "The line", 1)))
+    return _line(value)
+
+
+def _line(value: Any) -> _Line:
+    try:
+        return _Line(read=load(Redemption, value))
+    except OboleError as refusal:
+        return _Line(refusal=refusal)
 
 
 def _json(results: list[dict[str, Any]]) -> bytes:

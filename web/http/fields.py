@@ -188,6 +188,14 @@ class PublicKey(fields.Dict):
             raise ValidationError("An Ed25519 public key as a JWK: kty OKP, crv Ed25519, x.") from None
 
 
+class Unread(fields.Nested):
+    """Described by its schema, and let pass as it came: whoever reads it next answers each such item on its own."""
+
+    def deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        """The value itself."""
+        return value
+
+
 def one_of(words: type[StrEnum]) -> validate.OneOf:
     """One of the words of an enumeration."""
     return validate.OneOf([word.value for word in words])

@@ -206,7 +206,7 @@ def flat(messages: Mapping[Any, Any], prefix: str = "") -> dict[str, list[str]]:
 
 
 def few_strangers(field: str, tokens: Sequence[str]) -> None:
-    """Each item of a list is answered for itself, with a problem if need be; but not thousands that are none at all.
+    """Each item of a list is answered for itself, with a problem if need be; but not thousands of which none is one.
 
     ``field`` names the token of an item, with ``{}`` for its number. Raises `ValidationFailed`.
     """
@@ -215,7 +215,7 @@ def few_strangers(field: str, tokens: Sequence[str]) -> None:
         for number, token in enumerate(tokens)
         if len(token) < _SHORTEST_TOKEN or not _TOKEN.fullmatch(token)
     ]
-    if len(strange) > problems.MOST_FIELDS:
+    if len(strange) == len(tokens) > problems.MOST_FIELDS:
         raise ValidationFailed(errors={each: ["A compact JWS."] for each in strange})
 
 
