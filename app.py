@@ -12,7 +12,7 @@ import structlog
 from flask import Blueprint, Flask
 from flask_smorest import Api
 
-from settlement import cli
+from cli import settlement
 from settlement import metrics as settlement_metrics
 from settlement.bank import directory
 from wallet.ground import private
@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     refusals.register(app)
     with app.app_context():
         documentation.document(api, origin=settings.origin)
-    cli.register(app)
+    settlement.register(app)
     return app
 
 
