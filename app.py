@@ -12,7 +12,7 @@ import structlog
 from flask import Blueprint, Flask
 from flask_smorest import Api
 
-from cli import settlement
+import cli
 from settlement import metrics as settlement_metrics
 from settlement.bank import directory
 from wallet.ground import private
@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     refusals.register(app)
     with app.app_context():
         documentation.document(api, origin=settings.origin)
-    settlement.register(app)
+    cli.register(app)
     return app
 
 

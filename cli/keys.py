@@ -1,0 +1,31 @@
+"""The wallet's signing keys."""
+
+import click
+from flask.cli import AppGroup
+
+from cli.words import JSON, note_action, say, says_no
+from wallet.ground import clock
+from web.http.context import current
+
+keys = AppGroup("keys", help="The wallet's signing keys.")
+
+
+@keys.command("list")
+@JSON
+@says_no
+def _keys_list(as_json: bool) -> None:
+    """The signing keys, oldest first; the last one signs."""
+    for kid, created_at, retired_at in current().keyring.listing():
+        retired = None if retired_at is None else clock.rfc3339(retired_at)
+        say(as_json, kid=kid, created_at=clock.rfc3339(created_at), retired_at=retired)
+
+
+@keys.command("rotate")
+@says_no
+def _keys_rotate() -> None:
+    """Make a new signing key; vouchers of the old ones stay good for as long as they live."""
+    at = clock.now()
+    kid = current().keyring.rotate(now=at)
+    with current().database.write() as conn:
+        note_action(conn, "key_rotated", kid, "", at)
+    click.echo(kid)
