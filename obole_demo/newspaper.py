@@ -5,7 +5,6 @@ is on the screen. What was bought is remembered in the reader's cookie; nobody h
 """
 
 import secrets
-from typing import Any
 
 from flask import Flask, abort, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -81,8 +80,8 @@ def create_newspaper(wallet: Wallet) -> Flask:
     def paid(slug: str) -> ResponseReturnValue:
         voucher = request.args.get("voucher", "")
         if slug not in session.get("read", []):
-            order_id, claims = _first_of(wallet, voucher, slug)
-            wallet.redeem(voucher, claims)
+            order_id = _first_of(wallet, voucher, slug)
+            wallet.redeem(voucher)
             session["orders"] = [each for each in session["orders"] if each != order_id]
             session["read"] = [*session.get("read", []), slug]
         return redirect(url_for("article", slug=slug, paid=1), 303)
@@ -90,12 +89,14 @@ def create_newspaper(wallet: Wallet) -> Flask:
     return site
 
 
-def _first_of(wallet: Wallet, voucher: str, slug: str) -> tuple[str, dict[str, Any]]:
+def _first_of(wallet: Wallet, voucher: str, slug: str) -> str:
     """Which of this reader's orders of the article the voucher pays. Raises `Untrusted` when it is none of them."""
-    for order_id in session.get("orders", []):
+    orders: list[str] = session.get("orders", [])
+    for order_id in orders:
         if order_id.startswith(f"{slug}."):
             try:
-                return order_id, wallet.verified(voucher, order_id=order_id, amount=PRICE)
+                wallet.verified(voucher, order_id=order_id, amount=PRICE)
             except Untrusted:
                 continue
+            return order_id
     raise Untrusted("none of this reader's orders")

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,10 @@ LANGUAGES = ("fr", "en")
 CURRENCY = "EUR"
 # A signature older than this may be a recording (standardwebhooks.com, "Timestamp").
 _TOLERANCE_SECONDS = 300
+
+
+class Replayed(Exception):
+    """The voucher is good, and was redeemed before: something was delivered for it already."""
 
 
 class Untrusted(Exception):
@@ -69,12 +74,18 @@ class Wallet:
             raise Untrusted("another order")
         return claims
 
-    def redeem(self, voucher: str, claims: Mapping[str, Any]) -> None:
-        """Turn the voucher in: from now on the wallet owes us. Raises `Refused` with the wallet's reason."""
+    def redeem(self, voucher: str) -> None:
+        """Turn the voucher in: from now on the wallet owes us.
+
+        Raises `Replayed` for one that was turned in before, or `Refused` with the wallet's reason.
+        """
         body = {"vouchers": [{"voucher": voucher}]}
-        (result,) = self._client().post("/v1/redemptions", body, key=f"redeem:{claims['jti']}")["results"]
+        # A key for this showing. One made of the voucher would have the wallet repeat its first yes, whoever shows it.
+        (result,) = self._client().post("/v1/redemptions", body, key=str(uuid.uuid4()))["results"]
         if "code" in result:
             raise Refused(result)
+        if result["outcome"] != "redeemed":
+            raise Replayed
 
     def event(self, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """What the wallet tells by a webhook, its signature checked (standardwebhooks.com). Raises `Untrusted`."""
@@ -155,6 +166,10 @@ def create_site(name: str, wallet: Wallet, texts: Mapping[str, Mapping[str, str]
     def not_ours(_error: Untrusted) -> ResponseReturnValue:
         return render_template("sorry.html", said=texts[g.language]["untrusted"]), 400
 
+    @site.errorhandler(Replayed)
+    def shown_before(_error: Replayed) -> ResponseReturnValue:
+        return render_template("sorry.html", said=texts[g.language]["replayed"]), 409
+
     @site.errorhandler(Refused)
     def refused(error: Refused) -> ResponseReturnValue:
         return render_template("sorry.html", said=texts[g.language]["refused"], code=error.problem.get("code")), 409
@@ -183,6 +198,7 @@ COMMON = {
         "by": "par",
         "price_note": "payé avec Obole",
         "untrusted": "Ce bon ne vient pas d’Obole, ou n’est pas pour cette commande. Rien n’a été livré.",
+        "replayed": "Ce bon a déjà servi, et ce qu’il paie a été livré. Rien n’est livré deux fois.",
         "refused": "Obole a refusé.",
         "unreachable": "Obole ne répond pas. Rien n’a été débité ; réessayez dans un instant.",
         "back": "Retour à l’accueil",
@@ -194,6 +210,7 @@ COMMON = {
         "by": "by",
         "price_note": "paid with Obole",
         "untrusted": "This voucher is not the wallet’s, or not for this order. Nothing was delivered.",
+        "replayed": "This voucher was used before, and what it pays for was delivered. Nothing is delivered twice.",
         "refused": "The wallet refused.",
         "unreachable": "The wallet does not answer. Nothing was debited; try again in a moment.",
         "back": "Back to the front page",

@@ -263,7 +263,8 @@ def test_a_merchants_program_works_as_written(language: str, town: tuple[Path, i
     ):
         program.refuses("check_voucher", *wrong)
     assert program("redeem", voucher, order) == "redeemed"
-    assert program("redeem", voucher, f"{order}-again") == "replayed"
+    for _ in range(2):
+        assert program("redeem", voucher, order) == "replayed", "whoever shows it again gets nothing"
     refunded = program("refund", claims["jti"], "0.05", f"refund-{language}")
     assert (refunded["voucher_id"], refunded["amount"]) == (claims["jti"], "0.05")
     program.refuses("refund", claims["jti"], "0.20", f"refund-{language}-again")

@@ -159,6 +159,21 @@ def test_the_newspaper_believes_no_voucher_but_its_own_for_this_order(street: St
     assert BODY["fontaine"] in reader.get(back, follow_redirects=True).text
 
 
+def test_a_voucher_that_is_shown_twice_delivers_once(street: Street) -> None:
+    reader, copy = street.reader, street.newspaper.test_client()
+    back = street.pay(reader.post("/fr/articles/fontaine").location)
+    # Somebody with the reader's cookie of then: a shop that keeps no list of its own knows it by the wallet alone.
+    cookie = reader.get_cookie("courrier_session")
+    assert cookie is not None
+    copy.set_cookie("courrier_session", cookie.value)
+    assert BODY["fontaine"] in reader.get(back, follow_redirects=True).text
+    for _ in range(2):
+        again = copy.get(back, follow_redirects=True)
+        assert (again.status_code, "Ce bon a déjà servi" in again.text) == (409, True)
+        assert BODY["fontaine"] not in copy.get("/fr/articles/fontaine").text
+    assert street.states() == ["redeemed"]
+
+
 def test_a_voucher_that_was_undone_buys_nothing(street: Street) -> None:
     back = street.pay(street.reader.post("/fr/articles/fontaine").location)
     with street.shop.database.write() as conn:

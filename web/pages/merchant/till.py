@@ -15,11 +15,11 @@ from sqlalchemy.engine import Row
 from wallet import checkouts, redemptions, vouchers
 from wallet.checkouts import Wanted
 from wallet.ground import clock
-from wallet.ground.errors import OboleError
+from wallet.ground.errors import AlreadyRedeemed, OboleError
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.keys.jws import MAX_TOKEN_CHARS
-from wallet.redemptions import Claim
+from wallet.redemptions import Claim, Outcome
 from web.http.context import current
 from web.http.fields import Amount, Strict, Text
 from web.pages import forms
@@ -35,10 +35,10 @@ class NewSale(Strict):
 
 
 class Shown(Strict):
-    """A voucher that a shopper shows; without an amount, all of it is taken."""
+    """A voucher that a shopper shows; without an amount, all of it is taken, and with 0 it is given back."""
 
     voucher = Text(MAX_TOKEN_CHARS, required=True)
-    amount = Amount(load_default=None)
+    amount = Amount(positive=False, load_default=None)
 
 
 @blueprint.route("/merchant/till", methods=["GET", "POST"])
@@ -128,5 +128,11 @@ def _redeem(row: Row[Any]) -> UUID:
         (answer,) = redemptions.redeem(conn, [claim], merchant_id=row.id, at=clock.now())
     if isinstance(answer, OboleError):
         raise answer
-    tell("The voucher is redeemed: the money is yours.")
+    match answer.outcome:
+        case Outcome.REPLAYED:
+            raise AlreadyRedeemed("This voucher was shown before. Nothing is to be delivered for it again.")
+        case Outcome.RELEASED:
+            tell("The voucher is given back: its money is in the shopper’s purse.")
+        case Outcome.REDEEMED:
+            tell("The voucher is redeemed: the money is yours.")
     return voucher_id

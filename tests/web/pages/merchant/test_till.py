@@ -68,6 +68,13 @@ def test_a_voucher_is_taken_whole_or_in_part(shop: Shop, bakery: Seat, press: Se
         answer = bakery.post("/merchant/till/voucher", voucher=voucher, amount=amount)
         assert 'role="alert"' in answer.get_data(as_text=True)
         assert answer.status_code == code
+    for shown in ({"voucher": whole["voucher"]}, {"voucher": part["voucher"], "amount": "0.40"}):
+        answer = bakery.post("/merchant/till/voucher", **shown)
+        assert "was shown before" in words(answer, status=409)
+        assert "the money is yours" not in bakery.text("/merchant/till")
+    given_back = shop.voucher(alice, bakery.merchant, "1.00")
+    taken = gone_to(bakery.post("/merchant/till/voucher", voucher=given_back["voucher"], amount="0"))
+    assert "The voucher is given back" in bakery.text(taken)
     held = shop.voucher(alice, bakery.merchant, "1.00")
     answer = press.post("/merchant/till/voucher", voucher=held["voucher"])
     assert "another merchant" in words(answer, status=403)
