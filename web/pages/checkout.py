@@ -31,7 +31,6 @@ from web.http.operations import read_json
 from web.pages import forms
 from web.pages.page import asker, browser, go, keep_purchase, page, visitor, welcome
 from web.pages.page import blueprint as page_blueprint
-from web.pages.purse.frame import Once
 from web.pages.rates import limiter
 from web.pages.sign_in import SIGN_INS, check_typed
 
@@ -53,7 +52,7 @@ class Payment(Strict):
     device_key = fields.String(load_default=None)
 
 
-class TopUp(Once):
+class TopUp(Strict):
     """How much to top up by, and how."""
 
     amount = Amount(required=True)

@@ -33,7 +33,7 @@ def read(schema: type[Schema]) -> Any:
     fields = schema().fields
     typed: dict[str, Any] = {}
     for name, value in request.form.items():
-        if (name in NOT_TYPED and name not in fields) or not value.strip():
+        if name in NOT_TYPED or not value.strip():
             continue
         typed[name] = plain_amount(value, language()) if isinstance(fields.get(name), Amount) else value.strip()
     return load(schema, typed)

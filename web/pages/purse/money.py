@@ -25,14 +25,14 @@ from web.pages import forms
 from web.pages.checkout import offered
 from web.pages.page import blueprint as page_blueprint
 from web.pages.page import go, signed_in, tell, who
-from web.pages.purse.frame import SHOPPER, Once, mine, show
+from web.pages.purse.frame import SHOPPER, mine, show
 
 blueprint = page_blueprint("purse_money", __name__)
 
 _LONGEST_NAME = 70
 
 
-class TopUp(Once):
+class TopUp(Strict):
     """How much, and how."""
 
     amount = Amount(required=True)
@@ -54,7 +54,7 @@ class Automatic(Strict):
     method = fields.String(required=True)
 
 
-class Withdrawal(Once):
+class Withdrawal(Strict):
     """How much, and where to."""
 
     amount = Amount(required=True)
