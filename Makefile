@@ -21,12 +21,17 @@
 #
 #   make test TESTS="tests/wallet -k redeem" WORKERS=2 DATABASE=sqlite
 #
-# Every test runs on both databases. Of a test with many cases each case runs on one of them, in turn, unless
-# EVERY_CASE=yes, as CI has it:
+# Every test runs on both databases. Of a test with many cases each case runs on one of them, in turn; of the slow
+# tests (kills, races, browsers, towns) one in five runs, unless TESTS names some. EVERY_CASE=yes runs all, as CI does:
 #
 #   make test EVERY_CASE=yes
 #
-# What `make torture` chooses by chance begins with SEED, which is printed. Databases share the MINUTES:
+# What is chosen by chance (which slow tests, the worlds of simulations, what is tortured) begins with SEED, which each
+# run draws anew and prints; given again, it is the same run again:
+#
+#   make test SEED=42
+#
+# Databases share the MINUTES of `make torture`:
 #
 #   make torture MINUTES=0.5 DATABASE=postgresql SEED=42
 
@@ -74,11 +79,12 @@ screenshots: $(VENV)/test.stamp chromium
 	@$(PYTHON) -m tests.browser.screenshots
 
 test: $(VENV)/test.stamp chromium
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(if $(EVERY_CASE),--every-case) $(TESTS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal --database $(DATABASE) $(if $(EVERY_CASE),--every-case) \
+	    $(if $(SEED),--seed $(SEED)) $(TESTS)
 
 test-nightly: $(VENV)/test.stamp
 	@DIALECTS_EXAMPLES=$(EXAMPLES) STATEFUL_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest -n $(WORKERS) --timeout 0 \
-	    --database $(DATABASE) tests/dialects/test_dialects.py tests/test_stateful.py $(TESTS)
+	    --database $(DATABASE) $(if $(SEED),--seed $(SEED)) tests/dialects/test_dialects.py tests/test_stateful.py $(TESTS)
 
 check: lint test
 

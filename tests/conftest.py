@@ -5,12 +5,18 @@ pytest (not by its workers, which are told its address), and is stopped with tha
 (`benchmarks.postgresql`). Where the server cannot run, tests fail; none is skipped.
 
     pytest --database sqlite        one database only; also postgresql, both (the default)
-    pytest --every-case             every case of a parametrized test on both, instead of on one of them in turn
+    pytest --every-case             every case of a parametrized test on both, instead of on one of them in turn,
+                                    and every slow test, instead of one in five
+    pytest --seed 42                all that is chosen by chance as in the run that printed 42
     pytest --postgresql-setting fsync=on --postgresql-setting synchronous_commit=remote_apply
+
+Slow tests (`pytest.mark.slow`: kills, races, browsers, towns) are sampled where nothing was named: whoever names a
+folder, a file, a test or a word of `-k` gets all of it. The seed says which; five that follow each other are all.
 """
 
 import contextlib
 import functools
+import secrets
 import shutil
 import sqlite3
 import threading
@@ -33,6 +39,8 @@ from tests.books import Books
 from wallet.ground.db import Database, migrate
 
 DATABASES = ("sqlite", "postgresql")
+# Odd, since tests come in pairs, a database each.
+ONE_SLOW_TEST_IN = 5
 
 # The tests kill processes of ours but pull no plugs, so the server need not wait for disks.
 # A time zone that is not UTC, because a real server's seldom is, and text in byte order, as in SQLite.
@@ -64,7 +72,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-case",
         action="store_true",
-        help="run every case of a test on both databases; otherwise each case runs on one of them, in turn",
+        help="run every case of a test on both databases, and every slow test; otherwise each case runs on one of "
+        f"them, in turn, and one slow test in {ONE_SLOW_TEST_IN}",
+    )
+    parser.addoption(
+        "--seed",
+        type=int,
+        help="what is chosen by chance: which slow tests run, the worlds that simulations draw (default: a new one)",
     )
     parser.addoption(
         "--postgresql-setting",
@@ -76,8 +90,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the run's seed, and whether slow tests are sampled; a worker is told."""
+    option = config.option
+    if hasattr(config, "workerinput"):
+        option.seed, option.sampled = config.workerinput["obole_seed"], config.workerinput["obole_sampled"]
+    else:
+        if option.seed is None:
+            option.seed = secrets.randbits(32)
+        named = option.keyword or option.markexpr or config.getoption("lf", False)
+        is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not named
+        option.sampled = is_whole and not option.every_case
+    if option.hypothesis_seed is None:
+        option.hypothesis_seed = option.seed
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say what makes the same run again."""
+    sampled = f", one slow test in {ONE_SLOW_TEST_IN}" if config.option.sampled else ""
+    return f"seed: {config.option.seed}{sampled} (the same again: --seed {config.option.seed})"
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the ``--database`` option and the ``only_on`` markers leave out."""
+    """Leave out what the options, the sample, and the ``only_on`` markers leave out."""
     chosen = config.getoption("--database")
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
@@ -90,6 +126,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if wanted else left_out).append(item)
     if chosen == "both" and not config.getoption("--every-case"):
         spared = _cases_of_the_other_database(kept)
+        left_out += [item for item in kept if item in spared]
+        kept = [item for item in kept if item not in spared]
+    if config.option.sampled:
+        spared = _slow_tests_of_other_seeds(kept, config.option.seed)
         left_out += [item for item in kept if item in spared]
         kept = [item for item in kept if item not in spared]
     if left_out:
@@ -116,6 +156,12 @@ def _cases_of_the_other_database(items: list[pytest.Item]) -> set[pytest.Item]:
     }
 
 
+def _slow_tests_of_other_seeds(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
+    """All slow tests but every fifth: some of each kind, and each run by one seed of five that follow each other."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    return {item for number, item in enumerate(slow) if (number - seed) % ONE_SLOW_TEST_IN}
+
+
 def _only_on(item: pytest.Item) -> tuple[str, ...]:
     marker = item.get_closest_marker("only_on")
     if marker is None:
@@ -127,7 +173,8 @@ def _only_on(item: pytest.Item) -> tuple[str, ...]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker, as it starts, where the run's server is."""
+    """Tell a worker, as it starts, what the run chose, and where its server is."""
+    node.workerinput |= {"obole_seed": node.config.option.seed, "obole_sampled": node.config.option.sampled}
     if node.config.getoption("--database") != "sqlite":
         node.workerinput["obole_postgresql"] = str(_server(node.config).folder)
 

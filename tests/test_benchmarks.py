@@ -15,6 +15,7 @@ SMALLEST = """
 """.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite"])
 def test_every_figure_is_measured_beside_its_baselines(database: str, tmp_path: Path) -> None:
     seen, document = tmp_path / "seen.json", tmp_path / "document.md"

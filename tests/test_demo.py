@@ -22,6 +22,7 @@ from wallet.ground.db import Database
 from wallet.ground.smtp import smtp_account
 
 
+@pytest.mark.slow
 def test_a_small_day_reconciles_and_says_what_it_saved(tmp_path: Path) -> None:
     small = ["batch", "--purchases", "60", "--shoppers", "5", "--merchants", "3", "--folder", str(tmp_path)]
     done = CliRunner().invoke(main, small)
@@ -30,6 +31,7 @@ def test_a_small_day_reconciles_and_says_what_it_saved(tmp_path: Path) -> None:
         assert said in done.output
 
 
+@pytest.mark.slow
 def test_whatever_the_umask_nobody_else_may_open_what_a_day_leaves(tmp_path: Path) -> None:
     before = os.umask(0)
     try:

@@ -216,6 +216,7 @@ console.log(JSON.stringify(await merchant[camel](...JSON.parse(given))));
         )
 
 
+@pytest.mark.slow
 def test_the_first_purchase_of_the_readme_works_as_written(town: tuple[Path, int]) -> None:
     script = console(ROOT / "README.md")
     done = run_in_town(script, town)
@@ -225,6 +226,7 @@ def test_the_first_purchase_of_the_readme_works_as_written(town: tuple[Path, int
     assert '"ok":true' in done.stdout
 
 
+@pytest.mark.slow
 def test_the_operators_commands_work_as_written(town: tuple[Path, int]) -> None:
     script = console(ROOT / "docs" / "operators.md")
     assert "flask --app app audit" in script
@@ -233,6 +235,7 @@ def test_the_operators_commands_work_as_written(town: tuple[Path, int]) -> None:
     assert "WRONG" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_merchants_commands_work_as_written(town: tuple[Path, int]) -> None:
     first, ask, *rest = [commands(block) for block in blocks(ROOT / "docs" / "merchants.md", "console")]
     asked = run_in_town(f"{first}\n{ask}", town)
@@ -248,6 +251,7 @@ def test_a_merchants_commands_work_as_written(town: tuple[Path, int]) -> None:
     assert '"amount":"0.05"' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["python", "javascript"])
 def test_a_merchants_program_works_as_written(language: str, town: tuple[Path, int]) -> None:
     program, order = Program(language, town), f"order-{language}"
@@ -270,6 +274,7 @@ def test_a_merchants_program_works_as_written(language: str, town: tuple[Path, i
     program.refuses("refund", claims["jti"], "0.20", f"refund-{language}-again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["python", "javascript"])
 def test_a_merchants_program_tells_the_wallets_webhooks_from_others(language: str, town: tuple[Path, int]) -> None:
     program = Program(language, town)

@@ -282,6 +282,7 @@ def _is_told_in_its_line(call: str, check: CheckNode, exchange: Interaction) -> 
     return answer.status_code == 200 and b'"code"' in answer.content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [*GROUPS, None], ids=lambda calls: calls or "the rest")
 def test_the_document_is_true(scene: Scene, calls: str | None) -> None:
     schema = described(scene)

@@ -7,9 +7,9 @@ the whole audit holds.
 The bank keeps one story of each account: what happens there stands on one statement. It tells of it in notifications
 before and after, loses statements and finds them again, and tells several days again as one.
 
-Each run has a seed of its own, which a failure prints; this one is the same again:
+Each run has a seed of its own, which it prints as it begins, and a failure again; this one is the same again:
 
-    STATEFUL_SEED=12345 pytest tests/test_stateful.py
+    pytest tests/test_stateful.py --seed 12345
 
 A usual run is short. For a long one:
 
@@ -20,7 +20,6 @@ import contextlib
 import datetime as dt
 import os
 import re
-import secrets
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -77,7 +76,6 @@ from wallet.tables.purchases import vouchers as vouchers_table
 from wallet.vouchers import Issuer, Purchase
 
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
-SEED = int(os.environ.get("STATEFUL_SEED") or secrets.randbits(32))
 STEPS = 40
 
 DAY = dt.timedelta(days=1)
@@ -1772,9 +1770,10 @@ def folders(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # a slow machine may take its time; nothing here waits
-def test_whatever_happens_the_books_are_sound(db: Database, folders: Path) -> None:
-    print(f"STATEFUL_SEED={SEED}")
+def test_whatever_happens_the_books_are_sound(db: Database, folders: Path, pytestconfig: pytest.Config) -> None:
+    print(f"--seed {pytestconfig.option.hypothesis_seed}")
     chances = settings(
         max_examples=EXAMPLES or (10 if db.is_sqlite else 5),
         stateful_step_count=STEPS,
@@ -1786,4 +1785,4 @@ def test_whatever_happens_the_books_are_sound(db: Database, folders: Path) -> No
     )
     # Any factory of machines will do.
     play = get_state_machine_test(lambda: Wallet(db, folders), settings=chances)  # type: ignore[arg-type]
-    seed(SEED)(play)()
+    play()

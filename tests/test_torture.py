@@ -231,6 +231,7 @@ def test_the_sums_share_nothing_with_what_they_judge() -> None:
     assert ours == {"torture.journal"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # a dozen programs start and end, on a machine that runs other tests
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_it_runs_to_its_end_and_says_how_it_ended(database: str) -> None:

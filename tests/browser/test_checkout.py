@@ -22,6 +22,8 @@ from tests.support import refused
 from wallet import checkouts
 from wallet.ground import clock
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_shopper_pays_with_identifier_and_pin_and_is_led_back_with_the_voucher(town: Town) -> None:
     purse, merchant = town.shopper("10.00"), town.merchant()

@@ -13,6 +13,8 @@ from tests.browser.conftest import DESKTOP, LOOKS, PASSPHRASE, PHONE, Town, chec
 from wallet import actions, purses
 from wallet.ground import clock
 
+pytestmark = pytest.mark.slow
+
 _TWELVE = 12_000_000
 _EMAIL = "ops@obole.example"
 

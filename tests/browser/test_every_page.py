@@ -29,6 +29,8 @@ from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, created, hashed
 from wallet import members, vouchers
 from wallet.ground import clock
 
+pytestmark = pytest.mark.slow
+
 # Files to keep rather than pages to look at, and what is somebody else's work (Swagger UI).
 NO_PAGE = re.compile(r"\.(csv|pdf|jws|json|xml)$|/docs|/static/|/files/|/checkout/|/openapi|/\.well-known/")
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Z0-9-]{20,}")

@@ -13,6 +13,8 @@ from tests.support import Merchant, Purse, created
 from wallet import merchants, webhooks
 from wallet.ground import clock
 
+pytestmark = pytest.mark.slow
+
 EMAIL = "till@courrier.example"
 
 

@@ -11,6 +11,8 @@ from tests.flows import story
 from tests.support import SHOPPER_IBAN, Merchant, Purse, created
 from wallet import closing
 
+pytestmark = pytest.mark.slow
+
 
 def expect_balance(page: Page, shown: str) -> None:
     expect(page.locator(".balance dd").first).to_have_text(shown)

@@ -21,6 +21,8 @@ from tests.browser.conftest import (
     text_of,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_stranger_opens_a_purse_by_mail_and_pays_with_it_where_they_began(town: Town) -> None:
     merchant = town.merchant()

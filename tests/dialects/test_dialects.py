@@ -1,20 +1,19 @@
 """Whatever a bank says and in whatever order, the wallet books what is true.
 
-Each run has a seed of its own, which a failure prints; this one is the same again:
+Each run has a seed of its own, which it prints as it begins, and a failure again; this one is the same again:
 
-    DIALECTS_SEED=12345 pytest tests/dialects
+    pytest tests/dialects --seed 12345
 
 A usual run is short. For a long one: ``make test-nightly EXAMPLES=3000``.
 """
 
 import datetime as dt
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, seed, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from settlement import scheduler
@@ -27,7 +26,6 @@ from tests.dialects.telling import File, Names, quiet, tell, told_again
 from wallet.ground.db import Database
 
 EXAMPLES = int(os.environ.get("DIALECTS_EXAMPLES", "0"))
-SEED = int(os.environ.get("DIALECTS_SEED") or secrets.randbits(32))
 READ_AT, QUIET_AT = (
     dt.datetime.combine(date + dt.timedelta(days=1), dt.time(4), dt.UTC) for date in (DATES[-1], QUIET)
 )
@@ -89,13 +87,13 @@ def arrive(
     assert list(stage.inbox.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0 if EXAMPLES else 900)  # a slow machine may take its time; nothing here waits
 def test_whatever_the_bank_says_the_books_tell_the_truth(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
-    print(f"DIALECTS_SEED={SEED}")
+    print(f"--seed {pytestconfig.option.hypothesis_seed}")
 
-    @seed(SEED)
     @settings(long_or_short, max_examples=EXAMPLES or (40 if db.is_sqlite else 20))
     @given(history=histories(), dialect=dialects(), data=st.data())
     def told(history: History, dialect: Dialect, data: st.DataObject) -> None:

@@ -22,6 +22,8 @@ from wallet.tables.books import Reason, transfers
 from wallet.tables.funding import top_ups, withdrawals
 from wallet.tables.purchases import refunds, vouchers
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, slots=True)
 class Town:

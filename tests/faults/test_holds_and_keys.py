@@ -16,6 +16,8 @@ from wallet.ground.db import Database
 from wallet.keys.ring import Keyring
 from wallet.tables.purchases import vouchers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def held(ground: Ground) -> Ground:

@@ -21,6 +21,8 @@ from wallet.ledger import balance_micros
 from wallet.tables.books import AccountKind
 from wallet.tables.funding import TopUpMethod
 
+pytestmark = pytest.mark.slow
+
 UNIT = 1_000_000
 
 

@@ -15,6 +15,8 @@ from tests.flows import story
 from tests.support import Shop
 from wallet.ground import clock
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = ("inbox", "imported", "refused")
 STEPS = {"receiving._kept", "directory.put_away", "reconciliation._import"}
 

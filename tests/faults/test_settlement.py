@@ -29,6 +29,8 @@ from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.tables.funding import TopUpMethod
 
+pytestmark = pytest.mark.slow
+
 RUN = {
     "business_day.close",
     "business_day._balance_day",

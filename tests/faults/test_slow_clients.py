@@ -14,6 +14,8 @@ from tests.races.crowd import Client, Server, served
 from tests.support import Shop, make_settings
 from web.pages.page import STATIC
 
+pytestmark = pytest.mark.slow
+
 # More than there are threads, and together as many as one process has connections for.
 SLOW = 200
 PATIENCE_SECONDS = 10

@@ -22,6 +22,8 @@ from tests.support import Device, Merchant, Purse, Shop
 from wallet.ground.money import Money
 from wallet.tables.purchases import vouchers
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("HAMMER_SECONDS", "5"))
 CLIENTS = 50
 # Little enough to run out at once, on any machine.

@@ -14,6 +14,8 @@ from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.tables.people import KeyKind
 
+pytestmark = pytest.mark.slow
+
 CROWD = 16
 
 

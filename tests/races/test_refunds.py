@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from settlement import business_day, nightly, own_money
 from settlement.tables import TransactionKind
 from tests.books import Books
@@ -12,6 +14,8 @@ from tests.races.crowd import at_once
 from wallet.ground.db import Database
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money
+
+pytestmark = pytest.mark.slow
 
 CROWD = 8
 ROUNDS = 6

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
 from sqlalchemy import func, select
 
 from settlement import business_day
@@ -30,6 +31,8 @@ from wallet.redemptions import Claim
 from wallet.settings import Settings
 from wallet.tables.books import business_days, transfers
 from wallet.tables.purchases import vouchers as vouchers_table
+
+pytestmark = pytest.mark.slow
 
 SHOPPERS = 8
 PATIENCE_SECONDS = 90
