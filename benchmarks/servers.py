@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.processes import Kept
@@ -21,18 +21,37 @@ _START_SECONDS = 60
 @contextmanager
 def served(application: str, settings: Mapping[str, str], *, ready: str, log: Path) -> Iterator[int]:
     """Serve ``application`` with these settings until the block ends; gives the port once ``ready`` answers 200."""
-    port = _free_port()
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OBOLE_", "PROMETHEUS_"))}
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"{HOST}:{port}", application]
-    with Kept(command, log=log, cwd=ROOT, environment=ours | dict(settings)) as server:
-        _await(server, port, ready)
+    with reserved() as port:
+        command = [sys.executable, "-m", "gunicorn", "--bind", f"{HOST}:{port}", application]
+        with Kept(command, log=log, cwd=ROOT, environment=ours | dict(settings)) as server:
+            _await(server, port, ready)
+            yield port
+
+
+@contextmanager
+def reserved(*offsets: int) -> Iterator[int]:
+    """A port, with those at ``offsets`` from it, which the system gives to nobody else until the block ends.
+
+    A server whose number was told beforehand listens there: it says SO_REUSEADDR, as servers do, and what keeps the
+    port does so too and does not listen (socket(7)).
+    """
+    with ExitStack() as stack:
+        while True:
+            # A port of the upper part may have no neighbours to reserve: what was taken by then is kept, so that the
+            # next try is another one.
+            sockets = [stack.enter_context(socket.socket()) for _ in (0, *offsets)]
+            for each in sockets:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sockets[0].bind((HOST, 0))
+            port: int = sockets[0].getsockname()[1]
+            try:
+                for each, offset in zip(sockets[1:], offsets, strict=True):
+                    each.bind((HOST, port + offset))
+            except (OSError, OverflowError):
+                continue
+            break
         yield port
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _await(server: Kept, port: int, path: str) -> None:

@@ -23,6 +23,8 @@ _TOP_UP = "50.00"
 # Of the operator's own: enough for the bank's fees of some weeks.
 _PUT_IN = "100.00"
 _LOOK_SECONDS = "2"
+# For whatever the town waits for on a slow or busy machine; a program that ends is noticed before.
+_PATIENCE_SECONDS = 240
 _OPERATOR, _EDITOR = "operator@obole.example", "odile@courrier.example"
 
 
@@ -45,14 +47,16 @@ def serve(folder: Path, *, host: str, port: int) -> None:
         transport = Http("localhost", port)
         with console.status("starting"):
             town.wait_for(
-                lambda: _is_ready(transport) or _dead(processes), seconds=60, what="The server did not start."
+                lambda: _is_ready(transport) or _dead(processes),
+                seconds=_PATIENCE_SECONDS,
+                what="The server did not start.",
             )
         _make_town(console, settings, folder, transport, ports)
         processes += _start(settings, folder, _shops(origin, folder, host, ports))
         with console.status("the shops open"):
             town.wait_for(
                 lambda: all(_answers(each) for each in ports.pages) or _dead(processes),
-                seconds=60,
+                seconds=_PATIENCE_SECONDS,
                 what="A shop did not open.",
             )
         _say_where(folder, origin, ports)
@@ -193,7 +197,11 @@ def _make_town(console: Console, settings: dict[str, str], folder: Path, transpo
             to_operator = ("operator", "invite", _OPERATOR, "--name", "Ada")
             to_editor = ("merchant", "invite", sellers[0].id, _EDITOR, "--name", "Odile Marchetti")
             list(at_once.map(lambda command: _flask(settings, *command), (to_operator, to_editor)))
-        town.wait_for(lambda: all(_has_money(buyer) for buyer in buyers), seconds=120, what="No top-up was booked.")
+        town.wait_for(
+            lambda: all(_has_money(buyer) for buyer in buyers),
+            seconds=_PATIENCE_SECONDS,
+            what="No top-up was booked.",
+        )
     with console.status(f"{_PURCHASES} purchases"):
         for buyer, seller, price, what in town.go_shopping(random.Random(2000), buyers, sellers, _PURCHASES):
             seller.vouchers.append(buyer.buy(seller.id, price, town.CURRENCY, what))
@@ -281,7 +289,7 @@ def _flask(settings: dict[str, str], *command: str) -> str:
         env=setup.environment_with(settings),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=_PATIENCE_SECONDS,
         check=False,
     )
     if done.returncode:

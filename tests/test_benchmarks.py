@@ -1,13 +1,14 @@
 """The benchmarks run to the end at their smallest, on both databases, and their tables find their place."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import report, servers
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALLEST = """
@@ -46,6 +47,20 @@ def test_every_figure_is_measured_beside_its_baselines(database: str, tmp_path: 
     assert text.endswith("After.\n")
     assert "### Purchases" in text
     assert "old" not in text
+
+
+def test_a_reserved_port_is_nobody_elses_but_its_servers() -> None:
+    reserved = (0, 1, 25)
+    with servers.reserved(*reserved[1:]) as port:
+        given = set()
+        for _ in range(10_000):
+            with socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                other.bind((servers.HOST, 0))
+                given.add(other.getsockname()[1])
+        assert given.isdisjoint(port + offset for offset in reserved)
+        for offset in reserved:
+            socket.create_server((servers.HOST, port + offset)).close()
 
 
 def test_a_document_without_a_place_for_the_tables_is_left_alone(tmp_path: Path) -> None:
