@@ -61,6 +61,10 @@ class Every(BaseTrigger):
         return now + self._interval if previous is None else max(previous + self._interval, now)
 
 
+# As often as the most frequent job comes due, so it wakes nobody who would sleep.
+_LONGEST_WAIT_SECONDS = 1
+
+
 class Jobs(BlockingScheduler):
     """APScheduler, whose jobs would wait until a clock that was set back has caught up with itself."""
 
@@ -71,7 +75,8 @@ class Jobs(BlockingScheduler):
             if job.next_run_time > soonest:
                 job.modify(next_run_time=soonest)
         waits: float | None = super()._process_jobs()
-        return waits
+        # The clock may have been set back in the middle of that, and what is awaited then would be an hour away.
+        return None if waits is None else min(waits, _LONGEST_WAIT_SECONDS)
 
 
 def build(

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 import time_machine
 from apscheduler.events import EVENT_JOB_ERROR
+from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.vouchers
@@ -89,6 +90,28 @@ def test_a_clock_that_is_set_back_or_forward_stops_no_job(shop: Shop, bank: Bank
     finally:
         jobs.shutdown()
         running.join()
+
+
+@pytest.mark.only_on("sqlite")
+def test_a_clock_that_is_set_back_while_it_is_reckoned_how_long_to_wait_stops_no_job(shop: Shop, bank: Bank) -> None:
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        jobs = scheduler.Jobs(timezone=dt.UTC)
+
+        class SetBack(scheduler.Every):
+            def get_next_fire_time(self, *asking: Any) -> dt.datetime:
+                upcoming = super().get_next_fire_time(*asking)
+                traveller.shift(-HOUR)
+                return upcoming
+
+        jobs.add_job(clock.now, SetBack(1))
+        jobs._event = threading.Event()
+        BaseScheduler.start(jobs)
+        try:
+            waits = jobs._process_jobs()
+            assert waits is not None
+            assert waits <= 1
+        finally:
+            jobs.shutdown()
 
 
 @pytest.mark.only_on("sqlite")
@@ -201,7 +224,8 @@ def test_what_a_job_failed_of_is_told_without_the_words_of_it(
     )
     for job in jobs.get_jobs():
         job.remove()
-    jobs.add_job(fail, id="fail")
+    # One that is to come again: APScheduler takes a job that is done out of its store, which a shutdown has closed.
+    jobs.add_job(fail, scheduler.Every(3600), id="fail", next_run_time=clock.now())
     jobs.add_listener(lambda _: jobs.shutdown(wait=False), EVENT_JOB_ERROR)  # after the one that logs
     jobs.start()
     logged = capsys.readouterr().err
