@@ -37,6 +37,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from benchmarks.postgresql import PostgresServer, address, libpq
 from tests.books import Books
+from wallet import pins
 from wallet.ground.db import Database, migrate
 
 DATABASES = ("sqlite", "postgresql")
@@ -196,6 +197,13 @@ def _server(config: pytest.Config) -> PostgresServer:
         config.stash[_SERVER] = server
         config.add_cleanup(server.stop)
     return config.stash[_SERVER]
+
+
+# --- secrets, hashed as cheaply as argon2id can be ----------------------------------------------------------
+
+# What a guess really costs is asked of a process of its own (tests/wallet/test_pins.py).
+pins._COST = (argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
+pins.NOBODYS = pins._PEPPERED + argon2id.str(b"", *pins._COST).decode("ascii")
 
 
 # --- statements, compiled once for a whole run --------------------------------------------------------------

@@ -1,6 +1,8 @@
 """PINs and passphrases: which are refused, that the database alone gives nothing away, and who waits for whom."""
 
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,6 +21,7 @@ from wallet.ground.errors import Unavailable, ValidationFailed
 from wallet.keys.ring import Keyring
 from wallet.tables.people import IdentityKind
 
+ROOT = Path(__file__).resolve().parents[2]
 PIN = "274951"
 SHOPPER, OPERATOR = IdentityKind.SHOPPER, IdentityKind.OPERATOR
 
@@ -103,6 +106,18 @@ def test_a_passphrase_that_many_choose_is_refused(passphrase: str) -> None:
 def test_other_passphrases_are_fine() -> None:
     for passphrase in ("a passphrase of many letters", "quatre mots sans rapport", "длинная фраза без смысла"):
         assert not refused(OPERATOR, passphrase)
+
+
+def test_a_guess_costs_what_owasp_asks_for_whoever_it_is_about() -> None:
+    script = """
+from tests.support import cheap_keyring
+from wallet import pins
+from wallet.page_models import IdentityKind
+print(pins.NOBODYS, pins.store(cheap_keyring(), IdentityKind.SHOPPER, "274951", identifier=""))
+"""
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    # RFC 9106, section 3.2: KiB of memory, passes, lanes.
+    assert [part.split("$")[3] for part in said.split()] == ["m=19456,t=2,p=1"] * 2
 
 
 def test_the_database_alone_gives_nothing_to_guess_with(tmp_path: Path) -> None:
