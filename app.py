@@ -18,8 +18,8 @@ from settlement.bank import directory
 from wallet.ground import private
 from wallet.ground.db import Database
 from wallet.keys.ring import Keyring
+from wallet.purchases.vouchers import Issuer
 from wallet.settings import Settings
-from wallet.vouchers import Issuer
 from web.api import blueprints as calls
 from web.http import bodies, documentation, failures, metrics, requests
 from web.http.context import EXTENSION, Obole

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from benchmarks.scenes import CURRENCY, IBAN
-from wallet import ledger
+from wallet.books import ledger
 from wallet.ground import clock
 from wallet.ground.db import Database, UtcInstant
 

@@ -18,20 +18,24 @@ from sqlalchemy.engine import Connection
 
 from benchmarks.databases import Place
 from obole_demo.client import Client, Http, Shopper
-from wallet import api_keys, ledger, merchants, purses, vouchers
+from wallet.books import ledger
+from wallet.books.idempotency import fingerprint
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.idempotency import fingerprint
 from wallet.keys.ring import Keyring
-from wallet.ledger import Posting
+from wallet.merchants import merchants
+from wallet.people import api_keys
+from wallet.purchases import vouchers
+from wallet.purchases.vouchers import Issuer
+from wallet.purses import purses
 from wallet.tables.books import AccountKind, Reason, accounts, business_days, transfers
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import VoucherState
 from wallet.tables.purchases import vouchers as vouchers_table
 from wallet.tables.purses import purses as purses_table
-from wallet.vouchers import Issuer
 
 ORIGIN = "http://127.0.0.1"
 CURRENCY = "EUR"
@@ -112,7 +116,7 @@ class Scene:
 
 def furnish(place: Place, *, purse_count: int) -> Scene:
     """A new wallet with its first business day open, merchants, and purses with plenty in them."""
-    key_file, passphrase = place.folder / "wallet.keys.ring", secrets.token_urlsafe(24)
+    key_file, passphrase = place.folder / "wallet.keys", secrets.token_urlsafe(24)
     # The cheapest key derivation: it is spent at the start of a server only.
     keyring = Keyring.create(
         key_file, passphrase, now=clock.now(), opslimit=argon2id.OPSLIMIT_MIN, memlimit=argon2id.MEMLIMIT_MIN
@@ -183,7 +187,7 @@ def _buyer(conn: Connection, number: int) -> Buyer:
 
 
 def _hold(conn: Connection, rows: Sequence[dict[str, object]], at: dt.datetime) -> None:
-    """What `wallet.vouchers.authorize` writes, for many at once."""
+    """What `wallet.purchases.vouchers.authorize` writes, for many at once."""
     owner = sa.select(accounts.c.owner_id, accounts.c.id).where(accounts.c.kind == AccountKind.PURSE.value)
     account_of = {row.owner_id: row.id for row in conn.execute(owner)}
     held = conn.execute(sa.select(accounts.c.id).where(accounts.c.kind == AccountKind.HELD.value)).scalar_one()

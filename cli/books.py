@@ -12,7 +12,7 @@ from rich.table import Table
 from cli.words import JSON, says_no
 from settlement.audit import Check
 from settlement.audit import audit as audit_books
-from wallet import ledger
+from wallet.books import ledger
 from wallet.ground import clock
 from wallet.ground.db import migrate
 from web.http.context import current

@@ -9,10 +9,11 @@ from flask.cli import AppGroup
 from cli.words import JSON, note_action, say, says_no
 from settlement import own_money
 from settlement.payouts import try_again
-from wallet import api_keys, identities, merchants, team
 from wallet.ground import clock
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money
+from wallet.merchants import merchants
+from wallet.people import api_keys, identities, team
 from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import IdentityKind, KeyKind
 from web.api.merchants import NewMerchant, NewMerchantName

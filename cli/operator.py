@@ -6,10 +6,10 @@ import click
 from flask.cli import AppGroup
 
 from cli.words import JSON, note_action, say, says_no
-from wallet import api_keys, identities, invitations
 from wallet.ground import clock
 from wallet.ground.errors import IdentityNotFound
 from wallet.ground.languages import LOCALES
+from wallet.people import api_keys, identities, invitations
 from wallet.tables.people import IdentityKind, KeyKind
 from web.http.context import current
 

@@ -6,9 +6,10 @@ import click
 from flask.cli import AppGroup
 
 from cli.words import JSON, note_action, say, says_no
-from wallet import api_keys, purses
 from wallet.ground import clock
 from wallet.ground.languages import LOCALES
+from wallet.people import api_keys
+from wallet.purses import purses
 from wallet.tables.people import KeyKind
 from web.api.purses import NewPurse
 from web.http.context import current

@@ -25,10 +25,11 @@ from settlement import (
 from settlement.audit import Check
 from settlement.payouts import advance, cut, place
 from settlement.tables import RunState, TransactionKind
-from wallet import identities, safeguarding
+from wallet.books import safeguarding
 from wallet.ground import clock
 from wallet.ground.errors import IdentityNotFound
 from wallet.ground.money import Money, decimal_string
+from wallet.people import identities
 from wallet.tables.people import IdentityKind
 from web.http.context import current
 

@@ -15,9 +15,9 @@ from typing import Any
 import click
 from sqlalchemy.engine import Connection
 
-from wallet import actions
 from wallet.ground.db import begin_deed, end_deed, machine_failed
 from wallet.ground.errors import OboleError
+from wallet.people import actions
 
 DATE = click.DateTime(["%Y-%m-%d"])
 _LONGEST_ACCOUNT = 200

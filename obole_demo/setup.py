@@ -58,7 +58,7 @@ def _new_settings(folder: Path, origin: str, smtp_port: int | None) -> str:
         "OBOLE_ORIGIN": origin,
         "OBOLE_SECRET_KEY": secrets.token_urlsafe(48),
         "OBOLE_DATABASE_URL": f"sqlite:///{folder / 'obole.sqlite3'}",
-        "OBOLE_KEY_FILE": str(folder / "wallet.keys.ring"),
+        "OBOLE_KEY_FILE": str(folder / "wallet.keys"),
         "OBOLE_KEY_PASSPHRASE": secrets.token_urlsafe(24),
         "OBOLE_OPERATOR_NAME": OPERATOR_NAME,
         "OBOLE_BANK_IBAN": OPERATOR_IBAN,

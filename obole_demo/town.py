@@ -10,8 +10,8 @@ from uuid import UUID
 import schwifty
 
 from obole_demo.client import Client, Merchant, Shopper, Transport
+from wallet.funding.top_ups import drop_pay_in_order
 from wallet.ground.money import Money
-from wallet.top_ups import drop_pay_in_order
 
 CURRENCY = "EUR"
 

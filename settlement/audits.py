@@ -15,11 +15,11 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement.audit import Check, audit
 from settlement.tables import audit_findings, audits
-from wallet import letters
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.smtp import is_address
 from wallet.tables.people import IdentityKind, identities
+from wallet.telling import letters
 
 log = structlog.get_logger()
 

@@ -26,13 +26,15 @@ from settlement.tables import (
     statements,
     undone_bookings,
 )
-from wallet import ledger, purses, webhooks
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground.db import insert_into
 from wallet.ground.errors import BreakUnexplained
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.ledger import Posting
+from wallet.purses import purses
 from wallet.tables.books import Reason
+from wallet.telling import webhooks
 
 BOOKED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,

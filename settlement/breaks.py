@@ -35,8 +35,8 @@ from settlement.tables import (
     statement_entries,
     statements,
 )
-from wallet import ledger
-from wallet import purses as purse_room
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground.errors import (
     AmountNotWholeMinor,
     BreakUnexplained,
@@ -50,7 +50,7 @@ from wallet.ground.errors import (
 from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id
 from wallet.ground.money import is_whole_minor
-from wallet.ledger import Posting
+from wallet.purses import purses as purse_room
 from wallet.tables.books import Reason, accounts, transfers
 from wallet.tables.merchants import merchants
 from wallet.tables.purses import purses, shoppers

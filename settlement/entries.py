@@ -40,7 +40,7 @@ from settlement.tables import (
     statements,
     unfinished_imports,
 )
-from wallet import ledger
+from wallet.books import ledger
 from wallet.ground.db import Database
 from wallet.ground.errors import BankMessageInvalid, Unavailable
 from wallet.ground.ids import new_id

@@ -17,9 +17,9 @@ from settlement import business_day, payouts
 from settlement.payouts import Pay, Wait, WaitReason
 from settlement.tables import TransactionState, bank_files, bank_transactions, own_payments, settlement_runs
 from settlement.tables import payouts as payouts_table
-from wallet import ledger
+from wallet.books import ledger
 from wallet.ground.money import minor_unit_micros
-from wallet.merchants import find, terms_of
+from wallet.merchants.merchants import find, terms_of
 from wallet.tables.books import AccountKind
 from wallet.tables.funding import withdrawals
 

@@ -36,9 +36,10 @@ from settlement.tables import (
     statement_entries,
     statements,
 )
-from wallet import automatic_top_ups, ledger
+from wallet.books import ledger
+from wallet.books.ledger import Posting
+from wallet.funding import automatic
 from wallet.ground.ids import new_id
-from wallet.ledger import Posting
 from wallet.tables.books import Reason
 from wallet.tables.funding import AnnouncementKind, announcements, top_ups
 from wallet.tables.purses import purses
@@ -429,7 +430,7 @@ class Booking:
         self._post(word, Reason.TOP_UP, purse_id=purse_id)
         announced = self.conn.execute(select(top_ups.c.id).where(top_ups.c.reference == reference)).scalar_one_or_none()
         if announced is not None:
-            automatic_top_ups.arrived(self.conn, announced)
+            automatic.arrived(self.conn, announced)
         return EntryMatch.TOP_UP
 
     def _announced(self, word: Word, reference: str | None) -> _Outcome:

@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.tables import EntryMatch, TransactionKind, bank_transactions, own_payments, statement_entries
-from wallet import ledger, merchants, safeguarding
+from wallet.books import ledger, safeguarding
+from wallet.books.ledger import Posting
 from wallet.ground.errors import (
     AmountInvalid,
     AmountNotWholeMinor,
@@ -27,7 +28,7 @@ from wallet.ground.errors import (
 from wallet.ground.iban import valid_iban
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money, is_whole_minor, whole_minor
-from wallet.ledger import Posting
+from wallet.merchants import merchants
 from wallet.settings import Settings
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
 from wallet.tables.funding import AnnouncementKind, announcements

@@ -29,13 +29,13 @@ from settlement.tables import (
     settlement_runs,
     undone_bookings,
 )
-from wallet import ledger
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground.db import Database
 from wallet.ground.errors import NothingWaits
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import largest_transaction, share_bp, whole_minor
-from wallet.ledger import Posting
-from wallet.merchants import Terms, find, terms_of
+from wallet.merchants.merchants import Terms, find, terms_of
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
 from wallet.tables.funding import withdrawals
 from wallet.tables.merchants import BankFeeBearer, merchants
@@ -161,7 +161,7 @@ def candidates(
 ) -> Sequence[tuple[Row[tuple[object, ...]], Owed]]:
     """Merchants without a payout for ``up_to``, in order of id above ``after``, each with what it is owed.
 
-    ``lock`` keeps them from giving money back until the transaction ends (`wallet.merchants.lock`).
+    ``lock`` keeps them from giving money back until the transaction ends (`wallet.merchants.merchants.lock`).
     """
     earlier = payouts.alias("earlier")
     last_date = (

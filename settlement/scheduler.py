@@ -18,23 +18,17 @@ from apscheduler.triggers.cron import CronTrigger
 
 from settlement import business_day, nightly, receiving, reconciliation
 from settlement.nightly import Bank
-from wallet import (
-    alerts,
-    automatic_top_ups,
-    checkouts,
-    closing,
-    letter_requests,
-    mail,
-    pruning,
-    top_ups,
-    vouchers,
-    webhooks,
-)
+from wallet import pruning
+from wallet.funding import automatic, closing, top_ups
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.errors import BankNotConfigured
 from wallet.keys.ring import Keyring
+from wallet.people import letter_requests
+from wallet.purchases import checkouts, vouchers
+from wallet.purses import alerts
 from wallet.settings import Settings
+from wallet.telling import mail, webhooks
 
 log = structlog.get_logger()
 # It says so each time it does nothing, or waits for a job, every second; our jobs log what they did, and failures are
@@ -193,7 +187,7 @@ def send_alerts(database: Database) -> int:
 def request_top_ups(database: Database, settings: Settings) -> int:
     """Ask for the automatic top-ups that are due, and for what could not be asked for before; answers how many."""
     late = top_ups.pull_late(database, settings, at=clock.now())
-    return late + automatic_top_ups.request_due(database, settings, at=clock.now())
+    return late + automatic.request_due(database, settings, at=clock.now())
 
 
 def advance_closings(database: Database, settings: Settings) -> int:

@@ -21,9 +21,10 @@ from settlement.tables import (
     entry_payments,
     statement_entries,
 )
-from wallet import ledger, purses
+from wallet.books import ledger
+from wallet.books.ledger import MOVEMENTS, Posting
 from wallet.ground.errors import BreakUnexplained
-from wallet.ledger import MOVEMENTS, Posting
+from wallet.purses import purses
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
 
 # What an entry did to payments of ours, by what became of it.

@@ -40,22 +40,26 @@ from settlement.bank.profile import Profile
 from settlement.imports import NO_CURRENCY
 from settlement.tables import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
-from wallet import api_keys, ledger, merchants, purses, redemptions, vouchers
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground.db import Database
 from wallet.ground.errors import OboleError
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, decimal_string
 from wallet.keys.ring import Keyring
-from wallet.ledger import Posting
-from wallet.merchants import Terms
-from wallet.purses import Limits
-from wallet.redemptions import Claim, Redeemed
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import api_keys
+from wallet.purchases import redemptions, vouchers
+from wallet.purchases.redemptions import Claim, Redeemed
+from wallet.purchases.vouchers import Issuer, Purchase
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 from wallet.tables.books import AccountKind, Reason
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.merchants import BankFeeBearer
 from wallet.tables.merchants import merchants as merchants_table
 from wallet.tables.people import KeyKind
-from wallet.vouchers import Issuer, Purchase
 
 # A Monday on which T2 settles payments, an hour before the usual cut-off.
 MONDAY = dt.datetime(2026, 11, 23, 21, 0, tzinfo=dt.UTC)

@@ -37,8 +37,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from benchmarks.postgresql import PostgresServer, address, libpq
 from tests.books import Books
-from wallet import pins
 from wallet.ground.db import Database, migrate
+from wallet.people import pins
 
 DATABASES = ("sqlite", "postgresql")
 # Odd, since tests come in pairs, a database each.
@@ -201,7 +201,7 @@ def _server(config: pytest.Config) -> PostgresServer:
 
 # --- secrets, hashed as cheaply as argon2id can be ----------------------------------------------------------
 
-# What a guess really costs is asked of a process of its own (tests/wallet/test_pins.py).
+# What a guess really costs is asked of a process of its own (tests/wallet/people/test_pins.py).
 pins._COST = (argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 pins.NOBODYS = pins._PEPPERED + argon2id.str(b"", *pins._COST).decode("ascii")
 

@@ -2,15 +2,18 @@
 
 from uuid import UUID
 
-from wallet import checkouts, identities, ledger, purses
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
-from wallet.ledger import Posting
-from wallet.purses import Limits
+from wallet.people import identities
+from wallet.purchases import checkouts
+from wallet.purchases.vouchers import Issuer
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind
-from wallet.vouchers import Issuer
 
 
 def pay(database: Database, issuer: Issuer, checkout_id: UUID) -> str:

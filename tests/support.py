@@ -25,15 +25,18 @@ from nacl.signing import SigningKey
 from werkzeug.test import TestResponse
 
 from app import create_app, open_wallet
-from wallet import api_keys, ledger, merchants, pins, purses
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
-from wallet.ledger import Posting
-from wallet.merchants import Terms
-from wallet.purses import Limits
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import api_keys, pins
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 from wallet.settings import Settings
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind, KeyKind
@@ -56,7 +59,7 @@ def cheap_key_file() -> Path:
     """A key file whose opening costs next to nothing, made once for the run. Copy it before rotating keys."""
     folder = Path(tempfile.mkdtemp(prefix="obole-keys-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "wallet.keys.ring"
+    path = folder / "wallet.keys"
     Keyring.create(
         path,
         PASSPHRASE,
@@ -86,7 +89,7 @@ def hashed(secret: str) -> pins.Stored:
 
 def make_settings(tmp_path: Path, database_url: str, **changes: Any) -> Settings:
     """Settings for a wallet of this test's own, with a copy of the cheap key file; ``changes`` go on top."""
-    key_file = tmp_path / "wallet.keys.ring"
+    key_file = tmp_path / "wallet.keys"
     if not key_file.exists():
         shutil.copy2(cheap_key_file(), key_file)
     settings = Settings(
@@ -191,7 +194,7 @@ class Shop:
             )[1]
 
     def merchant(self, name: str | None = None, *, currency: str = "EUR", **terms: Any) -> Merchant:
-        """A merchant; ``terms`` are those of `wallet.merchants.Terms`."""
+        """A merchant; ``terms`` are those of `wallet.merchants.merchants.Terms`."""
         name = name or f"shop{next(self._numbers)}"
         origin = f"https://{name}.example"
         with self.database.write() as conn:
@@ -209,7 +212,7 @@ class Shop:
 
     def purse(self, balance: str = "10.00", *, currency: str = "EUR", **limits: Any) -> Purse:
         """A purse of a new shopper, with ``balance`` in it; ``limits`` are those of
-        `wallet.purses.Limits`."""
+        `wallet.purses.purses.Limits`."""
         name = f"shopper{next(self._numbers)}"
         with self.database.write() as conn:
             purse_id = purses.open_purse(

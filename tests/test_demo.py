@@ -16,10 +16,10 @@ from obole_demo.__main__ import main
 from obole_demo.mailbox import Box, create_mailbox
 from obole_demo.quiet import server
 from tests.network import HOST, MailServer
-from wallet import mail
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.smtp import smtp_account
+from wallet.telling import mail
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_whatever_the_umask_nobody_else_may_open_what_a_day_leaves(tmp_path: Pat
     finally:
         os.umask(before)
     everything = [folder, *folder.rglob("*")]
-    assert {"obole.sqlite3", "wallet.keys.ring", "bank.sqlite3", "settings.env"} <= {path.name for path in everything}
+    assert {"obole.sqlite3", "wallet.keys", "bank.sqlite3", "settings.env"} <= {path.name for path in everything}
     assert any(path.parent.name == "imported" for path in everything)
     open_to_others = [str(path) for path in everything if path.stat().st_mode & 0o077]
     assert open_to_others == []
@@ -89,7 +89,7 @@ def test_a_shop_writes_down_no_address_with_its_voucher(capfd: pytest.CaptureFix
 def test_secrets_are_generated_once_and_are_the_owners_alone(tmp_path: Path) -> None:
     first = setup.prepare(tmp_path / "var", origin="http://localhost:8000")
     assert setup.prepare(tmp_path / "var", origin="http://localhost:8000") == first
-    for name in (setup.SETTINGS_FILE, "wallet.keys.ring"):
+    for name in (setup.SETTINGS_FILE, "wallet.keys"):
         assert (tmp_path / "var" / name).stat().st_mode & 0o077 == 0
     other = setup.prepare(tmp_path / "other", origin="http://localhost:8000")
     for secret in ("OBOLE_SECRET_KEY", "OBOLE_KEY_PASSPHRASE"):

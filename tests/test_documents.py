@@ -31,7 +31,7 @@ from benchmarks.servers import reserved
 from settlement.tables import TRANSITIONS
 from tests.paying import pay
 from tests.wallet.receiver import receiver
-from wallet import ledger
+from wallet.books import ledger
 from wallet.settings import Settings
 from wallet.tables.books import Reason
 

@@ -28,12 +28,13 @@ from settlement.breaks import Way
 from settlement.tables import TransactionState, bank_transactions
 from tests.books import MONDAY, camt, entry
 from tests.support import MERCHANT_IBAN, OWN_IBAN, Device, Merchant, Purse, Shop, created, make_settings, public_jwk
-from wallet import ledger, webhooks
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.ledger import Posting
 from wallet.tables.books import Reason
 from wallet.tables.people import KeyKind
+from wallet.telling import webhooks
 
 # The same requests in every run: a document is not truer on a lucky day.
 CONFIG = Config.from_dict(

@@ -25,11 +25,14 @@ from tests.support import (
     created,
     make_settings,
 )
-from wallet import ledger, merchants, purses, redemptions
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.ledger import Posting
-from wallet.redemptions import Claim
+from wallet.merchants import merchants
+from wallet.purchases import redemptions
+from wallet.purchases.redemptions import Claim
+from wallet.purses import purses
 from wallet.tables.books import Reason, transfers
 from wallet.tables.merchants import MerchantState
 from wallet.tables.people import KeyKind

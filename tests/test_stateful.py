@@ -59,13 +59,18 @@ from settlement.tables import (
 )
 from settlement.tables import breaks as breaks_table
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, sign_jws
-from wallet import api_keys, ledger, merchants, orders, purses, redemptions, vouchers
+from wallet.books import ledger
 from wallet.ground import errors
 from wallet.ground.db import Database
 from wallet.ground.money import Money, decimal_string
 from wallet.keys.ring import Keyring
-from wallet.merchants import Terms
-from wallet.purses import Limits
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import api_keys
+from wallet.purchases import orders, redemptions, vouchers
+from wallet.purchases.vouchers import Issuer, Purchase
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 from wallet.tables import books as tables
 from wallet.tables.books import AccountKind
 from wallet.tables.columns import metadata
@@ -73,7 +78,6 @@ from wallet.tables.funding import TopUpMethod
 from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers as vouchers_table
-from wallet.vouchers import Issuer, Purchase
 
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
 STEPS = 40

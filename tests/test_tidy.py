@@ -127,8 +127,14 @@ ALLOWED: dict[str, dict[str, str]] = {
 
 # Which way they point is held by import-linter (`pyproject.toml`).
 @rule(
-    bad=[("wallet/purses.py", "from . import ledger"), ("wallet/purses.py", "from tests.conftest import address")],
-    good=[("wallet/purses.py", "from wallet import ledger"), ("tests/test_it.py", "from tests.books import Books")],
+    bad=[
+        ("wallet/purses/purses.py", "from . import ledger"),
+        ("wallet/purses/purses.py", "from tests.conftest import address"),
+    ],
+    good=[
+        ("wallet/purses/purses.py", "from wallet import ledger"),
+        ("tests/test_it.py", "from tests.books import Books"),
+    ],
 )
 def nothing_shipped_imports_a_test(source: Source) -> Found:
     for node, within in source.walk():
@@ -143,14 +149,14 @@ def nothing_shipped_imports_a_test(source: Source) -> Found:
 
 @rule(
     bad=[
-        ("wallet/purses.py", "x = float(y)"),
+        ("wallet/purses/purses.py", "x = float(y)"),
         ("settlement/payouts.py", "def f():\n    return 0.5 * y"),
-        ("wallet/purses.py", "x = amount_micros / 100"),
-        ("wallet/purses.py", "x = round(y)"),
+        ("wallet/purses/purses.py", "x = amount_micros / 100"),
+        ("wallet/purses/purses.py", "x = round(y)"),
     ],
     good=[
-        ("wallet/purses.py", "x = amount_micros // 100"),
-        ("wallet/purses.py", "path = folder / 'file'"),
+        ("wallet/purses/purses.py", "x = amount_micros // 100"),
+        ("wallet/purses/purses.py", "path = folder / 'file'"),
         ("benchmarks/__main__.py", "x = 0.5"),
     ],
 )
@@ -169,16 +175,16 @@ def floats_stay_away_from_money(source: Source) -> Found:
 
 @rule(
     bad=[
-        ("wallet/purses.py", "import datetime as dt\nx = dt.datetime.now(dt.UTC)"),
+        ("wallet/purses/purses.py", "import datetime as dt\nx = dt.datetime.now(dt.UTC)"),
         ("settlement/payouts.py", "from datetime import date\nx = date.today()"),
-        ("wallet/purses.py", "import time\nx = time.time()"),
-        ("wallet/purses.py", "from time import time\nx = time()"),
+        ("wallet/purses/purses.py", "import time\nx = time.time()"),
+        ("wallet/purses/purses.py", "from time import time\nx = time()"),
         ("app.py", "x = sa.func.now()"),
         ("sandbox_bank/camt.py", "x = datetime.utcnow()"),
     ],
     good=[
-        ("wallet/purses.py", "from wallet import clock\nx = clock.now()"),
-        ("wallet/purses.py", "from wallet.ground.clock import now\nx = now()"),
+        ("wallet/purses/purses.py", "from wallet import clock\nx = clock.now()"),
+        ("wallet/purses/purses.py", "from wallet.ground.clock import now\nx = now()"),
         ("wallet/ground/db.py", "import time\nx = time.monotonic()"),
         ("tests/test_it.py", "x = datetime.now(UTC)"),
     ],
@@ -201,8 +207,8 @@ def time_comes_from_the_clock(source: Source) -> Found:
 
 
 @rule(
-    bad=[("wallet/purses.py", "def f():\n    assert x > 0")],
-    good=[("tests/test_it.py", "assert x"), ("wallet/purses.py", "if x <= 0:\n    raise ValueError")],
+    bad=[("wallet/purses/purses.py", "def f():\n    assert x > 0")],
+    good=[("tests/test_it.py", "assert x"), ("wallet/purses/purses.py", "if x <= 0:\n    raise ValueError")],
 )
 def rules_are_not_asserted(source: Source) -> Found:
     if source.top in MONEY:
@@ -213,17 +219,17 @@ def rules_are_not_asserted(source: Source) -> Found:
 
 @rule(
     bad=[
-        ("wallet/purses.py", "try:\n    f()\nexcept Exception:\n    log()"),
-        ("wallet/purses.py", "try:\n    f()\nexcept:\n    pass"),
-        ("wallet/purses.py", "try:\n    f()\nexcept (ValueError, BaseException) as e:\n    log(e)"),
+        ("wallet/purses/purses.py", "try:\n    f()\nexcept Exception:\n    log()"),
+        ("wallet/purses/purses.py", "try:\n    f()\nexcept:\n    pass"),
+        ("wallet/purses/purses.py", "try:\n    f()\nexcept (ValueError, BaseException) as e:\n    log(e)"),
         # A raise in a function that the handler only defines raises nothing.
-        ("wallet/purses.py", "try:\n    f()\nexcept Exception:\n    def g():\n        raise"),
+        ("wallet/purses/purses.py", "try:\n    f()\nexcept Exception:\n    def g():\n        raise"),
         ("app.py", "with contextlib.suppress(Exception):\n    f()"),
     ],
     good=[
-        ("wallet/purses.py", "try:\n    f()\nexcept ValueError:\n    pass"),
-        ("wallet/purses.py", "try:\n    f()\nexcept Exception:\n    undo()\n    raise"),
-        ("wallet/purses.py", "try:\n    f()\nexcept Exception as e:\n    raise Unavailable from e"),
+        ("wallet/purses/purses.py", "try:\n    f()\nexcept ValueError:\n    pass"),
+        ("wallet/purses/purses.py", "try:\n    f()\nexcept Exception:\n    undo()\n    raise"),
+        ("wallet/purses/purses.py", "try:\n    f()\nexcept Exception as e:\n    raise Unavailable from e"),
     ],
 )
 def errors_are_not_swallowed(source: Source) -> Found:
@@ -276,7 +282,7 @@ HOOKS = {
 
 @rule(
     bad=[("wallet/utils.py", "x = 1"), ("wallet/services/purse.py", "x = 1"), ("tests/helpers.py", "x = 1")],
-    good=[("wallet/purses.py", "x = 1")],
+    good=[("wallet/purses/purses.py", "x = 1")],
 )
 def places_have_names(source: Source) -> Found:
     for part in PurePosixPath(source.path).with_suffix("").parts:
@@ -286,13 +292,13 @@ def places_have_names(source: Source) -> Found:
 
 @rule(
     bad=[
-        ("wallet/purses.py", "def process_top_up(): ..."),
-        ("wallet/purses.py", "class A:\n    def _handle_it(self): ..."),
-        ("wallet/purses.py", "class ManagePurses: ..."),
-        ("wallet/purses.py", "class Manager: ..."),
+        ("wallet/purses/purses.py", "def process_top_up(): ..."),
+        ("wallet/purses/purses.py", "class A:\n    def _handle_it(self): ..."),
+        ("wallet/purses/purses.py", "class ManagePurses: ..."),
+        ("wallet/purses/purses.py", "class Manager: ..."),
     ],
     good=[
-        ("wallet/purses.py", "def top_up(): ..."),
+        ("wallet/purses/purses.py", "def top_up(): ..."),
         ("wallet/ground/db.py", "class A:\n    def process_bind_param(self): ..."),
     ],
 )
@@ -304,9 +310,9 @@ def verbs_are_the_fields(source: Source) -> Found:
 
 
 @rule(
-    bad=[("wallet/purses.py", "def f():\n" + "    x = 1\n" * LONGEST_FUNCTION)],
+    bad=[("wallet/purses/purses.py", "def f():\n" + "    x = 1\n" * LONGEST_FUNCTION)],
     good=[
-        ("wallet/purses.py", "def f():\n" + "    x = 1\n" * (LONGEST_FUNCTION - 1)),
+        ("wallet/purses/purses.py", "def f():\n" + "    x = 1\n" * (LONGEST_FUNCTION - 1)),
         ("migrations/versions/0001_first.py", "def f():\n" + "    x = 1\n" * LONGEST_FUNCTION),
     ],
 )
@@ -321,8 +327,8 @@ def functions_fit_on_a_screen(source: Source) -> Found:
 
 
 @rule(
-    bad=[("wallet/purses.py", "x = 1"), ("wallet/__init__.py", "")],
-    good=[("wallet/purses.py", '"""Room 1."""'), ("tests/wallet/__init__.py", "")],
+    bad=[("wallet/purses/purses.py", "x = 1"), ("wallet/__init__.py", "")],
+    good=[("wallet/purses/purses.py", '"""Room 1."""'), ("tests/wallet/__init__.py", "")],
 )
 def modules_say_what_they_are(source: Source) -> Found:
     empty_marker = source.top == "tests" and source.path.endswith("__init__.py") and not source.tree.body

@@ -22,10 +22,11 @@ from benchmarks import servers
 from benchmarks.postgresql import PostgresServer
 from sandbox_bank.bank import Bank
 from torture.programs import children_of
-from wallet import api_keys, ledger
+from wallet.books import ledger
 from wallet.ground import clock
 from wallet.ground.db import Database, migrate
 from wallet.keys.ring import Keyring
+from wallet.people import api_keys
 from wallet.tables.people import KeyKind
 
 ORIGIN = "http://localhost"
@@ -127,7 +128,7 @@ def prepare(folder: Path, database_url: str) -> dict[str, str]:
         "OBOLE_ORIGIN": ORIGIN,
         "OBOLE_SECRET_KEY": secrets.token_urlsafe(48),
         "OBOLE_DATABASE_URL": database_url,
-        "OBOLE_KEY_FILE": str(folder / "wallet.keys.ring"),
+        "OBOLE_KEY_FILE": str(folder / "wallet.keys"),
         "OBOLE_KEY_PASSPHRASE": secrets.token_urlsafe(24),
         "OBOLE_OPERATOR_NAME": _OPERATOR_NAME,
         "OBOLE_BANK_IBAN": _OPERATOR_IBAN,
@@ -140,7 +141,7 @@ def prepare(folder: Path, database_url: str) -> dict[str, str]:
         "OBOLE_CUTOFF": "23:59",
     }
     Keyring.create(
-        folder / "wallet.keys.ring",
+        folder / "wallet.keys",
         settings["OBOLE_KEY_PASSPHRASE"],
         now=clock.now(),
         opslimit=argon2id.OPSLIMIT_MIN,

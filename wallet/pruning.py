@@ -9,8 +9,8 @@ import datetime as dt
 import sqlalchemy as sa
 from sqlalchemy import and_, exists, or_, select
 
-from wallet import browsers
 from wallet.ground.db import Database
+from wallet.people import browsers
 from wallet.tables.books import idempotency_keys
 from wallet.tables.people import (
     challenges,

@@ -25,16 +25,20 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from tests.network import HOST, MailServer, listening, port_of
 from tests.support import Merchant, Purse, Shop, hashed, make_settings
-from wallet import identities, ledger, letter_requests, mail, merchants, purses
-from wallet.api_keys import issue
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.smtp import smtp_account
-from wallet.ledger import Posting
-from wallet.merchants import Terms
-from wallet.purses import Limits
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import identities, letter_requests
+from wallet.people.api_keys import issue
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 from wallet.tables.books import Reason, transfers
 from wallet.tables.funding import top_ups
 from wallet.tables.people import IdentityKind, KeyKind
+from wallet.telling import mail
 
 ADA = "ada@shoppers.example"
 PIN = "274951"

@@ -22,12 +22,12 @@ from sandbox_bank.bank import Bank
 from settlement import nightly, scheduler
 from tests.browser.conftest import DESKTOP, PASSPHRASE, PHONE, Town, chromium, open_town, sign_in, type_in
 from tests.support import OPERATOR_IBAN, Merchant, Purse, created
-from wallet import ledger
+from wallet.books import ledger
+from wallet.funding.top_ups import drop_pay_in_order
 from wallet.ground import clock
 from wallet.ground.db import Database, migrate
 from wallet.ground.money import Money
 from wallet.tables.books import business_days
-from wallet.top_ups import drop_pay_in_order
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 _DAYS = 14

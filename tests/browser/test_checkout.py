@@ -19,8 +19,8 @@ from tests.browser.conftest import (
     type_in,
 )
 from tests.support import refused
-from wallet import checkouts
 from wallet.ground import clock
+from wallet.purchases import checkouts
 
 pytestmark = pytest.mark.slow
 

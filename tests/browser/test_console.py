@@ -10,8 +10,9 @@ from playwright.sync_api import Page, expect
 from settlement import breaks, nightly, scheduler, tellings
 from tests.books import camt, entry
 from tests.browser.conftest import DESKTOP, LOOKS, PASSPHRASE, PHONE, Town, check_accessible, check_fits, sign_in
-from wallet import actions, purses
 from wallet.ground import clock
+from wallet.people import actions
+from wallet.purses import purses
 
 pytestmark = pytest.mark.slow
 

@@ -26,8 +26,9 @@ from tests.browser.conftest import (
     sign_in,
 )
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, created, hashed
-from wallet import members, vouchers
 from wallet.ground import clock
+from wallet.people import members
+from wallet.purchases import vouchers
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSPHRASE, PHONE, PIN, Town, check_accessible, check_fits, type_in
 from tests.support import Merchant, Purse, created
-from wallet import merchants, webhooks
 from wallet.ground import clock
+from wallet.merchants import merchants
+from wallet.telling import webhooks
 
 pytestmark = pytest.mark.slow
 

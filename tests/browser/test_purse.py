@@ -9,7 +9,7 @@ from settlement import nightly, scheduler
 from tests.browser.conftest import PHONE, PIN, Town, check_accessible, check_fits, purse_of, type_in
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Merchant, Purse, created
-from wallet import closing
+from wallet.funding import closing
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from tests.cli.conftest import statement_with_a_stranger
 from tests.cli.terminal import flask, said, sold
 from tests.settlement.verifications import one, verified
 from tests.support import SHOPPER_IBAN, Shop
-from wallet import actions
 from wallet.ground import clock
+from wallet.people import actions
 
 
 def test_breaks_are_listed_and_make_the_status_1(shop: Shop, tmp_path: Path) -> None:

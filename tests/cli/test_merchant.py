@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.books import pain002
 from tests.cli.terminal import flask, said, sold
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
-from wallet import actions
+from wallet.people import actions
 
 
 def test_a_suspended_merchant_sells_nothing_until_it_is_resumed(shop: Shop) -> None:

@@ -7,8 +7,8 @@ from settlement import quarantine
 from tests.cli.terminal import flask, said, sold
 from tests.cli.test_settlement import STATUS
 from tests.support import Shop
-from wallet import actions
 from wallet.ground import clock
+from wallet.people import actions
 
 
 def test_importing_garbage_is_an_error_with_its_code(shop: Shop, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from tests.cli.terminal import flask, said
 from tests.support import Shop
-from wallet import actions, identities
 from wallet.ground import clock
+from wallet.people import actions, identities
 
 
 def test_an_operators_key_works_until_it_is_revoked(shop: Shop) -> None:

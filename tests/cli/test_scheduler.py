@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from tests.flows.story import environment
 from tests.support import Shop
-from wallet import checkouts
-from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.money import Money
+from wallet.purchases import checkouts
+from wallet.purchases.checkouts import Wanted
 from wallet.tables.purchases import CheckoutState, VoucherState, vouchers
 from wallet.tables.purchases import checkouts as checkout_table
 

@@ -9,8 +9,8 @@ from settlement import audits
 from tests.books import camt, entry
 from tests.cli.terminal import ACCOUNT, flask, said, sold
 from tests.support import OWN_IBAN, Shop, hashed, make_settings
-from wallet import actions, identities
 from wallet.ground import clock
+from wallet.people import actions, identities
 from wallet.tables.people import IdentityKind
 from wallet.tables.purses import purses
 

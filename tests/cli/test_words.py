@@ -2,7 +2,7 @@
 
 from tests.cli.terminal import ACCOUNT, flask, said
 from tests.support import SHOPPER_IBAN, Shop
-from wallet import actions
+from wallet.people import actions
 
 
 def test_what_is_done_at_a_terminal_is_in_the_log(shop: Shop) -> None:

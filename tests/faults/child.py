@@ -41,11 +41,11 @@ from settlement import (
 from settlement.bank.profile import next_banking_day
 from settlement.tables import BreakKind, TransactionKind, TransactionState
 from tests.support import OWN_IBAN
-from wallet import vouchers
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
+from wallet.purchases import vouchers
 from web.http.context import EXTENSION, Obole
 
 _WAITS = {TransactionState.TO_RELEASE.value}
@@ -224,7 +224,7 @@ def _live(app: Flask, scenario: str, step: int, when: str, given: Mapping[str, s
         folder = Path(given["folder"])
         changes = {
             "database_url": given["database_url"],
-            "key_file": folder / "wallet.keys.ring",
+            "key_file": folder / "wallet.keys",
             "bank_folder": folder / "bank",
             "sandbox_folder": folder / "bank",
         }

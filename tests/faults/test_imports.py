@@ -14,10 +14,10 @@ from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, dying_in, each_
 from tests.faults.test_settlement import STAGES, evening
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Shop
-from wallet import purses
+from wallet.books.ledger import balance_micros
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.ledger import balance_micros
+from wallet.purses import purses
 from wallet.tables.books import AccountKind
 from wallet.tables.funding import TopUpMethod
 

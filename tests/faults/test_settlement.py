@@ -24,9 +24,9 @@ from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, dyi
 from tests.flows import story
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
-from wallet import purses
 from wallet.ground import clock
 from wallet.ground.money import Money
+from wallet.purses import purses
 from wallet.tables.funding import TopUpMethod
 
 pytestmark = pytest.mark.slow

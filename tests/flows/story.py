@@ -19,11 +19,11 @@ from settlement.audit import audit
 from settlement.nightly import bank_of
 from settlement.tables import TransactionState, bank_transactions
 from tests.support import OPERATOR_IBAN, PASSPHRASE, Purse, Shop
-from wallet import purses
+from wallet.books.ledger import balance_micros
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.money import Money
-from wallet.ledger import balance_micros
+from wallet.purses import purses
 from wallet.settings import Settings
 from wallet.tables.books import AccountKind
 from wallet.tables.funding import TopUpMethod

@@ -24,12 +24,15 @@ from obole_demo.shop import Wallet
 from tests.network import HOST, listening, nobody_there, port_of
 from tests.paying import pay
 from tests.support import MERCHANT_IBAN, Shop, make_settings
-from wallet import api_keys, checkouts, merchants, webhooks
 from wallet.ground import clock
-from wallet.merchants import Terms
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import api_keys
+from wallet.purchases import checkouts
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers
 from wallet.tables.telling import webhook_endpoints
+from wallet.telling import webhooks
 
 BODY = {slug: article.body["fr"][-1] for slug, article in ARTICLES.items()}
 

@@ -21,7 +21,7 @@ from settlement.tables import bank_transactions, payouts
 from tests.flows import story
 from tests.support import Device, Merchant, Purse, Shop, created, make_settings
 from wallet.ground import clock
-from wallet.merchants import change_iban
+from wallet.merchants.merchants import change_iban
 
 PURCHASES = 240
 PRICES = ("0.02", "0.05", "0.002", "0.07", "0.11", "0.000001", "0.3", "0.15")

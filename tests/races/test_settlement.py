@@ -24,10 +24,10 @@ from settlement.tables import bank_files, bank_transactions, payouts, settlement
 from tests.flows import story
 from tests.races.crowd import ROOT, Client, Server, at_once, bounded, stop
 from tests.support import Merchant, Purse, Shop
-from wallet import redemptions, vouchers
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.redemptions import Claim
+from wallet.purchases import redemptions, vouchers
+from wallet.purchases.redemptions import Claim
 from wallet.settings import Settings
 from wallet.tables.books import business_days, transfers
 from wallet.tables.purchases import vouchers as vouchers_table

@@ -13,7 +13,6 @@ from settlement import approvals, bank_files, nightly, scheduler
 from settlement.bank.directory import Directory
 from tests.books import MONDAY, Books
 from tests.support import hashed, make_settings
-from wallet import identities
 from wallet.ground.db import Database
 from wallet.ground.errors import (
     ApprovalsMissing,
@@ -24,6 +23,7 @@ from wallet.ground.errors import (
     RunNotWaiting,
 )
 from wallet.ground.ids import new_id
+from wallet.people import identities
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
 

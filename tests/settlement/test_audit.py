@@ -17,9 +17,10 @@ from settlement import tables
 from settlement.audit import SHOWN, audit
 from tests.books import Books
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN
-from wallet import actions, ledger
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground.ids import new_id
-from wallet.ledger import Posting
+from wallet.people import actions
 from wallet.tables.books import Reason
 from wallet.tables.people import identities
 

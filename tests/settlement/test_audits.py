@@ -10,7 +10,7 @@ from settlement import audits
 from settlement.audit import SHOWN
 from tests.books import Books
 from tests.support import ORIGIN
-from wallet import identities
+from wallet.people import identities
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
 from wallet.tables.telling import mails

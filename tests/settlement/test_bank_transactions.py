@@ -20,9 +20,9 @@ from settlement.tables import (
 from settlement.tables import bank_transactions as transactions
 from tests.books import Books
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN
-from wallet import ledger
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground.ids import new_id
-from wallet.ledger import Posting
 from wallet.tables.books import AccountKind, Reason
 
 A_PAYMENT = """

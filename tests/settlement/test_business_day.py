@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from settlement import business_day
 from tests.books import MONDAY, Books
-from wallet import ledger
+from wallet.books import ledger
 from wallet.ground.db import Database
 from wallet.ground.errors import BusinessDateInvalid
 from wallet.tables.books import AccountKind, accounts, business_days, closing_balances, transfers

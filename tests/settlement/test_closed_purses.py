@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tests.books import Books
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, make_settings
-from wallet import automatic_top_ups, closing
+from wallet.funding import automatic, closing
 from wallet.ground.money import Money
 from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
 
@@ -81,13 +81,13 @@ def test_an_automatic_top_up_is_over_when_the_bank_has_booked_it(books: Books, t
     """)
     money = {name: Money.parse(text, "EUR") for name, text in (("below", "2.00"), ("amount", "1.00"))}
     with books.database.write() as conn:
-        automatic_top_ups.put(
+        automatic.put(
             conn, settings, books.ids["alice"], **money, per_month=Money.parse("9.00", "EUR"),
             method=TopUpMethod.SANDBOX, at=books.at,
         )  # fmt: skip
 
     def ask() -> int:
-        return automatic_top_ups.request_due(books.database, settings, at=books.at)
+        return automatic.request_due(books.database, settings, at=books.at)
 
     assert (ask(), ask()) == (1, 0)
     with books.database.read() as conn:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from settlement import figures
 from tests.books import MONDAY, Books
-from wallet import mail
+from wallet.telling import mail
 
 FEES = {"EUR": 380_000, "FRF": 2_500_000}
 SCENE = """

@@ -10,11 +10,13 @@ from settlement.breaks import Part
 from settlement.owners import Because
 from tests.books import Books, camt, entry
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN
-from wallet import identities, merchants, purses
 from wallet.ground.errors import MerchantNotFound, NameAmbiguous, PurseNotFound
 from wallet.ground.ids import new_id, new_reference
 from wallet.ground.money import Money
-from wallet.purses import Limits
+from wallet.merchants import merchants
+from wallet.people import identities
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 from wallet.tables.people import IdentityKind
 
 

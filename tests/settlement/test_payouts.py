@@ -16,7 +16,7 @@ from settlement.tables import TransactionKind, settlement_runs
 from tests.books import Books
 from tests.support import MERCHANT_IBAN
 from wallet.ground.money import largest_transaction, minor_unit_micros
-from wallet.merchants import Terms
+from wallet.merchants.merchants import Terms
 from wallet.tables.merchants import BankFeeBearer
 
 TODAY = dt.date(2026, 11, 23)

@@ -15,7 +15,7 @@ from settlement.imports import Imported
 from settlement.tables import bank_messages
 from settlement.xml import MAX_BYTES
 from tests.books import MONDAY, Books, camt, entry, pain002
-from wallet import ledger
+from wallet.books import ledger
 from wallet.ground.errors import BankMessageFailed, BankMessageInvalid, NotFound, Unavailable
 
 GARBLED = b"<not-a-message/>"

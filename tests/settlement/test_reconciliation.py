@@ -8,9 +8,9 @@ import pytest
 from settlement import reconciliation
 from settlement.imports import NO_CURRENCY
 from tests.books import MONDAY, Books, camt, entry, pain002
-from wallet import webhooks
 from wallet.ground.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
 from wallet.ground.ids import new_id
+from wallet.telling import webhooks
 
 # Two payouts (1.07 and 2.00) and a withdrawal (3.00), sent in one file.
 SENT = """

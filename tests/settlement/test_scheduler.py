@@ -17,23 +17,27 @@ from apscheduler.events import EVENT_JOB_ERROR
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-import wallet.vouchers
+import wallet.purchases.vouchers
 from settlement import audits, business_day, nightly, scheduler
 from settlement.audit import audit
 from settlement.nightly import Bank
 from settlement.tables import TransactionState, bank_transactions, settlement_runs
 from tests.support import SHOPPER_IBAN, Shop, created, hashed, make_settings
 from tests.wallet.receiver import receiver
-from wallet import alerts, automatic_top_ups, checkouts, closing, identities, mail, webhooks
-from wallet.checkouts import Wanted
+from wallet.funding import automatic, closing
 from wallet.ground import clock
 from wallet.ground.money import Money
+from wallet.people import identities
+from wallet.purchases import checkouts
+from wallet.purchases.checkouts import Wanted
+from wallet.purses import alerts
 from wallet.tables.books import business_days
 from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import VoucherState, vouchers
 from wallet.tables.purses import purses
 from wallet.tables.telling import mails
+from wallet.telling import mail, webhooks
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)
@@ -289,8 +293,8 @@ def test_every_hold_whose_end_has_passed_lapses_however_many_there_are(
     with shop.database.write() as conn:
         past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
         conn.execute(vouchers.update().values(expires_at=past, hold_expires_at=past))
-    two_at_a_time = functools.partial(wallet.vouchers.lapse, limit=2)
-    monkeypatch.setattr(wallet.vouchers, "lapse", two_at_a_time)
+    two_at_a_time = functools.partial(wallet.purchases.vouchers.lapse, limit=2)
+    monkeypatch.setattr(wallet.purchases.vouchers, "lapse", two_at_a_time)
     assert scheduler.lapse(shop.database) == 5
     with shop.database.read() as conn:
         assert set(conn.execute(sa.select(vouchers.c.state)).scalars()) == {VoucherState.LAPSED}
@@ -303,7 +307,7 @@ def test_purses_are_looked_after_alerted_topped_up_and_closed(shop: Shop) -> Non
     one, month = Money.parse("1.50", "EUR"), Money.parse("3.00", "EUR")
     with shop.database.write() as conn:
         alerts.put(conn, low.id, below=one)
-        automatic_top_ups.put(
+        automatic.put(
             conn, shop.settings, low.id, below=one, amount=one, per_month=month, method=TopUpMethod.SANDBOX,
             at=clock.now(),
         )  # fmt: skip

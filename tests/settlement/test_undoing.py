@@ -10,9 +10,11 @@ from settlement.breaks import Part, Undone, Way
 from settlement.tables import BreakKind
 from tests.books import Books, camt, entry
 from tests.settlement.resolving import SENT, listed, resolve
-from wallet import closing, ledger, purses
+from wallet.books import ledger
+from wallet.books.ledger import MOVEMENTS
+from wallet.funding import closing
 from wallet.ground.errors import BreakUnexplained, NotFound, PurseFrozen
-from wallet.ledger import MOVEMENTS
+from wallet.purses import purses
 from wallet.tables.books import AccountKind, Reason
 
 

@@ -14,19 +14,23 @@ from nacl.signing import SigningKey
 from sqlalchemy.engine import RowMapping
 
 from tests.support import MERCHANT_IBAN, ORIGIN, sign_jws
-from wallet import api_keys, ledger, merchants, orders, purses, redemptions, vouchers
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground.db import Database
 from wallet.ground.errors import OboleError
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
-from wallet.ledger import Posting
-from wallet.merchants import Terms
-from wallet.purses import Limits
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import api_keys
+from wallet.purchases import orders, redemptions, vouchers
+from wallet.purchases.vouchers import Issued, Issuer, Purchase
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 from wallet.tables.books import AccountKind, Reason
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers as vouchers_table
-from wallet.vouchers import Issued, Issuer, Purchase
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=dt.UTC)
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)

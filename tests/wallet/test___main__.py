@@ -12,7 +12,7 @@ PASSPHRASE = "trois petites pièces"
 @pytest.fixture
 def create(tmp_path):
     """Run the command; what it answers, and where the file is to be."""
-    path = tmp_path / "wallet.keys.ring"
+    path = tmp_path / "wallet.keys"
 
     def run(*more, **env):
         variables = {"OBOLE_KEY_FILE": str(path), "OBOLE_KEY_PASSPHRASE": None, "OBOLE_KEY_PASSPHRASE_FILE": None}
@@ -30,7 +30,7 @@ def test_it_says_the_kid_of_a_key_that_the_passphrase_opens(create, tmp_path):
 
 
 def test_a_file_that_is_there_is_not_touched(create, tmp_path):
-    (tmp_path / "wallet.keys.ring").write_bytes(b"precious")
+    (tmp_path / "wallet.keys").write_bytes(b"precious")
     answer, path = create(OBOLE_KEY_PASSPHRASE=PASSPHRASE)
     assert answer.exit_code == 1
     assert "[key_file_invalid]" in answer.output

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from tests.support import MERCHANT_IBAN
-from wallet import merchants, purses, search
+from wallet import search
 from wallet.ground import clock
 from wallet.ground.db import Database
-from wallet.merchants import Terms
-from wallet.purses import Limits
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.purses import purses
+from wallet.purses.purses import Limits
 
 PEOPLE = [("ada@a.example", "Ada Lovelace"), ("bob_1@b.example", "Bob 100%"), ("\u00e9lo@c.example", "\u00c9lodie")]
 

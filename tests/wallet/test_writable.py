@@ -104,8 +104,8 @@ def test_whatever_the_machine_refuses_is_retryable_on_pages_and_for_programs(sho
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("wallet.purses.freeze", fail)
-    monkeypatch.setattr("wallet.purses.request_top_up", fail)
+    monkeypatch.setattr("wallet.purses.purses.freeze", fail)
+    monkeypatch.setattr("wallet.purses.purses.request_top_up", fail)
     page = reader.post(f"/purse/{alice.id}/freeze")
     assert (page.status_code, page.mimetype) == (503, "text/html")
     assert page.headers["Retry-After"]

@@ -13,10 +13,10 @@ from werkzeug.test import TestResponse
 from app import create_app
 from settlement import scheduler
 from tests.support import ORIGIN, Shop, hashed, make_settings
-from wallet import identities, sessions
 from wallet.ground import clock
 from wallet.ground.errors import ValidationFailed
 from wallet.ground.ids import new_id
+from wallet.people import identities, sessions
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import sessions as session_rows
 from wallet.tables.telling import mails

@@ -73,6 +73,7 @@ themselves: they gather what a caller may want to catch together.
             VoucherReleased         voucher_released
             AlreadyRedeemed         already_redeemed
             NotYourVoucher          not_your_voucher
+            CnfUnsupported          cnf_unsupported
             AmountExceedsVoucher    amount_exceeds_voucher
             NotRedeemed             not_redeemed
             RefundExceedsCaptured   refund_exceeds_captured

@@ -26,7 +26,7 @@ class AccountKind(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why money moved. Each reason has one debit kind and one credit kind (`wallet.ledger.MOVEMENTS`)."""
+    """Why money moved. Each reason has one debit kind and one credit kind (`wallet.books.ledger.MOVEMENTS`)."""
 
     TOP_UP = "top_up"
     CARD_TOP_UP = "card_top_up"

@@ -61,7 +61,7 @@ identities = Table(
 sign_in_tries = Table(
     "sign_in_tries",
     metadata,
-    # A hash of where guesses come from (`wallet.tries`), whether or not there is anybody to be guessed at.
+    # A hash of where guesses come from (`wallet.people.tries`), whether or not there is anybody to be guessed at.
     Column("place", sa.LargeBinary(32), primary_key=True),
     Column("failures", sa.Integer, nullable=False),
     Column("tried_at", UtcInstant, nullable=False),
@@ -129,7 +129,7 @@ links = Table(
 letter_requests = Table(
     "letter_requests",
     metadata,
-    # What strangers asked for (`wallet.letter_requests`), whether or not there is anybody to get it.
+    # What strangers asked for (`wallet.people.letter_requests`), whether or not there is anybody to get it.
     Column("id", sa.Uuid, primary_key=True),
     Column("purpose", sa.String(8), nullable=False),
     Column("identifier", sa.String(254), nullable=False),

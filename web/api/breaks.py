@@ -15,7 +15,6 @@ from settlement.imports import NO_CURRENCY
 from settlement.owners import Because, Owner
 from settlement.resolutions import Done, Resolution
 from settlement.tables import BreakKind, TransactionKind, TransactionState
-from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import (
@@ -30,6 +29,7 @@ from wallet.ground.errors import (
     PurseNotFound,
 )
 from wallet.ground.money import decimal_string
+from wallet.people.api_keys import Caller
 from wallet.tables.people import KeyKind
 from web.api.keys import when
 from web.http import auth, bodies

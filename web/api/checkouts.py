@@ -8,13 +8,13 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, vouchers
-from wallet.api_keys import Caller
-from wallet.checkouts import Wanted
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money
+from wallet.people.api_keys import Caller
+from wallet.purchases import checkouts, vouchers
+from wallet.purchases.checkouts import Wanted
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import CheckoutMode, CheckoutState
 from web.api.keys import when

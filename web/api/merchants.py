@@ -7,13 +7,14 @@ from flask_smorest import Blueprint
 from marshmallow import fields, post_load
 from sqlalchemy.engine import Row
 
-from wallet import api_keys, merchants
-from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, CurrencyWithdrawn, IbanInvalid, KeyNotFound
 from wallet.ground.money import Money
-from wallet.merchants import Terms
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import api_keys
+from wallet.people.api_keys import Caller
 from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import KeyKind
 from web.api.keys import KeyList, KeyShown, key_list, key_shown

@@ -15,7 +15,6 @@ from settlement.imports import Imported
 from settlement.receiving import Received
 from settlement.tables import BreakKind, EntryMatch, MessageKind
 from settlement.tellings import Telling
-from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import (
@@ -27,6 +26,7 @@ from wallet.ground.errors import (
     UnsupportedMediaType,
 )
 from wallet.ground.money import decimal_string
+from wallet.people.api_keys import Caller
 from wallet.tables.people import KeyKind
 from web.api.breaks import ShareView, share
 from web.http import auth

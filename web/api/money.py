@@ -10,8 +10,8 @@ from sqlalchemy.engine import Connection, Row
 
 from settlement import own_money
 from settlement.tables import TransactionKind, TransactionState
-from wallet import safeguarding
-from wallet.api_keys import Caller
+from wallet.books import safeguarding
+from wallet.books.safeguarding import Position
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import (
@@ -24,7 +24,7 @@ from wallet.ground.errors import (
     OwnMoneyExceeded,
 )
 from wallet.ground.money import decimal_string
-from wallet.safeguarding import Position
+from wallet.people.api_keys import Caller
 from wallet.tables.funding import AnnouncementKind
 from wallet.tables.people import KeyKind
 from web.http import auth

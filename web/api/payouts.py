@@ -12,13 +12,13 @@ from settlement import forecast, payouts, statements
 from settlement.forecast import Part
 from settlement.payouts import WaitReason
 from settlement.tables import TransactionState
-from wallet import vouchers
-from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BusinessDateInvalid, NothingWaits, PayoutNotFound, VoucherNotFound
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import decimal_string
+from wallet.people.api_keys import Caller
+from wallet.purchases import vouchers
 from wallet.tables.books import Reason
 from wallet.tables.people import KeyKind
 from web.api import documents

@@ -8,19 +8,20 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
-from wallet import api_keys, limits, purses
-from wallet.api_keys import Caller, Caps
+from wallet.funding.top_ups import offered, pulls
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import ValidationFailed
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money
 from wallet.keys.jws import public_jwk
-from wallet.purses import Limits, View
+from wallet.people import api_keys
+from wallet.people.api_keys import Caller, Caps
+from wallet.purses import limits, purses
+from wallet.purses.purses import Limits, View
 from wallet.tables.books import Reason
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import KeyKind
-from wallet.top_ups import offered, pulls
 from web.api.keys import KeyList, KeyShown, key_list, key_shown, limit, when
 from web.api.top_ups import NewTopUp, TopUpView, fetch, top_up_body
 from web.http import auth, bodies

@@ -9,13 +9,14 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection
 
-from wallet import merchants, redemptions, vouchers
-from wallet.api_keys import Caller
 from wallet.ground import clock, errors
 from wallet.ground.errors import MalformedBody, OboleError, ValidationFailed
-from wallet.redemptions import Claim
+from wallet.merchants import merchants
+from wallet.people.api_keys import Caller
+from wallet.purchases import redemptions, vouchers
+from wallet.purchases.redemptions import Claim
+from wallet.purchases.vouchers import Issuer
 from wallet.tables.people import KeyKind
-from wallet.vouchers import Issuer
 from web.http import problems
 from web.http.context import current
 from web.http.fields import Amount, Answer, Problem, Strict, Text, Unread, currency_code, decimal, identity

@@ -8,11 +8,11 @@ from flask_smorest import Blueprint
 from marshmallow import RAISE, ValidationError, post_load
 from sqlalchemy.engine import Connection
 
-from wallet import redemptions, vouchers
-from wallet.api_keys import Caller
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
+from wallet.people.api_keys import Caller
+from wallet.purchases import redemptions, vouchers
 from wallet.tables.people import KeyKind
 from web.http import auth
 from web.http.context import current

@@ -13,11 +13,11 @@ from settlement import approvals, audit, audits, bank_files, business_day, forec
 from settlement.forecast import Preview
 from settlement.payouts import WaitReason
 from settlement.tables import FileState, RunState, TransactionKind, TransactionState
-from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import BankFileNotFound, BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ground.money import decimal_string
+from wallet.people.api_keys import Caller
 from wallet.tables.people import KeyKind
 from web.api.keys import when
 from web.http import auth

@@ -1,6 +1,6 @@
 """Top-ups over HTTP: what a shopper is told, and the sandbox bank asked by an answer.
 
-Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses`).
+Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses.purses`).
 """
 
 import json
@@ -10,7 +10,7 @@ from uuid import UUID
 from marshmallow import fields
 from sqlalchemy.engine import Row
 
-from wallet import top_ups
+from wallet.funding import top_ups
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
 from wallet.settings import Settings

@@ -10,18 +10,18 @@ from sqlalchemy.engine import Connection, Row, RowMapping
 
 from settlement import statements
 from settlement.tables import TransactionState
-from wallet import orders, vouchers
-from wallet.api_keys import Caller
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.db import begin_deed
 from wallet.ground.errors import OboleError, PurseNotFound, VoucherNotFound
 from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
-from wallet.orders import MAX_RESOURCE_LENGTH
+from wallet.people.api_keys import Caller
+from wallet.purchases import orders, vouchers
+from wallet.purchases.orders import MAX_RESOURCE_LENGTH
+from wallet.purchases.vouchers import Issued, Issuer, Purchase
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import VoucherState
-from wallet.vouchers import Issued, Issuer, Purchase
 from web.api.keys import limit, when
 from web.http import auth, problems
 from web.http.context import Obole, current

@@ -8,14 +8,14 @@ from flask_smorest import Blueprint
 from marshmallow import fields
 from sqlalchemy.engine import Row
 
-from wallet import webhooks
-from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AlreadyExists, WebhookNotFound
+from wallet.people.api_keys import Caller
 from wallet.tables.people import KeyKind
 from wallet.tables.telling import DeliveryState
-from wallet.webhooks import Delivery, Event, EventType
+from wallet.telling import webhooks
+from wallet.telling.webhooks import Delivery, Event, EventType
 from web.http.context import current
 from web.http.fields import Answer, Empty, Page, Strict, Text, identity, instant, one_of, text
 from web.http.operations import operation

@@ -11,8 +11,6 @@ from flask import request
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from wallet import actions, api_keys
-from wallet.api_keys import Caller
 from wallet.ground import clock
 from wallet.ground.errors import (
     IdempotencyKeyRequired,
@@ -23,6 +21,8 @@ from wallet.ground.errors import (
     Unauthorized,
     ValidationFailed,
 )
+from wallet.people import actions, api_keys
+from wallet.people.api_keys import Caller
 from wallet.tables.people import KeyKind
 from wallet.tables.people import api_keys as key_rows
 from web.http.context import current

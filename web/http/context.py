@@ -6,8 +6,8 @@ from flask import current_app
 
 from wallet.ground.db import Database
 from wallet.keys.ring import Keyring
+from wallet.purchases.vouchers import Issuer
 from wallet.settings import Settings
-from wallet.vouchers import Issuer
 
 EXTENSION = "obole"
 

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from wallet import ledger, safeguarding
+from wallet.books import ledger, safeguarding
 from wallet.tables.books import AccountKind, DayState, business_days
 from wallet.tables.purchases import VoucherState, vouchers
 from wallet.tables.purses import purses

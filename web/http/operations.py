@@ -19,10 +19,10 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
 from sqlalchemy.engine import Connection
 
-from wallet.api_keys import Caller
+from wallet.books.idempotency import once
 from wallet.ground import clock, errors
 from wallet.ground.errors import MalformedBody, NotAcceptable, OboleError, UnsupportedMediaType, ValidationFailed
-from wallet.idempotency import once
+from wallet.people.api_keys import Caller
 from wallet.tables.people import KeyKind
 from web.http import auth, bodies, problems
 from web.http.context import current

@@ -15,12 +15,15 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection, RowMapping
 
-from wallet import checkouts, closing, identities, orders, passkeys, purses, top_ups, tries
+from wallet.funding import closing, top_ups
 from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.ground.money import MICROS_PER_UNIT, Money, largest_transaction, minor_unit_micros, whole_minor
 from wallet.keys.jws import b64url, parse_public_jwk
-from wallet.sessions import Visitor
+from wallet.people import identities, passkeys, tries
+from wallet.people.sessions import Visitor
+from wallet.purchases import checkouts, orders
+from wallet.purses import purses
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import CheckoutState

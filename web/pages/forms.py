@@ -12,7 +12,7 @@ from flask import request
 from marshmallow import Schema
 from sqlalchemy.engine import Connection
 
-from wallet import idempotency
+from wallet.books import idempotency
 from wallet.ground import clock
 from web.http.context import current
 from web.http.fields import Amount

@@ -34,11 +34,11 @@ from flask_wtf.csrf import CSRFProtect, generate_csrf
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException
 
-from wallet import browsers, sessions
 from wallet.ground import clock, languages
 from wallet.ground.errors import OboleError, OutcomeUnknown, ProofNeeded, SignInLocked, TooManyRequests
 from wallet.ground.money import Money
-from wallet.sessions import Visitor
+from wallet.people import browsers, sessions
+from wallet.people.sessions import Visitor
 from wallet.settings import Settings
 from wallet.tables.people import IdentityKind
 from web.http import problems, proxies

@@ -1,7 +1,8 @@
 """Rates: how often somebody may ask, counted in the wallet's database, for all its processes and machines.
 
 Invariant: a count that cannot be written, because the database is full or read-only, refuses nobody and breaks nothing:
-that process counts for itself meanwhile. Rates slow down; what guards PINs and money is `wallet.tries` and the books.
+that process counts for itself meanwhile. Rates slow down; what guards PINs and money is `wallet.people.tries` and the
+books.
 """
 
 import datetime as dt

@@ -12,11 +12,12 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from marshmallow import fields
 
-from wallet import identities, letter_requests, passkeys, pins, purses, sessions, totp, tries, ways_in
 from wallet.ground import clock
 from wallet.ground.errors import LinkInvalid, OboleError, SignInRefused, ValidationFailed
 from wallet.ground.smtp import is_address
-from wallet.letter_requests import Asked
+from wallet.people import identities, letter_requests, passkeys, pins, sessions, totp, tries, ways_in
+from wallet.people.letter_requests import Asked
+from wallet.purses import purses
 from wallet.tables.people import IdentityKind, LinkPurpose
 from web.http.context import current
 from web.http.fields import EMAIL_PATTERN, Strict, Text

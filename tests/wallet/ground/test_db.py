@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wallet import purses
 from wallet.ground import db as db_room
 from wallet.ground.db import Database, UtcInstant, checked_url, migrate
 from wallet.ground.errors import CurrencyUnknown, SettingsInvalid, Unavailable
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
+from wallet.purses import purses
 from wallet.tables.purses import shoppers
 
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)

@@ -11,7 +11,7 @@ import pytest
 
 from app import create_app
 from tests.support import make_settings
-from wallet import top_ups
+from wallet.funding import top_ups
 from wallet.ground import private
 from wallet.ground.db import Database, checked_url, migrate
 from wallet.ground.errors import KeyFileInvalid, OboleError, SettingsInvalid

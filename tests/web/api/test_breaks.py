@@ -7,9 +7,9 @@ import pytest
 
 from tests.books import camt, entry
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Merchant, Purse, Shop, bearer, created, refused
-from wallet import actions
 from wallet.ground import clock
 from wallet.ground.ids import new_id
+from wallet.people import actions
 from wallet.tables.purses import shoppers
 
 DAY = dt.date(2026, 11, 23)

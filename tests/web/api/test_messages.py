@@ -8,8 +8,8 @@ import pytest
 from settlement import envelope, quarantine, reconciliation
 from tests.books import camt, entry, pain002
 from tests.support import Merchant, Purse, Shop, bearer, created, refused
-from wallet import actions
 from wallet.ground.ids import new_id
+from wallet.people import actions
 
 DAY = dt.date(2026, 11, 23)
 GARBLED = b'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08"><A/></Document>'

@@ -8,10 +8,11 @@ import pytest
 
 from settlement import own_money
 from tests.support import OWN_IBAN, Merchant, Purse, Shop, created, make_settings, refused
-from wallet import actions, ledger
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.ledger import Posting
+from wallet.people import actions
 from wallet.tables.books import Reason
 
 

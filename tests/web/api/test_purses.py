@@ -13,7 +13,7 @@ import time_machine
 from nacl.signing import SigningKey
 
 from tests.support import SHOPPER_IBAN, Purse, Shop, bearer, created, make_settings, public_jwk, refused
-from wallet import closing
+from wallet.funding import closing
 from wallet.ground import clock
 from wallet.ground.money import EXPONENTS
 from wallet.tables.people import KeyKind

@@ -9,8 +9,8 @@ import pytest
 import time_machine
 
 from tests.support import NDJSON, Shop, bearer, created, refused, sign_jws
-from wallet import vouchers
 from wallet.ground import clock
+from wallet.purchases import vouchers
 from web.api.redemptions import MAX_REDEMPTIONS
 
 

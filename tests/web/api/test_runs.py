@@ -24,9 +24,9 @@ from tests.support import (
     make_settings,
     refused,
 )
-from wallet import actions, identities
 from wallet.ground import clock
 from wallet.ground.ids import new_id
+from wallet.people import actions, identities
 from wallet.tables.people import IdentityKind
 from wallet.tables.telling import mails
 from web.http import bodies

@@ -12,7 +12,7 @@ import segno.helpers
 from sqlalchemy import func, select
 
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, Purse, Shop, created, refused
-from wallet import closing
+from wallet.funding import closing
 from wallet.ground import clock
 from wallet.ground.ids import is_reference
 from wallet.tables.funding import top_ups

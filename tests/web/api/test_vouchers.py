@@ -8,9 +8,9 @@ import time_machine
 from nacl.signing import SigningKey
 
 from tests.support import Shop, created, public_jwk, refused
-from wallet import limits
 from wallet.ground import clock
 from wallet.keys import jws
+from wallet.purses import limits
 from wallet.tables.people import KeyKind
 
 

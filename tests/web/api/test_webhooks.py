@@ -8,8 +8,8 @@ import pytest
 
 from tests.support import Merchant, Shop, created, refused
 from tests.wallet.receiver import Receiver, receiver
-from wallet import webhooks
 from wallet.ground import clock
+from wallet.telling import webhooks
 
 PAID = {"checkout_id": "c1", "amount": "0.20", "currency": "EUR"}
 

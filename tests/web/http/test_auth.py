@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import MERCHANT_IBAN, Shop, created, refused
-from wallet import actions
+from wallet.people import actions
 from wallet.tables.people import KeyKind
 
 

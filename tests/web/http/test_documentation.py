@@ -8,9 +8,9 @@ from typing import Any
 import lxml.html
 
 from tests.support import Shop, created, refused
-from wallet import vouchers
 from wallet.ground import errors
 from wallet.keys.jws import parse
+from wallet.purchases import vouchers
 from web.http import operations, problems
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "api.md"

@@ -21,8 +21,8 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from tests.support import PASSPHRASE, PROBLEM, SECRET_KEY, Shop
-from wallet import api_keys, sessions
 from wallet.ground.db import Database
+from wallet.people import api_keys, sessions
 from web.http import failures, problems, requests
 from web.http.context import EXTENSION
 

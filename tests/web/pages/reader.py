@@ -6,8 +6,8 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from tests.support import Purse, Shop, hashed
-from wallet import identities
 from wallet.ground import clock
+from wallet.people import identities
 from wallet.tables.people import IdentityKind
 from wallet.tables.purses import purses, shoppers
 

@@ -15,13 +15,16 @@ from nacl.signing import SigningKey
 
 from tests.support import PASSPHRASE, SHOPPER_IBAN, Device, Merchant, Purse, Shop, hashed, public_jwk
 from tests.web.pages.reader import PIN, Reader, shopper_of
-from wallet import checkouts, closing, members, purses
-from wallet.checkouts import Wanted
+from wallet.funding import closing
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.keys import ring
 from wallet.keys.ring import Keyring
-from wallet.members import MemberCaps
+from wallet.people import members
+from wallet.people.members import MemberCaps
+from wallet.purchases import checkouts
+from wallet.purchases.checkouts import Wanted
+from wallet.purses import purses
 from wallet.tables.funding import top_ups
 from wallet.tables.purchases import vouchers
 from wallet.tables.purses import purses as purses_table

@@ -9,8 +9,8 @@ from werkzeug.test import TestResponse
 
 from tests.support import Shop, hashed
 from tests.web.pages.reader import Reader
-from wallet import identities, totp
 from wallet.ground import clock
+from wallet.people import identities, totp
 from wallet.tables.people import IdentityKind, sessions
 
 ADDRESS, PASSPHRASE = "olga@obole.example", "a passphrase of many letters"

@@ -3,7 +3,7 @@
 Importing this package puts them all on `blueprint`.
 
 Invariant: only operators with a second factor see any of it, and whatever one of them does is in the log of actions
-(`wallet.actions`) in the same transaction as the deed itself.
+(`wallet.people.actions`) in the same transaction as the deed itself.
 """
 
 from web.pages.console import differences, messages, money, operators, overview, people, proof, resolving, settling

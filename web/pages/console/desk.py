@@ -6,10 +6,10 @@ from typing import Any
 from flask import Response
 from sqlalchemy.engine import Connection
 
-from wallet import actions
 from wallet.ground import languages
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money
+from wallet.people import actions
 from wallet.tables.people import IdentityKind
 from web.http.fields import Strict, Text
 from web.pages.console.details import detail

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from settlement import own_money
 from settlement.tables import TransactionKind
-from wallet import safeguarding
+from wallet.books import safeguarding
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money

@@ -9,10 +9,10 @@ from marshmallow import fields, validate
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet import identities, invitations
 from wallet.ground import clock
 from wallet.ground.errors import IdentityNotFound, OboleError, ValidationFailed
 from wallet.ground.languages import LOCALES
+from wallet.people import identities, invitations
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
 from web.http.context import current

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from settlement import approvals, audits, figures, nightly
 from settlement.figures import Day
 from settlement.tables import RunState
-from wallet import safeguarding
+from wallet.books import safeguarding
 from wallet.ground import clock
 from wallet.ground.db import is_migrated
 from web.http.context import current

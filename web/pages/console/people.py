@@ -9,11 +9,16 @@ from marshmallow import fields, post_load, validate
 from sqlalchemy.engine import Connection
 
 from settlement import forecast, own_money, payouts
-from wallet import identities, ledger, limits, merchants, purses, redemptions, search, team
+from wallet import search
+from wallet.books import ledger
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.money import Money, decimal_string, minor_unit_micros, whole_minor
-from wallet.merchants import Terms
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.people import identities, team
+from wallet.purchases import redemptions
+from wallet.purses import limits, purses
 from wallet.tables.books import AccountKind
 from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import IdentityKind

@@ -5,8 +5,8 @@ from flask.typing import ResponseReturnValue
 
 from settlement import audits
 from settlement.audit import Check
-from wallet import actions
 from wallet.ground import clock
+from wallet.people import actions
 from web.http.context import current
 from web.pages.console.desk import blueprint, decided, note, seen, show
 from web.pages.lists import PAGE, number, one_page

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Row
 from settlement import breaks, owners, resolutions, tellings
 from settlement.breaks import Way
 from settlement.resolutions import TOGETHER, Done, Resolution
-from wallet import safeguarding
+from wallet.books import safeguarding
 from wallet.ground import clock
 from wallet.ground.errors import NameAmbiguous, NotFound, OboleError, ValidationFailed
 from web.http import bodies

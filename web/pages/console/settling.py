@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from settlement import approvals, audits, bank_files, business_day, forecast, nightly
 from settlement.tables import RunState
-from wallet import safeguarding
+from wallet.books import safeguarding
 from wallet.ground import clock
 from wallet.ground.errors import BankFileNotFound, BusinessDateInvalid, OboleError, RunNotWaiting
 from web.http.context import current

@@ -9,9 +9,9 @@ from flask.typing import ResponseReturnValue
 from settlement import forecast, savings
 from settlement.forecast import Payable
 from settlement.savings import Saving
-from wallet import sales
 from wallet.ground.money import decimal_string
-from wallet.sales import EVERYTHING, Day
+from wallet.purchases import sales
+from wallet.purchases.sales import EVERYTHING, Day
 from web.http.context import current
 from web.pages.merchant.seat import blueprint, merchant, ours, show
 

@@ -5,11 +5,12 @@ from uuid import UUID
 from flask import Response
 from flask.typing import ResponseReturnValue
 
-from wallet import api_keys, webhooks
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
+from wallet.people import api_keys
 from wallet.tables.people import KeyKind
-from wallet.webhooks import Failure
+from wallet.telling import webhooks
+from wallet.telling.webhooks import Failure
 from web.http.context import current
 from web.http.fields import Strict, Text
 from web.pages import forms

@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection, Row
 
 from settlement import statements
-from wallet import redemptions, sales, vouchers
+from wallet.books.idempotency import once
 from wallet.ground import clock
 from wallet.ground.errors import (
     IdempotencyConflict,
@@ -25,9 +25,9 @@ from wallet.ground.errors import (
     ValidationFailed,
 )
 from wallet.ground.money import Money
-from wallet.idempotency import once
-from wallet.redemptions import Claim
-from wallet.sales import SaleState, Search
+from wallet.purchases import redemptions, sales, vouchers
+from wallet.purchases.redemptions import Claim
+from wallet.purchases.sales import SaleState, Search
 from wallet.tables.merchants import MerchantState
 from web.api import documents
 from web.http.context import current

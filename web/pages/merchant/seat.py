@@ -8,9 +8,9 @@ from babel.numbers import format_percent
 from flask import Response, abort
 from sqlalchemy.engine import Row
 
-from wallet import merchants
 from wallet.ground import languages
 from wallet.ground.money import Money, decimal_string
+from wallet.merchants import merchants
 from wallet.tables.people import IdentityKind
 from web.http.context import current
 from web.pages import page as pages

@@ -5,11 +5,12 @@ from uuid import UUID
 from flask import request
 from flask.typing import ResponseReturnValue
 
-from wallet import merchants, team
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
-from wallet.merchants import terms_of
-from wallet.team import Invitation
+from wallet.merchants import merchants
+from wallet.merchants.merchants import terms_of
+from wallet.people import team
+from wallet.people.team import Invitation
 from web.http.context import current
 from web.http.fields import EMAIL_PATTERN, Strict, Text
 from web.pages import forms

@@ -12,14 +12,14 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy.engine import Row
 
-from wallet import checkouts, redemptions, vouchers
-from wallet.checkouts import Wanted
 from wallet.ground import clock
 from wallet.ground.errors import AlreadyRedeemed, OboleError
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.keys.jws import MAX_TOKEN_CHARS
-from wallet.redemptions import Claim, Outcome
+from wallet.purchases import checkouts, redemptions, vouchers
+from wallet.purchases.checkouts import Wanted
+from wallet.purchases.redemptions import Claim, Outcome
 from web.http.context import current
 from web.http.fields import Amount, Strict, Text
 from web.pages import forms

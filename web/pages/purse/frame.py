@@ -10,10 +10,11 @@ from flask import Response
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from wallet import closing, purses
+from wallet.funding import closing
 from wallet.ground.errors import PurseNotFound
 from wallet.ground.money import Money
-from wallet.purses import View
+from wallet.purses import purses
+from wallet.purses.purses import View
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import VoucherState

@@ -8,11 +8,11 @@ from uuid import UUID
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from wallet import history
 from wallet.ground import clock
 from wallet.ground.errors import AmountInvalid, OboleError, ValidationFailed
 from wallet.ground.money import Money
-from wallet.history import Search
+from wallet.purses import history
+from wallet.purses.history import Search
 from wallet.tables.books import Reason
 from web.http import cursors
 from web.http.context import current

@@ -13,10 +13,12 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from wallet import alerts, automatic_top_ups, closing, identities, purses, top_ups
+from wallet.funding import automatic, closing, top_ups
 from wallet.ground import clock
 from wallet.ground.errors import OboleError, TopUpMethodUnavailable, ValidationFailed
 from wallet.ground.money import Money
+from wallet.people import identities
+from wallet.purses import alerts, purses
 from wallet.tables.funding import TopUpMethod
 from web.api import top_ups as offers
 from web.http.context import current
@@ -161,7 +163,7 @@ def put_automatic(purse_id: UUID) -> ResponseReturnValue:
         with current().database.write() as conn:
             currency = mine(conn, purse_id).currency
             amounts = {name: Money(typed[name], currency) for name in ("below", "amount", "per_month")}
-            automatic_top_ups.put(
+            automatic.put(
                 conn, current().settings, purse_id, **amounts, method=_method(typed["method"]), at=clock.now()
             )
     except OboleError as refusal:
@@ -175,7 +177,7 @@ def put_automatic(purse_id: UUID) -> ResponseReturnValue:
 def clear_automatic(purse_id: UUID) -> ResponseReturnValue:
     """Top up by hand only."""
     with current().database.write() as conn:
-        automatic_top_ups.clear(conn, mine(conn, purse_id).id)
+        automatic.clear(conn, mine(conn, purse_id).id)
     tell("The purse tops itself up no more.")
     return go(f"/purse/{purse_id}/alerts")
 
@@ -267,7 +269,7 @@ def _alerts_page(purse_id: UUID, refusal: OboleError | None = None, form: str = 
             refusal=refusal,
             refused_form=form,
             alert=alerts.find(conn, purse_id),
-            automatic=automatic_top_ups.find(conn, purse_id),
+            automatic=automatic.find(conn, purse_id),
             pulling=[method.value for method in TopUpMethod if top_ups.pulls(method, settings)],
             typed=request.form,
         )

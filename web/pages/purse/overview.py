@@ -13,9 +13,11 @@ from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection
 
-from wallet import automatic_top_ups, closing, history, members, purses
+from wallet.funding import automatic, closing
 from wallet.ground import clock
-from wallet.history import Search
+from wallet.people import members
+from wallet.purses import history, purses
+from wallet.purses.history import Search
 from wallet.tables.people import IdentityKind
 from web.http.context import current
 from web.pages.page import blueprint as page_blueprint
@@ -56,8 +58,9 @@ def overview(purse_id: UUID) -> ResponseReturnValue:
             lines = history.lines(conn, purse_id, search, limit=_LAST_LINES)
             return show("purse/member.html", view, conn=conn, member=member, lines=lines, left=_left(member))
         lines = history.lines(conn, purse_id, limit=_LAST_LINES)
-        automatic = automatic_top_ups.find(conn, purse_id)
-        return show("purse/overview.html", view, conn=conn, lines=lines, automatic=automatic, at=at)
+        return show(
+            "purse/overview.html", view, conn=conn, lines=lines, automatic=automatic.find(conn, purse_id), at=at
+        )
 
 
 @blueprint.get("/purse/<uuid:purse_id>/balance")

@@ -10,11 +10,12 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 
-from wallet import api_keys, history, identities, limits, members, passkeys, pins, purses, sessions
 from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.languages import LOCALES
-from wallet.members import MemberCaps
+from wallet.people import api_keys, identities, members, passkeys, pins, sessions
+from wallet.people.members import MemberCaps
+from wallet.purses import history, limits, purses
 from wallet.tables.people import IdentityKind
 from web.http.context import current
 from web.http.fields import Amount, Strict, Text

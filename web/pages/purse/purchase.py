@@ -16,12 +16,14 @@ from markupsafe import Markup
 from sqlalchemy.engine import Connection, RowMapping
 
 from settlement import statements
-from wallet import confirmations, merchants, purses, redemptions, vouchers
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import OboleError, VoucherNotFound
 from wallet.ground.money import decimal_string
 from wallet.keys.jws import b64url, public_jwk
+from wallet.merchants import merchants
+from wallet.purchases import confirmations, redemptions, vouchers
+from wallet.purses import purses
 from wallet.tables.purchases import VoucherState
 from web.http.context import current
 from web.pages.page import blueprint as page_blueprint

@@ -17,8 +17,8 @@ from settlement.audit import audit
 from tests.books import camt, entry
 from tests.conftest import DATABASES
 from tests.support import Shop, make_settings
-from wallet import actions, identities, sessions
 from wallet.ground import clock
+from wallet.people import actions, identities, sessions
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
 

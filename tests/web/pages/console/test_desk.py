@@ -6,9 +6,9 @@ import pytest
 
 from tests.support import Shop
 from tests.web.pages.console.conftest import Console, sell
-from wallet import identities, sessions
 from wallet.ground import clock
 from wallet.ground.ids import new_id
+from wallet.people import identities, sessions
 from wallet.tables.people import IdentityKind
 from wallet.tables.people import identities as identities_table
 

@@ -11,10 +11,10 @@ from settlement import own_money
 from tests.books import MONDAY, camt, entry
 from tests.support import OWN_IBAN, Shop, make_settings
 from tests.web.pages.console.conftest import Console, told
-from wallet import ledger
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.ground import clock
 from wallet.ground.ids import is_reference, new_id
-from wallet.ledger import Posting
 from wallet.tables.books import Reason
 
 

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from tests.support import hashed
 from tests.web.pages.console.conftest import Console
-from wallet import actions, identities, passkeys, totp
 from wallet.ground import clock
 from wallet.ground.errors import LinkInvalid, SignInRefused
 from wallet.ground.ids import new_id
+from wallet.people import actions, identities, passkeys, totp
 from wallet.tables.people import IdentityKind, LinkPurpose
 from wallet.tables.people import passkeys as passkeys_table
 from wallet.tables.telling import mails

@@ -8,10 +8,11 @@ from settlement import nightly, own_money, reconciliation
 from tests.books import pain002
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, refused
 from tests.web.pages.console.conftest import Console, sell
-from wallet import limits, merchants, purses
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.merchants import Terms
+from wallet.merchants import merchants
+from wallet.merchants.merchants import Terms
+from wallet.purses import limits, purses
 from wallet.tables.merchants import BankFeeBearer
 
 

@@ -13,9 +13,12 @@ from settlement.tables import BreakKind, bank_transactions
 from tests.books import camt, entry, pain002
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, created
 from tests.web.pages.console.conftest import Console, open_breaks, sell, text, told
-from wallet import actions, ledger, merchants, purses
+from wallet.books import ledger
 from wallet.ground import clock
 from wallet.ground.ids import new_id
+from wallet.merchants import merchants
+from wallet.people import actions
+from wallet.purses import purses
 from wallet.tables.books import AccountKind, transfers
 from wallet.tables.purses import shoppers
 

@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import DATABASES
 from tests.support import Merchant, Purse, Shop, created, hashed, make_settings
-from wallet import identities, sessions
 from wallet.ground import clock
+from wallet.people import identities, sessions
 from wallet.tables.people import IdentityKind
 
 PASSPHRASE = "bread before sunrise"

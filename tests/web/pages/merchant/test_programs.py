@@ -4,9 +4,9 @@ import re
 
 from tests.support import Shop
 from tests.web.pages.merchant.conftest import Seat, gone_to, words
-from wallet import sessions
 from wallet.ground import clock
 from wallet.ground.ids import new_id
+from wallet.people import sessions
 from wallet.tables.people import sessions as sessions_table
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import Purse, Shop, created
 from tests.web.pages.merchant.conftest import Seat, gone_to, sell, settle, words
-from wallet import merchants
+from wallet.merchants import merchants
 from wallet.tables.merchants import MerchantState
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from tests.support import MERCHANT_IBAN, Shop
 from tests.web.pages.merchant.conftest import Seat, gone_to, words
-from wallet import merchants
+from wallet.merchants import merchants
 from wallet.tables.merchants import BankFeeBearer
 from wallet.tables.telling import mails
 

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from tests.support import Purse, Shop
 from tests.web.pages.merchant.conftest import Seat, gone_to, words
-from wallet import checkouts, identities
 from wallet.ground import clock
+from wallet.people import identities
+from wallet.purchases import checkouts
 from wallet.tables.people import IdentityKind
 from wallet.tables.purses import purses, shoppers
 

@@ -8,10 +8,11 @@ import pytest
 
 from tests.support import SHOPPER_IBAN, Purse, Shop, hashed
 from tests.web.pages.reader import PIN, Reader
-from wallet import members, purses
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.members import MemberCaps
+from wallet.people import members
+from wallet.people.members import MemberCaps
+from wallet.purses import purses
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, Purse, Shop
 from tests.web.pages.reader import Reader
-from wallet import alerts, automatic_top_ups, closing, purses
+from wallet.funding import automatic, closing
 from wallet.ground import clock
+from wallet.purses import alerts, purses
 from wallet.tables.funding import top_ups, withdrawals
 from wallet.tables.people import sessions
 
@@ -95,11 +96,11 @@ def test_the_automatic_top_up_is_set_and_turned_off(shop: Shop, alice: Purse, re
     assert reader.post(path, **{**wish, "method": "bank_transfer"}).status_code == 409
     assert reader.post(path, **wish).status_code == 200
     with shop.database.read() as conn:
-        found: Any = automatic_top_ups.find(conn, alice.id)
+        found: Any = automatic.find(conn, alice.id)
     assert (found.below_micros, found.amount_micros, found.per_month_micros) == (5_000_000, 20_000_000, 60_000_000)
     reader.post(f"{path}/clear")
     with shop.database.read() as conn:
-        assert automatic_top_ups.find(conn, alice.id) is None
+        assert automatic.find(conn, alice.id) is None
 
 
 def test_a_withdrawal_is_made_once_and_a_bad_one_not_at_all(shop: Shop, alice: Purse, reader: Reader) -> None:

@@ -2,10 +2,11 @@
 
 from tests.support import Purse, Shop, hashed
 from tests.web.pages.reader import Reader, shopper_of
-from wallet import members, purses
+from wallet.books.ledger import MOVEMENTS
 from wallet.ground import clock
-from wallet.ledger import MOVEMENTS
-from wallet.members import MemberCaps
+from wallet.people import members
+from wallet.people.members import MemberCaps
+from wallet.purses import purses
 from wallet.tables.books import AccountKind
 from web.pages.purse.frame import reason_names
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.support import Merchant, Purse, Shop, refused
 from tests.web.pages.reader import Reader, shopper_of
-from wallet import identities, members, passkeys
 from wallet.ground import clock
 from wallet.ground.ids import new_id
-from wallet.sessions import PROOF_LASTS
+from wallet.people import identities, members, passkeys
+from wallet.people.sessions import PROOF_LASTS
 from wallet.tables.people import IdentityKind, sessions
 from wallet.tables.people import passkeys as passkey_table
 from wallet.tables.purses import shoppers

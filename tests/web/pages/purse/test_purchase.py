@@ -13,9 +13,9 @@ from nacl.signing import VerifyKey
 from settlement import nightly, scheduler
 from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from tests.web.pages.reader import Reader, shopper_of
-from wallet import members
 from wallet.ground import clock
-from wallet.members import MemberCaps
+from wallet.people import members
+from wallet.people.members import MemberCaps
 from wallet.tables.purchases import vouchers
 
 

@@ -1,0 +1,1 @@
+"""What comes into a purse from outside, and what leaves it again."""

@@ -1,0 +1,1 @@
+"""Who is paid, where, and on which terms."""

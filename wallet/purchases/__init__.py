@@ -1,0 +1,1 @@
+"""From an order to the money owed to its merchant, and back again."""

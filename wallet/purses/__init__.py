@@ -1,0 +1,1 @@
+"""Purses: what is in one, what it may spend, how it went."""

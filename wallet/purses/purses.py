@@ -1,0 +1,351 @@
+"""Room 1, purses: open one, top it up, withdraw from it, freeze it, and say which devices may pay from it.
+
+Invariant: a purse's balance is what its transfers say, never below its credit limit; only a booking by the bank
+tops it up, and what leaves it for the bank is a whole number of minor units.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import case, func, or_, select
+from sqlalchemy.engine import Connection, Row
+
+from wallet.books import ledger
+from wallet.books.ledger import Posting
+from wallet.ground import names
+from wallet.ground.db import insert_into
+from wallet.ground.errors import (
+    AlreadyExists,
+    AmountNotWholeMinor,
+    CurrencyMismatch,
+    DeviceNotFound,
+    FrozenByOperator,
+    PurseClosing,
+    PurseNotFound,
+    WithdrawalTooSmall,
+)
+from wallet.ground.iban import valid_iban
+from wallet.ground.ids import new_id, new_reference
+from wallet.ground.money import Money, check_listed, is_whole_minor
+from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
+from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purses import PurseState, devices, purses, shoppers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a purse may spend, in micros; ``None`` is no limit. Credit is how far below zero it may go."""
+
+    credit_micros: int = 0
+    per_purchase_micros: int | None = None
+    per_day_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A purse as its shopper sees it. ``held`` is what vouchers not yet redeemed hold; ``available`` can be spent.
+
+    ``limits`` are the operator's, ``own_limits`` the shopper's; both bind.
+    """
+
+    id: UUID
+    currency: str
+    balance: Money
+    held: Money
+    available: Money
+    limits: Limits
+    own_limits: Limits
+    frozen: bool
+    frozen_by_operator: bool
+    opened_at: dt.datetime
+
+
+def open_purse(
+    conn: Connection,
+    *,
+    currency: str,
+    email: str,
+    name: str,
+    locale: str,
+    limits: Limits,
+    at: dt.datetime,
+) -> UUID:
+    """Open a purse for the shopper with this e-mail address, who is entered if new; answers the purse's id.
+
+    Raises `CurrencyUnknown` or `CurrencyWithdrawn`.
+    """
+    check_listed(currency)
+    purse_id = new_id()
+    conn.execute(
+        insert_into(conn, shoppers)
+        .values(id=new_id(), email=email.lower(), name=name, name_key=names.key(name), locale=locale, created_at=at)
+        .on_conflict_do_nothing(index_elements=["email"])
+    )
+    conn.execute(
+        purses.insert().values(
+            id=purse_id,
+            shopper_id=select(shoppers.c.id).where(shoppers.c.email == email.lower()).scalar_subquery(),
+            currency=currency,
+            state=PurseState.ACTIVE.value,
+            balance_micros=0,
+            credit_limit_micros=limits.credit_micros,
+            per_purchase_limit_micros=limits.per_purchase_micros,
+            per_day_limit_micros=limits.per_day_micros,
+            opened_at=at,
+        )
+    )
+    ledger.open_currency(conn, currency)
+    ledger.open_account(conn, AccountKind.PURSE, currency, purse_id)
+    return purse_id
+
+
+def view(conn: Connection, purse_id: UUID) -> View:
+    """The purse now, or `PurseNotFound`."""
+    row = conn.execute(
+        select(purses, held_micros(purse_id).label("held_micros")).where(purses.c.id == purse_id)
+    ).one_or_none()
+    if row is None:
+        raise PurseNotFound
+    return View(
+        id=row.id,
+        currency=row.currency,
+        balance=Money(row.balance_micros, row.currency),
+        held=Money(int(row.held_micros), row.currency),
+        available=Money(row.balance_micros + row.credit_limit_micros, row.currency),
+        limits=Limits(
+            credit_micros=row.credit_limit_micros,
+            per_purchase_micros=row.per_purchase_limit_micros,
+            per_day_micros=row.per_day_limit_micros,
+        ),
+        own_limits=Limits(per_purchase_micros=row.own_per_purchase_micros, per_day_micros=row.own_per_day_micros),
+        frozen=row.state == PurseState.FROZEN.value,
+        frozen_by_operator=row.frozen_by_operator,
+        opened_at=row.opened_at,
+    )
+
+
+def stricter(*limits: int | None) -> int | None:
+    """The smallest of these limits, in micros; ``None`` limits nothing."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def of_shopper(conn: Connection, shopper_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
+    """The shopper's purses, the first one opened first."""
+    return conn.execute(select(purses).where(purses.c.shopper_id == shopper_id).order_by(purses.c.id)).all()
+
+
+def held_micros(purse_id: object) -> sa.ScalarSelect[int]:
+    """What the purse's unredeemed vouchers hold, in micros, as an SQL expression."""
+    return (
+        select(func.coalesce(func.sum(vouchers.c.amount_micros), 0))
+        .where(vouchers.c.purse_id == purse_id, vouchers.c.state == VoucherState.HELD.value)
+        .scalar_subquery()
+    )
+
+
+def history(conn: Connection, purse_id: UUID, *, before: int | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:
+    """The purse's transfers, newest first, from below transfer number ``before``.
+
+    Each row has ``id``, ``reason``, ``reference``, ``signed_micros`` (negative: out of the purse),
+    ``balance_after_micros``, ``business_date``, ``recorded_at``.
+    """
+    account_id = (
+        select(accounts.c.id)
+        .where(accounts.c.kind == AccountKind.PURSE.value, accounts.c.owner_id == purse_id)
+        .scalar_subquery()
+    )
+    signed = case(
+        (transfers.c.credit_account_id == account_id, transfers.c.amount_micros),
+        else_=-transfers.c.amount_micros,
+    )
+    lines = (
+        select(
+            transfers.c.id,
+            transfers.c.reason,
+            transfers.c.reference,
+            transfers.c.business_date,
+            transfers.c.recorded_at,
+            signed.label("signed_micros"),
+            # A purse's transfers are written under its row's lock, so their numbers grow as its balance moves.
+            sa.cast(func.sum(signed).over(order_by=transfers.c.id), sa.BigInteger).label("balance_after_micros"),
+        )
+        .where(or_(transfers.c.debit_account_id == account_id, transfers.c.credit_account_id == account_id))
+        .subquery()
+    )
+    query = select(lines).order_by(lines.c.id.desc()).limit(limit)
+    return conn.execute(query if before is None else query.where(lines.c.id < before)).all()
+
+
+def request_top_up(
+    conn: Connection, purse_id: UUID, amount: Money, method: TopUpMethod, *, at: dt.datetime
+) -> Row[tuple[object, ...]]:
+    """Announce money from outside; answers its row, whose ``reference`` the bank entry will carry.
+
+    Nothing is in the purse until the bank has booked it. Raises `PurseNotFound`, `CurrencyMismatch`,
+    `CurrencyWithdrawn`, `AmountNotWholeMinor`, or `PurseClosing`. What was announced before the closing, and comes all
+    the same, is credited and goes home (`wallet.funding.closing`).
+    """
+    _for_the_bank(conn, purse_id, amount)
+    check_listed(amount.currency)
+    check_kept(conn, purse_id)
+    return conn.execute(
+        top_ups.insert()
+        .values(
+            id=new_id(),
+            purse_id=purse_id,
+            currency=amount.currency,
+            amount_micros=amount.micros,
+            method=method.value,
+            reference=new_reference(),
+            requested_at=at,
+        )
+        .returning(top_ups)
+    ).one()
+
+
+def check_kept(conn: Connection, purse_id: UUID) -> None:
+    """Raise `PurseClosing` where nothing more is to come into the purse: it is being closed, or is closed."""
+    if conn.execute(select(purses.c.id).where(purses.c.id == purse_id, ledger.IS_BEING_CLOSED)).first() is not None:
+        raise PurseClosing
+
+
+def withdraw(
+    conn: Connection,
+    purse_id: UUID,
+    amount: Money,
+    *,
+    iban: str,
+    name: str,
+    minimum_micros: int,
+    at: dt.datetime,
+    closes_purse: bool = False,
+) -> Row[tuple[object, ...]]:
+    """Take money out of the purse at par, to be sent to ``iban`` by the next settlement run; answers its row.
+
+    Raises `PurseNotFound`, `CurrencyMismatch`, `AmountNotWholeMinor`, `WithdrawalTooSmall` below ``minimum_micros``,
+    since each withdrawal costs the operator the bank's fee, `IbanInvalid`, `PurseFrozen`, or `InsufficientFunds`:
+    credit is for purchases and cannot be withdrawn. ``closes_purse`` is for `wallet.funding.closing` alone: out of a
+    purse that is being closed, and of no other; and everything, whatever its size, because redemption at par is a
+    right.
+    """
+    _for_the_bank(conn, purse_id, amount)
+    if amount.micros < minimum_micros and not closes_purse:
+        least = Money(minimum_micros, amount.currency)
+        raise WithdrawalTooSmall(
+            f"The least that can be withdrawn is {least} {least.currency}; closing the purse takes everything out."
+        )
+    row = conn.execute(
+        withdrawals.insert()
+        .values(
+            id=new_id(),
+            purse_id=purse_id,
+            currency=amount.currency,
+            amount_micros=amount.micros,
+            creditor_name=name,
+            creditor_iban=valid_iban(iban, currency=amount.currency),
+            requested_at=at,
+        )
+        .returning(withdrawals)
+    ).one()
+    ledger.post(
+        conn,
+        Posting(
+            reason=Reason.WITHDRAWAL,
+            currency=amount.currency,
+            amount_micros=amount.micros,
+            reference=row.id,
+            purse_id=purse_id,
+            closes_purse=closes_purse,
+        ),
+        recorded_at=at,
+    )
+    return row
+
+
+def take_back(conn: Connection, posting: Posting, *, at: dt.datetime) -> int:
+    """Post what the bank took back: out of a purse as far as that reaches, the rest as the operator's loss.
+
+    Answers that loss, in micros; where the posting takes from no purse there is none. Raises `PurseFrozen` for a purse
+    that holds some of it and is not active.
+    """
+    taken = posting.amount_micros
+    if ledger.MOVEMENTS[posting.reason][0] is AccountKind.PURSE:
+        # Locked: what is spent in this very moment would be missing.
+        mine = select(purses.c.balance_micros).where(purses.c.id == posting.purse_id).with_for_update(key_share=True)
+        taken = max(0, min(taken, conn.execute(mine).scalar_one()))
+    lost = posting.amount_micros - taken
+    for reason, micros in ((posting.reason, taken), (Reason.LOSS, lost)):
+        if micros:
+            ledger.post(conn, replace(posting, reason=reason, amount_micros=micros), recorded_at=at)
+    return lost
+
+
+def freeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
+    """Stop paying from the purse, at once. Freezing a frozen purse changes nothing but who may free it."""
+    frozen = (
+        purses.update()
+        .where(purses.c.id == purse_id)
+        .values(
+            state=PurseState.FROZEN.value,
+            frozen_by_operator=sa.true() if by_operator else purses.c.frozen_by_operator,
+        )
+    )
+    if not conn.execute(frozen).rowcount:
+        raise PurseNotFound
+
+
+def unfreeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
+    """Let the purse pay again.
+
+    Raises `PurseNotFound`; `PurseClosing`: that one stays frozen for good; or `FrozenByOperator` for its shopper.
+    """
+    may_be = sa.true() if by_operator else ~purses.c.frozen_by_operator
+    freed = (
+        purses.update()
+        .where(purses.c.id == purse_id, ~ledger.IS_BEING_CLOSED, may_be)
+        .values(state=PurseState.ACTIVE.value, frozen_by_operator=False)
+    )
+    if not conn.execute(freed).rowcount:
+        raise FrozenByOperator if view(conn, purse_id).frozen_by_operator and not by_operator else PurseClosing
+
+
+def add_device(
+    conn: Connection, purse_id: UUID, *, public_key: bytes, label: str, at: dt.datetime
+) -> Row[tuple[object, ...]]:
+    """Let the holder of an Ed25519 key (32 bytes) sign orders for this purse; `AlreadyExists` if it may already."""
+    row = conn.execute(
+        insert_into(conn, devices)
+        .values(id=new_id(), purse_id=purse_id, public_key=public_key, label=label, added_at=at)
+        .on_conflict_do_nothing(index_elements=["purse_id", "public_key"])
+        .returning(devices)
+    ).one_or_none()
+    if row is None:
+        raise AlreadyExists("This purse knows that device key already, or revoked it before.")
+    return row
+
+
+def devices_of(conn: Connection, purse_id: UUID) -> Sequence[Row[tuple[object, ...]]]:
+    """The purse's devices, oldest first, revoked ones included."""
+    return conn.execute(select(devices).where(devices.c.purse_id == purse_id).order_by(devices.c.id)).all()
+
+
+def revoke_device(conn: Connection, purse_id: UUID, device_id: UUID, *, at: dt.datetime) -> None:
+    """Take no more orders from a device; one revoked before stays so. Raises `DeviceNotFound`."""
+    mine = (devices.c.id == device_id) & (devices.c.purse_id == purse_id)
+    if conn.execute(select(devices.c.id).where(mine)).one_or_none() is None:
+        raise DeviceNotFound
+    conn.execute(devices.update().where(mine, devices.c.revoked_at.is_(None)).values(revoked_at=at))
+
+
+def _for_the_bank(conn: Connection, purse_id: UUID, amount: Money) -> None:
+    currency = conn.execute(select(purses.c.currency).where(purses.c.id == purse_id)).scalar_one_or_none()
+    if currency is None:
+        raise PurseNotFound
+    if currency != amount.currency:
+        raise CurrencyMismatch(f"This purse is in {currency}.")
+    if not is_whole_minor(amount.micros, amount.currency):
+        raise AmountNotWholeMinor

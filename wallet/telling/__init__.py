@@ -1,0 +1,1 @@
+"""Letters and webhooks: written in the transaction that did the deed, delivered afterwards."""
