@@ -13,8 +13,8 @@ from flask import Blueprint, Flask
 from flask_smorest import Api
 
 import cli
-from settlement import metrics as settlement_metrics
 from settlement.bank import directory
+from settlement.figures import metrics as settlement_metrics
 from wallet.ground import private
 from wallet.ground.db import Database
 from wallet.keys.ring import Keyring

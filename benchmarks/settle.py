@@ -15,9 +15,12 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from benchmarks.scenes import IBAN
-from settlement import bank_files, business_day, nightly, payouts
-from settlement.audit import audit
+from settlement import business_day
+from settlement.audit.checks import audit
 from settlement.bank.profile import Profile
+from settlement.files import bank_files
+from settlement.payouts import payouts
+from settlement.runs import nightly
 from wallet.ground import clock
 from wallet.ground.db import Database
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.statement import IBAN
-from settlement import reconciliation
+from settlement.answers import reconciliation
 from wallet.ground import clock
 from wallet.ground.db import Database
 

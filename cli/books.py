@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.words import JSON, says_no
-from settlement.audit import Check
-from settlement.audit import audit as audit_books
+from settlement.audit.checks import Check
+from settlement.audit.checks import audit as audit_books
 from wallet.books import ledger
 from wallet.ground import clock
 from wallet.ground.db import migrate

@@ -9,14 +9,9 @@ import click
 
 from cli.settlement import settlement
 from cli.words import JSON, note_action, say, says_no
-from settlement import (
-    breaks,
-    owners,
-    reconciliation,
-    resolutions,
-)
-from settlement.breaks import Way
-from settlement.resolutions import TOGETHER, Resolution
+from settlement.answers import breaks, owners, reconciliation, resolutions
+from settlement.answers.breaks import Way
+from settlement.answers.resolutions import TOGETHER, Resolution
 from settlement.tables import TransactionState
 from wallet.ground import clock
 from wallet.ground.errors import AmountInvalid

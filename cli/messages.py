@@ -13,17 +13,13 @@ from sqlalchemy.engine import Connection
 
 from cli.settlement import settlement
 from cli.words import JSON, note_action, say, says_no
-from settlement import (
-    nightly,
-    quarantine,
-    receiving,
-    scheduler,
-    tellings,
-)
-from settlement.imports import Imported
-from settlement.receiving import Received
-from settlement.tellings import Telling
-from settlement.xml import MAX_BYTES
+from settlement import scheduler
+from settlement.answers import quarantine, receiving, tellings
+from settlement.answers.imports import Imported
+from settlement.answers.receiving import Received
+from settlement.answers.tellings import Telling
+from settlement.bank.formats.xml import MAX_BYTES
+from settlement.runs import nightly
 from wallet.ground import clock
 from wallet.ground.errors import (
     BankMessageFailed,

@@ -14,16 +14,13 @@ from sqlalchemy.engine import Row
 
 from cli.books import plain, show_findings
 from cli.words import DATE, JSON, date_of, note_action, say, says_no
-from settlement import (
-    approvals,
-    bank_files,
-    business_day,
-    forecast,
-    nightly,
-    own_money,
-)
-from settlement.audit import Check
-from settlement.payouts import advance, cut, place
+from settlement import business_day
+from settlement.audit.checks import Check
+from settlement.figures import forecast
+from settlement.files import approvals, bank_files
+from settlement.payouts import own_money
+from settlement.payouts.payouts import advance, cut, place
+from settlement.runs import nightly
 from settlement.tables import RunState, TransactionKind
 from wallet.books import safeguarding
 from wallet.ground import clock

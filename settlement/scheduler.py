@@ -16,8 +16,10 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
-from settlement import business_day, nightly, receiving, reconciliation
-from settlement.nightly import Bank
+from settlement import business_day
+from settlement.answers import receiving, reconciliation
+from settlement.runs import nightly
+from settlement.runs.nightly import Bank
 from wallet import pruning
 from wallet.funding import automatic, closing, top_ups
 from wallet.ground import clock

@@ -30,14 +30,18 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from settlement import bank_transactions as bank_transactions_room
-from settlement import breaks, business_day, forecast, nightly, own_money, reconciliation
-from settlement import payouts as payouts_room
-from settlement.audit import audit
+from settlement import business_day
+from settlement.answers import breaks, reconciliation
+from settlement.answers.imports import NO_CURRENCY
+from settlement.audit.checks import audit
 from settlement.bank import Connector
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
-from settlement.imports import NO_CURRENCY
+from settlement.figures import forecast
+from settlement.files import bank_transactions as bank_transactions_room
+from settlement.payouts import own_money
+from settlement.payouts import payouts as payouts_room
+from settlement.runs import nightly
 from settlement.tables import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet.books import ledger

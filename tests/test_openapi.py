@@ -22,9 +22,9 @@ from schemathesis.engine.recorder import CheckNode, Interaction
 from schemathesis.transport.wsgi import WSGITransport
 from sqlalchemy import select
 
-from settlement import reconciliation
-from settlement.bank_transactions import REJECTED, move, post
-from settlement.breaks import Way
+from settlement.answers import reconciliation
+from settlement.answers.breaks import Way
+from settlement.files.bank_transactions import REJECTED, move, post
 from settlement.tables import TransactionState, bank_transactions
 from tests.books import MONDAY, camt, entry
 from tests.support import MERCHANT_IBAN, OWN_IBAN, Device, Merchant, Purse, Shop, created, make_settings, public_jwk

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from app import create_app
-from settlement import reconciliation
+from settlement.answers import reconciliation
 from settlement.tables import TransactionKind
 from tests.books import camt, entry
 from tests.support import (

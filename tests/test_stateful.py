@@ -43,12 +43,15 @@ from nacl.signing import SigningKey
 from sqlalchemy import func, select, union_all
 from sqlalchemy.engine import Connection
 
-from settlement import breaks, business_day, nightly, own_money, reconciliation
-from settlement.audit import audit
+from settlement import business_day
+from settlement.answers import breaks, reconciliation
+from settlement.answers.imports import Imported
+from settlement.audit.checks import audit
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
-from settlement.imports import Imported
-from settlement.payouts import try_again
+from settlement.payouts import own_money
+from settlement.payouts.payouts import try_again
+from settlement.runs import nightly
 from settlement.tables import (
     TransactionKind,
     bank_files,

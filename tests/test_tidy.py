@@ -150,7 +150,7 @@ def nothing_shipped_imports_a_test(source: Source) -> Found:
 @rule(
     bad=[
         ("wallet/purses/purses.py", "x = float(y)"),
-        ("settlement/payouts.py", "def f():\n    return 0.5 * y"),
+        ("settlement/payouts/payouts.py", "def f():\n    return 0.5 * y"),
         ("wallet/purses/purses.py", "x = amount_micros / 100"),
         ("wallet/purses/purses.py", "x = round(y)"),
     ],
@@ -176,7 +176,7 @@ def floats_stay_away_from_money(source: Source) -> Found:
 @rule(
     bad=[
         ("wallet/purses/purses.py", "import datetime as dt\nx = dt.datetime.now(dt.UTC)"),
-        ("settlement/payouts.py", "from datetime import date\nx = date.today()"),
+        ("settlement/payouts/payouts.py", "from datetime import date\nx = date.today()"),
         ("wallet/purses/purses.py", "import time\nx = time.time()"),
         ("wallet/purses/purses.py", "from time import time\nx = time()"),
         ("app.py", "x = sa.func.now()"),

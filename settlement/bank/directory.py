@@ -23,7 +23,7 @@ from typing import BinaryIO, TypeAlias
 import structlog
 
 from settlement.bank import Answer
-from settlement.xml import MAX_BYTES
+from settlement.bank.formats.xml import MAX_BYTES
 from wallet.ground import private
 from wallet.ground.errors import SettingsInvalid
 

@@ -19,7 +19,8 @@ import time_machine
 from playwright.sync_api import Page, sync_playwright
 
 from sandbox_bank.bank import Bank
-from settlement import nightly, scheduler
+from settlement import scheduler
+from settlement.runs import nightly
 from tests.browser.conftest import DESKTOP, PASSPHRASE, PHONE, Town, chromium, open_town, sign_in, type_in
 from tests.support import OPERATOR_IBAN, Merchant, Purse, created
 from wallet.books import ledger

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from settlement import breaks, nightly, scheduler, tellings
+from settlement import scheduler
+from settlement.answers import breaks, tellings
+from settlement.runs import nightly
 from tests.books import camt, entry
 from tests.browser.conftest import DESKTOP, LOOKS, PASSPHRASE, PHONE, Town, check_accessible, check_fits, sign_in
 from wallet.ground import clock

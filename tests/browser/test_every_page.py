@@ -13,7 +13,7 @@ import pyotp
 import pytest
 from playwright.sync_api import Page
 
-from settlement import reconciliation
+from settlement.answers import reconciliation
 from tests.books import camt, entry
 from tests.browser.conftest import (
     ADA,

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from settlement import nightly, scheduler
+from settlement import scheduler
+from settlement.runs import nightly
 from tests.browser.conftest import PHONE, PIN, Town, check_accessible, check_fits, purse_of, type_in
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Merchant, Purse, created

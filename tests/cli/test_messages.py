@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from settlement import quarantine
+from settlement.answers import quarantine
 from tests.cli.terminal import flask, said, sold
 from tests.cli.test_settlement import STATUS
 from tests.support import Shop

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from settlement import audits
+from settlement.audit import audits
 from tests.books import camt, entry
 from tests.cli.terminal import ACCOUNT, flask, said, sold
 from tests.support import OWN_IBAN, Shop, hashed, make_settings

@@ -19,7 +19,7 @@ from itertools import combinations
 
 from sqlalchemy import text
 
-from settlement.audit import audit
+from settlement.audit.checks import audit
 from tests.dialects.dialect import Dialect, Pages, Sums
 from tests.dialects.facts import Fact, History, Kind, Truth
 from tests.dialects.scene import Break, Standing

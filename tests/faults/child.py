@@ -27,18 +27,11 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from sandbox_bank.bank import Bank
-from settlement import (
-    breaks,
-    business_day,
-    entries,
-    nightly,
-    own_money,
-    payouts,
-    receiving,
-    reconciliation,
-    scheduler,
-)
+from settlement import business_day, scheduler
+from settlement.answers import breaks, entries, receiving, reconciliation
 from settlement.bank.profile import next_banking_day
+from settlement.payouts import own_money, payouts
+from settlement.runs import nightly
 from settlement.tables import BreakKind, TransactionKind, TransactionState
 from tests.support import OWN_IBAN
 from wallet.ground import clock

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from settlement import nightly, receiving
+from settlement.answers import receiving
+from settlement.runs import nightly
 from settlement.tables import bank_files, bank_transactions, unfinished_imports
 from tests.books import camt, entry
 from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import nightly
+from settlement.runs import nightly
 from settlement.tables import bank_messages, bank_transactions, refused_messages
 from tests.books import pain002
 from tests.faults.ground import Ground, Point, dying_in, each_step, facts

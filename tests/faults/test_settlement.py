@@ -15,8 +15,11 @@ import pytest
 from sqlalchemy import select
 
 from sandbox_bank.bank import Bank
-from settlement import bank_files, business_day, nightly, own_money, payouts
+from settlement import business_day
 from settlement.bank.directory import Directory
+from settlement.files import bank_files
+from settlement.payouts import own_money, payouts
+from settlement.runs import nightly
 from settlement.tables import bank_files as bank_files_table
 from settlement.tables import bank_transactions
 from tests.faults.child import ask_for_payments

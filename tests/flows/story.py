@@ -14,9 +14,10 @@ from lxml import etree
 from sqlalchemy import select
 
 from sandbox_bank.bank import Bank
-from settlement import reconciliation, scheduler
-from settlement.audit import audit
-from settlement.nightly import bank_of
+from settlement import scheduler
+from settlement.answers import reconciliation
+from settlement.audit.checks import audit
+from settlement.runs.nightly import bank_of
 from settlement.tables import TransactionState, bank_transactions
 from tests.support import OPERATOR_IBAN, PASSPHRASE, Purse, Shop
 from wallet.books.ledger import balance_micros

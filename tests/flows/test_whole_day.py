@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy import select
 
 from sandbox_bank.bank import Bank
-from settlement import nightly, reconciliation
+from settlement.answers import reconciliation
+from settlement.runs import nightly
 from settlement.tables import bank_transactions, payouts
 from tests.flows import story
 from tests.support import Device, Merchant, Purse, Shop, created, make_settings

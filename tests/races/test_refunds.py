@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from settlement import business_day, nightly, own_money
+from settlement import business_day
+from settlement.payouts import own_money
+from settlement.runs import nightly
 from settlement.tables import TransactionKind
 from tests.books import Books
 from tests.races.crowd import at_once

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from settlement import breaks
+from settlement.answers import breaks
 from tests.books import Books
 
 # Two payouts and a withdrawal that the bank has.

@@ -18,9 +18,11 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.purchases.vouchers
-from settlement import audits, business_day, nightly, scheduler
-from settlement.audit import audit
-from settlement.nightly import Bank
+from settlement import business_day, scheduler
+from settlement.audit import audits
+from settlement.audit.checks import audit
+from settlement.runs import nightly
+from settlement.runs.nightly import Bank
 from settlement.tables import TransactionState, bank_transactions, settlement_runs
 from tests.support import SHOPPER_IBAN, Shop, created, hashed, make_settings
 from tests.wallet.receiver import receiver

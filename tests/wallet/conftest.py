@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settlement.audit import audit
+from settlement.audit.checks import audit
 from tests.support import PASSPHRASE, cheap_key_file
 from tests.wallet.scene import Scene
 from wallet.ground.db import Database

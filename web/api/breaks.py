@@ -9,11 +9,11 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
-from settlement import breaks, owners, reconciliation, resolutions
-from settlement.breaks import Way
-from settlement.imports import NO_CURRENCY
-from settlement.owners import Because, Owner
-from settlement.resolutions import Done, Resolution
+from settlement.answers import breaks, owners, reconciliation, resolutions
+from settlement.answers.breaks import Way
+from settlement.answers.imports import NO_CURRENCY
+from settlement.answers.owners import Because, Owner
+from settlement.answers.resolutions import Done, Resolution
 from settlement.tables import BreakKind, TransactionKind, TransactionState
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339

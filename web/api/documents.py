@@ -11,7 +11,7 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy.engine import Row
 
-from settlement import statements
+from settlement.documents import payout_statements
 from wallet.ground.db import Database
 from web.http.context import Obole
 
@@ -29,24 +29,24 @@ def csv_file(obole: Obole, payout: Row[Any]) -> Response:
 def pdf_file(obole: Obole, payout: Row[Any], *, locale: str) -> Response:
     """Page by page, in ``locale``."""
     with obole.database.read() as conn:
-        document = statements.as_pdf(conn, payout, locale=locale)
+        document = payout_statements.as_pdf(conn, payout, locale=locale)
     return _file(document, PDF, payout, "pdf")
 
 
 def signed_file(obole: Obole, payout: Row[Any]) -> Response:
     """The figures and the Merkle root over the lines, signed."""
     with obole.database.read() as conn:
-        claims = statements.claims(conn, payout, origin=obole.issuer.origin)
-    return _file(obole.keyring.sign(statements.STATEMENT_TYPE, claims), JOSE, payout, "jws")
+        claims = payout_statements.claims(conn, payout, origin=obole.issuer.origin)
+    return _file(obole.keyring.sign(payout_statements.STATEMENT_TYPE, claims), JOSE, payout, "jws")
 
 
 def proof(obole: Obole, payout: Row[Any], voucher_id: UUID) -> dict[str, Any]:
     """The lines about a voucher with their proofs, and the root that they lead to, signed; or `VoucherNotFound`."""
     with obole.database.read() as conn:
-        payout, proven = statements.proofs(conn, payout, voucher_id)
-        claims = statements.root_claims(conn, payout, origin=obole.issuer.origin)
+        payout, proven = payout_statements.proofs(conn, payout, voucher_id)
+        claims = payout_statements.root_claims(conn, payout, origin=obole.issuer.origin)
     return {
-        "root": obole.keyring.sign(statements.ROOT_TYPE, claims),
+        "root": obole.keyring.sign(payout_statements.ROOT_TYPE, claims),
         "lines": [
             {
                 "leaf": each.leaf.decode(),
@@ -62,7 +62,7 @@ def proof(obole: Obole, payout: Row[Any], voucher_id: UUID) -> dict[str, Any]:
 def _streamed(database: Database, payout: Row[Any]) -> Iterator[str]:
     # A payout's list never changes, so it can be read while it is sent, however long it is.
     with database.read() as conn:
-        yield from statements.as_csv(conn, payout)
+        yield from payout_statements.as_csv(conn, payout)
 
 
 def _file(content: bytes | str | Iterator[str], content_type: str, payout: Row[Any], ending: str) -> Response:

@@ -10,11 +10,13 @@ from flask_smorest import Blueprint
 from marshmallow import fields
 from sqlalchemy.engine import Connection, Row
 
-from settlement import nightly, quarantine, receiving, tellings, xml
-from settlement.imports import Imported
-from settlement.receiving import Received
+from settlement.answers import quarantine, receiving, tellings
+from settlement.answers.imports import Imported
+from settlement.answers.receiving import Received
+from settlement.answers.tellings import Telling
+from settlement.bank.formats import xml
+from settlement.runs import nightly
 from settlement.tables import BreakKind, EntryMatch, MessageKind
-from settlement.tellings import Telling
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import (

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
-from settlement import own_money
+from settlement.payouts import own_money
 from settlement.tables import TransactionKind, TransactionState
 from wallet.books import safeguarding
 from wallet.books.safeguarding import Position

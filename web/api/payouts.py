@@ -8,9 +8,11 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
-from settlement import forecast, payouts, statements
-from settlement.forecast import Part
-from settlement.payouts import WaitReason
+from settlement.documents import payout_statements
+from settlement.figures import forecast
+from settlement.figures.forecast import Part
+from settlement.payouts import payouts
+from settlement.payouts.payouts import WaitReason
 from settlement.tables import TransactionState
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -185,7 +187,7 @@ def list_payouts(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
             f"payouts:{caller.owner_id}",
             query,
             UUID,
-            lambda before, limit: statements.listing(conn, caller.owner_id, before=before, limit=limit),
+            lambda before, limit: payout_statements.listing(conn, caller.owner_id, before=before, limit=limit),
             lambda row: _payout(conn, row),
         )
 
@@ -201,7 +203,7 @@ def list_payouts(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
 def get_payout(caller: Caller, payout_id: UUID) -> dict[str, Any]:
     """One payout."""
     with current().database.read() as conn:
-        return _payout(conn, statements.find(conn, payout_id, merchant_id=caller.owner_id))
+        return _payout(conn, payout_statements.find(conn, payout_id, merchant_id=caller.owner_id))
 
 
 @operation(
@@ -216,12 +218,12 @@ def get_payout(caller: Caller, payout_id: UUID) -> dict[str, Any]:
 def list_payout_lines(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[str, Any]:
     """Every purchase and refund in the payout, oldest first, and payouts that came back and are paid again in it."""
     with current().database.read() as conn:
-        payout = statements.find(conn, payout_id, merchant_id=caller.owner_id)
+        payout = payout_statements.find(conn, payout_id, merchant_id=caller.owner_id)
         return page(
             f"lines:{payout_id}",
             query,
             int,
-            lambda after, limit: list(statements.lines(conn, payout, after=after or 0, limit=limit)),
+            lambda after, limit: list(payout_statements.lines(conn, payout, after=after or 0, limit=limit)),
             lambda row: _line(row, payout.currency),
         )
 
@@ -280,7 +282,7 @@ def get_proof(caller: Caller, payout_id: UUID, query: dict[str, Any]) -> dict[st
     obole = current()
     with obole.database.read() as conn:
         voucher = vouchers.find(conn, query["voucher"], owner_id=caller.owner_id)
-        payout = statements.find(conn, payout_id, merchant_id=voucher["merchant_id"])
+        payout = payout_statements.find(conn, payout_id, merchant_id=voucher["merchant_id"])
     return documents.proof(obole, payout, voucher["id"])
 
 
@@ -328,13 +330,16 @@ def _payable(conn: Connection, merchant_id: UUID) -> dict[str, Any]:
 
 def _find(caller: Caller, payout_id: UUID) -> Row[Any]:
     with current().database.read() as conn:
-        return statements.find(conn, payout_id, merchant_id=caller.owner_id)
+        return payout_statements.find(conn, payout_id, merchant_id=caller.owner_id)
 
 
 def _payout(conn: Connection, row: Row[Any]) -> dict[str, Any]:
-    purchases = statements.purchase_count(conn, row)
-    fee, alone = statements.fee_per_purchase_micros(row, purchases), statements.one_by_one_micros(row, purchases)
-    amounts = {name: decimal_string(getattr(row, f"{name}_micros"), row.currency) for name in statements.FIGURES}
+    purchases = payout_statements.purchase_count(conn, row)
+    fee, alone = (
+        payout_statements.fee_per_purchase_micros(row, purchases),
+        payout_statements.one_by_one_micros(row, purchases),
+    )
+    amounts = {name: decimal_string(getattr(row, f"{name}_micros"), row.currency) for name in payout_statements.FIGURES}
     return {
         "id": str(row.id),
         "business_date": row.business_date.isoformat(),

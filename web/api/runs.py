@@ -9,9 +9,14 @@ from flask_smorest import Blueprint
 from marshmallow import fields
 from sqlalchemy.engine import Connection, Row
 
-from settlement import approvals, audit, audits, bank_files, business_day, forecast, nightly
-from settlement.forecast import Preview
-from settlement.payouts import WaitReason
+from settlement import business_day
+from settlement.audit import audits
+from settlement.audit.checks import Check, audit
+from settlement.figures import forecast
+from settlement.figures.forecast import Preview
+from settlement.files import approvals, bank_files
+from settlement.payouts.payouts import WaitReason
+from settlement.runs import nightly
 from settlement.tables import FileState, RunState, TransactionKind, TransactionState
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -308,7 +313,7 @@ def get_audit(caller: Caller) -> dict[str, Any]:
     """The proof of the books, recomputed now from their rows: each check with its figures, and the rows that
     contradict it. It is not kept; ``last_kept`` is what the last nightly run found."""
     database = current().database
-    checks = audit.audit(database, at=clock.now())
+    checks = audit(database, at=clock.now())
     with database.read() as conn:
         last = audits.latest(conn)
     return {
@@ -318,7 +323,7 @@ def get_audit(caller: Caller) -> dict[str, Any]:
     }
 
 
-def _check(check: audit.Check) -> dict[str, Any]:
+def _check(check: Check) -> dict[str, Any]:
     return {
         "name": check.name,
         "ok": check.ok,

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row, RowMapping
 
-from settlement import statements
+from settlement.documents import payout_statements
 from settlement.tables import TransactionState
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
@@ -329,7 +329,7 @@ def get_voucher(caller: Caller, voucher_id: UUID) -> dict[str, Any]:
     obole = current()
     with obole.database.read() as conn:
         row = vouchers.find(conn, voucher_id, owner_id=caller.owner_id)
-        payout = statements.payout_of(conn, voucher_id)
+        payout = payout_statements.payout_of(conn, voucher_id)
     return _voucher(obole.issuer, obole.keyring, row, payout, for_merchant=caller.kind is KeyKind.MERCHANT)
 
 

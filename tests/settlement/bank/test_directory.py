@@ -11,7 +11,7 @@ import pytest
 
 from settlement.bank import Answer
 from settlement.bank.directory import Directory, check
-from settlement.xml import MAX_BYTES
+from settlement.bank.formats.xml import MAX_BYTES
 from wallet.ground.errors import SettingsInvalid
 
 NOW = dt.datetime(2026, 11, 23, 21, 0, tzinfo=dt.UTC)

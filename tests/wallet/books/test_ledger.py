@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from settlement import business_day
-from settlement.audit import _MOVES
+from settlement.audit.checks import _MOVES
 from tests.wallet.scene import DAY, NOON, Scene
 from wallet.books import ledger
 from wallet.books.ledger import MOVEMENTS, NOBODY, Posting

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from settlement.audit import audit
+from settlement.audit.checks import audit
 from tests.books import Books
 from wallet.books import safeguarding
 from wallet.books.safeguarding import Position

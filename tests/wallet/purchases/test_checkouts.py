@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from settlement.audit import audit
+from settlement.audit.checks import audit
 from tests.support import Merchant, Purse, Shop, make_settings, public_jwk
 from tests.wallet.authenticator import Authenticator
 from wallet.ground import clock

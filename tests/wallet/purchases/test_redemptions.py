@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from settlement import nightly
+from settlement.runs import nightly
 from settlement.tables import payouts
 from tests.support import make_settings
 from tests.wallet.scene import DAY, NOON, micros

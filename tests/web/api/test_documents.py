@@ -11,7 +11,7 @@ import pypdf
 import pytest
 from werkzeug.test import TestResponse
 
-from settlement import merkle
+from settlement.documents import merkle
 from tests.support import Merchant, Purse, Shop, created, refused
 from wallet.ground.ids import new_id
 

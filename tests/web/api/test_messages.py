@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from settlement import envelope, quarantine, reconciliation
+from settlement.answers import quarantine, reconciliation
+from settlement.bank.formats import envelope
 from tests.books import camt, entry, pain002
 from tests.support import Merchant, Purse, Shop, bearer, created, refused
 from wallet.ground.ids import new_id

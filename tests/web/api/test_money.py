@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from settlement import own_money
+from settlement.payouts import own_money
 from tests.support import OWN_IBAN, Merchant, Purse, Shop, created, make_settings, refused
 from wallet.books import ledger
 from wallet.books.ledger import Posting

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from settlement import audits, xml
+from settlement.audit import audits
+from settlement.bank.formats import xml
 from tests.books import camt, entry, pain002
 from tests.settlement.verifications import one, verified
 from tests.support import (

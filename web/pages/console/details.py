@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import Row
 
-from settlement.breaks import Way
+from settlement.answers.breaks import Way
 from settlement.tables import BreakKind, EntryMatch, TransactionState
 from web.pages.page import say
 

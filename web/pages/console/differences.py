@@ -12,8 +12,10 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from settlement import breaks, nightly, payouts, quarantine, receiving, reconciliation
-from settlement.imports import Imported
+from settlement.answers import breaks, quarantine, receiving, reconciliation
+from settlement.answers.imports import Imported
+from settlement.payouts import payouts
+from settlement.runs import nightly
 from settlement.tables import TransactionState
 from wallet.ground import clock
 from wallet.ground.errors import OboleError

@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import abort, request
 from flask.typing import ResponseReturnValue
 
-from settlement import tellings
+from settlement.answers import tellings
 from web.http.context import current
 from web.pages.console.desk import blueprint, seen, show
 from web.pages.lists import PAGE, beyond, one_page

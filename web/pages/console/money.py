@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection
 
-from settlement import own_money
+from settlement.payouts import own_money
 from settlement.tables import TransactionKind
 from wallet.books import safeguarding
 from wallet.ground import clock

@@ -6,8 +6,11 @@ from typing import Any
 
 from flask.typing import ResponseReturnValue
 
-from settlement import approvals, audits, figures, nightly
-from settlement.figures import Day
+from settlement.audit import audits
+from settlement.figures import figures
+from settlement.figures.figures import Day
+from settlement.files import approvals
+from settlement.runs import nightly
 from settlement.tables import RunState
 from wallet.books import safeguarding
 from wallet.ground import clock

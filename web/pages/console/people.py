@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields, post_load, validate
 from sqlalchemy.engine import Connection
 
-from settlement import forecast, own_money, payouts
+from settlement.figures import forecast
+from settlement.payouts import own_money, payouts
 from wallet import search
 from wallet.books import ledger
 from wallet.ground import clock

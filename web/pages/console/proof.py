@@ -3,8 +3,8 @@
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
-from settlement import audits
-from settlement.audit import Check
+from settlement.audit import audits
+from settlement.audit.checks import Check
 from wallet.ground import clock
 from wallet.people import actions
 from web.http.context import current

@@ -7,9 +7,9 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
-from settlement import breaks, owners, resolutions, tellings
-from settlement.breaks import Way
-from settlement.resolutions import TOGETHER, Done, Resolution
+from settlement.answers import breaks, owners, resolutions, tellings
+from settlement.answers.breaks import Way
+from settlement.answers.resolutions import TOGETHER, Done, Resolution
 from wallet.books import safeguarding
 from wallet.ground import clock
 from wallet.ground.errors import NameAmbiguous, NotFound, OboleError, ValidationFailed

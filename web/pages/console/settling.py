@@ -8,7 +8,11 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection
 
-from settlement import approvals, audits, bank_files, business_day, forecast, nightly
+from settlement import business_day
+from settlement.audit import audits
+from settlement.figures import forecast
+from settlement.files import approvals, bank_files
+from settlement.runs import nightly
 from settlement.tables import RunState
 from wallet.books import safeguarding
 from wallet.ground import clock

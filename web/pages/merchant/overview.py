@@ -6,9 +6,9 @@ from typing import Any
 
 from flask.typing import ResponseReturnValue
 
-from settlement import forecast, savings
-from settlement.forecast import Payable
-from settlement.savings import Saving
+from settlement.figures import forecast, savings
+from settlement.figures.forecast import Payable
+from settlement.figures.savings import Saving
 from wallet.ground.money import decimal_string
 from wallet.purchases import sales
 from wallet.purchases.sales import EVERYTHING, Day

@@ -5,7 +5,7 @@ from uuid import UUID
 from flask import Response
 from flask.typing import ResponseReturnValue
 
-from settlement import statements
+from settlement.documents import payout_statements
 from web.api import documents
 from web.http.context import current
 from web.pages.lists import PAGE, beyond, number, one_page
@@ -21,7 +21,7 @@ def payouts() -> ResponseReturnValue:
     """Every payout, newest first."""
     row, before = merchant(), beyond()
     with current().database.read() as conn:
-        found = statements.listing(conn, row.id, before=before, limit=PAGE + 1)
+        found = payout_statements.listing(conn, row.id, before=before, limit=PAGE + 1)
     shown, last = one_page(found)
     return show("payouts.html", row, payouts=shown, more=last.id if last is not None else None, is_first=before is None)
 
@@ -32,17 +32,17 @@ def payout(payout_id: UUID) -> ResponseReturnValue:
     """One payout: its arithmetic, what it cost for each purchase, and its lines."""
     row, after = merchant(), number("after") or 0
     with current().database.read() as conn:
-        found = statements.find(conn, payout_id, merchant_id=row.id)
-        purchases = statements.purchase_count(conn, found)
-        lines = list(statements.lines(conn, found, after=after, limit=_LINES + 1))
+        found = payout_statements.find(conn, payout_id, merchant_id=row.id)
+        purchases = payout_statements.purchase_count(conn, found)
+        lines = list(payout_statements.lines(conn, found, after=after, limit=_LINES + 1))
     return show(
         "payout.html",
         row,
         payout=found,
         purchases=purchases,
-        fee_per_purchase=statements.fee_per_purchase_micros(found, purchases),
-        one_by_one=statements.one_by_one_micros(found, purchases),
-        came_back=statements.came_back(found),
+        fee_per_purchase=payout_statements.fee_per_purchase_micros(found, purchases),
+        one_by_one=payout_statements.one_by_one_micros(found, purchases),
+        came_back=payout_statements.came_back(found),
         lines=lines[:_LINES],
         more=lines[_LINES - 1].id if len(lines) > _LINES else None,
         is_first=after == 0,
@@ -55,7 +55,7 @@ def statement(payout_id: UUID, kind: str) -> Response:
     """The statement as a file; the PDF in the reader's language."""
     obole = current()
     with obole.database.read() as conn:
-        found = statements.find(conn, payout_id, merchant_id=merchant_id())
+        found = payout_statements.find(conn, payout_id, merchant_id=merchant_id())
     if kind == "pdf":
         return documents.pdf_file(obole, found, locale=language())
     return documents.csv_file(obole, found) if kind == "csv" else documents.signed_file(obole, found)

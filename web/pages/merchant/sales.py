@@ -12,7 +12,7 @@ from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.engine import Connection, Row
 
-from settlement import statements
+from settlement.documents import payout_statements
 from wallet.books.idempotency import once
 from wallet.ground import clock
 from wallet.ground.errors import (
@@ -91,7 +91,7 @@ def proof(voucher_id: UUID) -> Response:
     obole, row = current(), merchant()
     with obole.database.read() as conn:
         sales.find(conn, obole.keyring, row.id, voucher_id)
-        payout = statements.payout_of(conn, voucher_id)
+        payout = payout_statements.payout_of(conn, voucher_id)
     if payout is None:
         raise PayoutNotFound("This sale is in no payout yet.")
     response = jsonify(documents.proof(obole, payout, voucher_id))
@@ -169,7 +169,7 @@ def _shown(voucher_id: UUID, *, refusal: OboleError | None = None) -> ResponseRe
         # Whoever may not see it is told so here, whatever was refused before.
         found = sales.find(conn, obole.keyring, row.id, voucher_id)
         refunds = redemptions.refunds_of(conn, voucher_id)
-        payout = statements.payout_of(conn, voucher_id)
+        payout = payout_statements.payout_of(conn, voucher_id)
     return show("sale.html", row, refusal=refusal, sale=found, refunds=refunds, payout=payout)
 
 

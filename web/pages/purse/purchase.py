@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy.engine import Connection, RowMapping
 
-from settlement import statements
+from settlement.documents import payout_statements
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import OboleError, VoucherNotFound
@@ -85,7 +85,7 @@ def _page(purse_id: UUID, voucher_id: UUID, refusal: OboleError | None = None) -
             voucher=row,
             merchant=merchants.find(conn, row["merchant_id"]),
             refunds=redemptions.refunds_of(conn, voucher_id),
-            payout=statements.payout_of(conn, voucher_id),
+            payout=payout_statements.payout_of(conn, voucher_id),
             undo_until=_undo_until(row),
             token=token,
             qr=_qr(token),
@@ -145,7 +145,7 @@ def _evidence(conn: Connection, row: RowMapping) -> dict[str, Any]:
 
 def _proof(conn: Connection, row: RowMapping) -> dict[str, Any]:
     obole, currency = current(), row["currency"]
-    payout = statements.payout_of(conn, row["id"])
+    payout = payout_statements.payout_of(conn, row["id"])
     captured = row["captured_micros"]
     return {
         "voucher": vouchers.token(obole.issuer, row),

@@ -12,8 +12,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from settlement import breaks, nightly, scheduler
-from settlement.audit import audit
+from settlement import scheduler
+from settlement.answers import breaks
+from settlement.audit.checks import audit
+from settlement.runs import nightly
 from tests.books import camt, entry
 from tests.conftest import DATABASES
 from tests.support import Shop, make_settings

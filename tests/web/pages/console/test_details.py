@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from settlement import breaks
+from settlement.answers import breaks
 from settlement.tables import BreakKind
 from tests.books import MONDAY, Books, camt, entry
 from tests.support import SHOPPER_IBAN, Shop

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from settlement import own_money
+from settlement.payouts import own_money
 from tests.books import MONDAY, camt, entry
 from tests.support import OWN_IBAN, Shop, make_settings
 from tests.web.pages.console.conftest import Console, told

@@ -4,7 +4,9 @@ from uuid import uuid4
 
 import pytest
 
-from settlement import nightly, own_money, reconciliation
+from settlement.answers import reconciliation
+from settlement.payouts import own_money
+from settlement.runs import nightly
 from tests.books import pain002
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, refused
 from tests.web.pages.console.conftest import Console, sell

@@ -4,7 +4,8 @@ import datetime as dt
 
 import sqlalchemy as sa
 
-from settlement import nightly, scheduler
+from settlement import scheduler
+from settlement.runs import nightly
 from settlement.tables import audits
 from tests.web.pages.console.conftest import Console, sell, text
 from wallet.ground import clock

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask import render_template_string
 
-from settlement import breaks
-from settlement.breaks import Way
+from settlement.answers import breaks
+from settlement.answers.breaks import Way
 from settlement.tables import BreakKind, bank_transactions
 from tests.books import camt, entry, pain002
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, created
@@ -345,7 +345,7 @@ def test_what_failed_is_tried_again(console: Console, bank: Bank, monkeypatch: p
 
     form = {"way": "try_again", "why": "after the upgrade"}
     with monkeypatch.context() as patch:
-        patch.setattr("settlement.matching.Booking._outcome", broken)
+        patch.setattr("settlement.answers.matching.Booking._outcome", broken)
         found = bank.says((-38, {"text": "fee", "code": "ACMT/MDOP/CHRG"}))
         assert "Could not be booked" in console.get(f"/breaks/{found}")
         assert "It failed again." in text(console.post(f"/breaks/{found}", form, status=409))

@@ -10,7 +10,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from settlement import approvals, audits, bank_files, business_day, nightly, payouts
+from settlement import business_day
+from settlement.audit import audits
+from settlement.files import approvals, bank_files
+from settlement.payouts import payouts
+from settlement.runs import nightly
 from settlement.tables import RunState
 from tests.support import Shop, make_settings
 from tests.web.pages.console.conftest import Console, sell, text

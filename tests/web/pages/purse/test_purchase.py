@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 from nacl.signing import VerifyKey
 
-from settlement import nightly, scheduler
+from settlement import scheduler
+from settlement.runs import nightly
 from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from tests.web.pages.reader import Reader, shopper_of
 from wallet.ground import clock

@@ -1,0 +1,1 @@
+"""What the bank said, and what was made of it."""

@@ -1,0 +1,1 @@
+"""The books recomputed from their rows, and how that ended."""

@@ -1,0 +1,1 @@
+"""What bank files look like: written for the bank, and read from it, safely."""

@@ -1,0 +1,1 @@
+"""What a merchant gets of a payout: the statement, its proof, its PDF."""

@@ -1,0 +1,1 @@
+"""The wallet at a glance: what moves, what it saves, what tonight would bring."""

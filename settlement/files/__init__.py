@@ -1,0 +1,1 @@
+"""Files for the bank, the payments in them, and who approved them."""

@@ -1,0 +1,1 @@
+"""What is owed to whom: how much is due, what is cut, what waits."""
