@@ -9,6 +9,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 HOST = "127.0.0.1"
+# How long a test waits for what must come. A machine may be busy with everything else; what has died is noticed before.
+PATIENCE_SECONDS = 240
 
 
 def listening() -> socket.socket:

@@ -27,7 +27,6 @@ def test_every_figure_is_measured_beside_its_baselines(database: str, tmp_path: 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=170,
         check=False,
     )
 

@@ -29,6 +29,7 @@ from playwright._impl._driver import compute_driver_executable
 from app import open_wallet
 from benchmarks.servers import reserved
 from settlement.tables import TRANSITIONS
+from tests.network import PATIENCE_SECONDS
 from tests.paying import pay
 from tests.wallet.receiver import receiver
 from wallet.books import ledger
@@ -39,9 +40,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 DESIGN = ROOT / "docs" / "design.md"
 PACKAGES = [path.parent for path in ROOT.glob("*/__init__.py")]
-# A town is a dozen programs: slow to start on a busy machine. Whichever dies is seen at once.
-_DEADLINE_SECONDS = 240
-pytestmark = pytest.mark.timeout(4 * _DEADLINE_SECONDS)
 
 
 def blocks(document: Path, marked: str) -> list[str]:
@@ -83,7 +81,7 @@ def _running(folder: Path, port: int) -> Iterator[None]:
             [*command, "--port", str(port)], cwd=ROOT, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            end = time.monotonic() + _DEADLINE_SECONDS
+            end = time.monotonic() + PATIENCE_SECONDS
             while "Obole is running" not in (folder / "run.log").read_text():
                 assert running.poll() is None, _said(folder)
                 assert time.monotonic() < end, f"make run did not get ready\n{_said(folder)}"
@@ -91,7 +89,7 @@ def _running(folder: Path, port: int) -> Iterator[None]:
             yield
         finally:
             running.send_signal(signal.SIGINT)
-            ended = running.wait(timeout=_DEADLINE_SECONDS)
+            ended = running.wait(timeout=PATIENCE_SECONDS)
         assert ended == 0, _said(folder)
 
 
@@ -119,7 +117,7 @@ def run_in_town(script: str, town: tuple[Path, int]) -> subprocess.CompletedProc
         env=environment,
         capture_output=True,
         text=True,
-        timeout=_DEADLINE_SECONDS,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -194,7 +192,7 @@ console.log(JSON.stringify(await merchant[camel](...JSON.parse(given))));
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=_DEADLINE_SECONDS,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
@@ -265,7 +263,7 @@ def test_a_merchants_program_tells_the_wallets_webhooks_from_others(language: st
         endpoint = program("call", "POST", "/v1/webhook-endpoints", {"url": server.url})
         program.environment["WEBHOOK_SECRET"] = endpoint["secret"]
         ping = program("call", "POST", f"/v1/webhook-endpoints/{endpoint['id']}/ping", {})
-        end = time.monotonic() + _DEADLINE_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while not server.heard:
             assert time.monotonic() < end, "the wallet tells nothing"
             time.sleep(0.1)

@@ -1778,7 +1778,6 @@ def folders(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # a slow machine may take its time; nothing here waits
 def test_whatever_happens_the_books_are_sound(db: Database, folders: Path, pytestconfig: pytest.Config) -> None:
     print(f"--seed {pytestconfig.option.hypothesis_seed}")
     chances = settings(

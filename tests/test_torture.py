@@ -232,7 +232,6 @@ def test_the_sums_share_nothing_with_what_they_judge() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # a dozen programs start and end, on a machine that runs other tests
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_it_runs_to_its_end_and_says_how_it_ended(database: str) -> None:
     done = subprocess.run(
@@ -283,10 +282,11 @@ def test_whoever_reads_how_it_ended_sees_what_is_wrong(capsys: pytest.CaptureFix
 def test_the_longest_outage_lies_between_two_successes() -> None:
     journal = Journal()
     asked = journal.open(Operation(Kind.TOP_UP, "key", lambda _: Answer(201, {"id": "1"}), {}))
+    before = time.monotonic()
     journal.attempt(asked, None)
-    now = time.monotonic()
-    assert journal.longest_outage(now - 10, now + 4)[0] == pytest.approx(10, abs=2)
-    assert journal.longest_outage(now - 1, now + 100)[0] == pytest.approx(100, abs=2)
+    after = time.monotonic()
+    assert 10 <= journal.longest_outage(before - 10, after + 4)[0] <= 10 + after - before
+    assert 100 <= journal.longest_outage(before - 1, after + 100)[0] <= 100 + after - before
 
 
 def test_a_file_that_cannot_grow_can_again_afterwards(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from uuid import UUID
 import axe_playwright_python
 import pytest
 from aiosmtpd.handlers import Message
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from sqlalchemy import select
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from tests.network import HOST, MailServer, listening, port_of
+from tests.network import HOST, PATIENCE_SECONDS, MailServer, listening, port_of
 from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from wallet.books import ledger
 from wallet.books.ledger import Posting
@@ -50,6 +50,8 @@ LOOKS = [
     pytest.param("fr", PHONE, "light", id="phone-light-fr"),
     pytest.param("en", DESKTOP, "dark", id="desktop-dark-en"),
 ]
+_PATIENCE_MS = 1_000 * PATIENCE_SECONDS
+expect.set_options(timeout=_PATIENCE_MS)
 _AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
@@ -108,7 +110,7 @@ class Town:
         """A page in a browser of its own (no cookies of another), on ``path``."""
         locale = {"en": "en-IE", "fr": "fr-FR"}[language]
         context = self.chrome.new_context(locale=locale, viewport=viewport, base_url=self.origin, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(_PATIENCE_MS)
         self.contexts.append(context)
         page = context.new_page()
         self._watch(context, page)

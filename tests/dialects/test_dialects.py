@@ -88,7 +88,6 @@ def arrive(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0 if EXAMPLES else 900)  # a slow machine may take its time; nothing here waits
 def test_whatever_the_bank_says_the_books_tell_the_truth(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:

@@ -43,8 +43,8 @@ from web.http.context import EXTENSION, Obole
 
 _WAITS = {TransactionState.TO_RELEASE.value}
 # No child outlives this, whatever becomes of who started it.
-LONGEST_LIFE_SECONDS = 120
-_ROOMS = tuple(str(Path(__file__).parents[2] / package) for package in ("wallet", "settlement", "web"))
+LONGEST_LIFE_SECONDS = 900
+_ROOMS = tuple(str(Path(__file__).parents[2] / package) for package in ("wallet", "settlement", "web", "cli"))
 
 
 def serve(app: Flask, listener: socket.socket) -> None:

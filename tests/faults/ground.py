@@ -26,6 +26,7 @@ from sqlalchemy.engine import Connection, make_url
 
 from settlement.tables import bank_files, bank_transactions, breaks, settlement_runs, statement_entries
 from tests.flows import story
+from tests.network import PATIENCE_SECONDS
 from tests.support import make_settings
 from wallet.ground.db import Database
 from wallet.settings import Settings
@@ -38,8 +39,6 @@ ROOT = Path(__file__).parents[2]
 # Far more steps than any scenario has: a scenario that never ends fails.
 MOST_STEPS = 200
 FILE_LIMIT = 3
-# A test here is hundreds of short-lived processes: slow on a busy machine, and never stuck in one of them.
-PATIENCE_SECONDS = 900
 
 
 class Died(Exception):
@@ -202,7 +201,7 @@ class Client:
         headers |= {} if token is None else {"Authorization": f"Bearer {token}"}
         headers |= {} if key is None else {"Idempotency-Key": key}
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self._wallet["port"], timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self._wallet["port"], timeout=PATIENCE_SECONDS)
         try:
             connection.request("POST", path, data, headers)
             response = connection.getresponse()

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from tests.faults.ground import PATIENCE_SECONDS, Client, Died, Ground, Point, each_step, facts
+from tests.faults.ground import Client, Died, Ground, Point, each_step, facts
 from tests.flows import story
 from tests.support import NDJSON, SHOPPER_IBAN, Device, Merchant, Purse, Shop
 from wallet.ground import clock
@@ -125,7 +125,6 @@ SCRIPTS: dict[Callable[[Town, Client], None], int] = {
 AT_THE_BANK = (redeem, top_up, withdraw)
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_killed_at_any_commit_no_yes_is_lost(script: Callable[[Town, Client], None], town: Town, ground: Ground):
     with ground.copy() as point:

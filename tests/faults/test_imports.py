@@ -11,7 +11,7 @@ from settlement.answers import receiving
 from settlement.runs import nightly
 from settlement.tables import bank_files, bank_transactions, unfinished_imports
 from tests.books import camt, entry
-from tests.faults.ground import PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts
+from tests.faults.ground import Ground, Point, dying_in, each_step, facts
 from tests.faults.test_settlement import STAGES, evening
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Shop
@@ -102,7 +102,6 @@ def words(conn: Connection, reference: str) -> tuple[list[str], list[tuple[int, 
     return [said for _, said in notified], stated
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_long_statement_killed_at_any_step_moves_the_books_once(told: Ground, when: str):
     with told.copy() as point:
@@ -128,7 +127,6 @@ def test_a_long_statement_killed_at_any_step_moves_the_books_once(told: Ground, 
     assert verbs.count("entries._turn") >= 15
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_a_killed_server_left_half_imported_is_ended_by_the_next_collect(told: Ground, when: str):
     """No file is anywhere but in the person's hands, who sends it again later."""
@@ -152,7 +150,6 @@ def test_what_a_killed_server_left_half_imported_is_ended_by_the_next_collect(to
     assert set(each_step(told, when, dying_in("import by hand", when), afterwards)) == STAGES
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_is_undone_is_undone_once_wherever_it_is_killed(doubted: Ground, when: str):
     with doubted.copy() as point:

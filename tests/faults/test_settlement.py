@@ -23,7 +23,7 @@ from settlement.runs import nightly
 from settlement.tables import bank_files as bank_files_table
 from settlement.tables import bank_transactions
 from tests.faults.child import ask_for_payments
-from tests.faults.ground import FILE_LIMIT, PATIENCE_SECONDS, Ground, Point, dying_in, each_step, facts
+from tests.faults.ground import FILE_LIMIT, Ground, Point, dying_in, each_step, facts
 from tests.flows import story
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
@@ -158,7 +158,6 @@ def morning(ground: Ground) -> Ground:
     return ground
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: str):
     with night.copy() as point:
@@ -190,7 +189,6 @@ def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: st
     assert min(verbs.count(verb) for verb in ("payouts.cut", "directory.stage", "business_day._balance_day")) >= 2
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_is_taken_out_or_sent_back_leaves_once_wherever_it_is_killed(own: Ground, when: str):
     """Asked for, cut, placed, handed over: whoever finds it half done does the rest."""
@@ -224,7 +222,6 @@ def test_what_is_taken_out_or_sent_back_leaves_once_wherever_it_is_killed(own: G
     assert set(verbs) == {*RUN, "elsewhere"}
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_file_killed_while_it_is_dated_anew_leaves_once_and_for_a_day_to_come(stale: Ground, when: str):
     with stale.copy() as point:
@@ -251,7 +248,6 @@ def files(point: Point) -> Sequence[Any]:
         return conn.execute(select(bank_files_table)).all()
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_import_killed_at_any_step_books_each_entry_once(morning: Ground, when: str):
     with morning.copy() as point:
@@ -293,7 +289,6 @@ def doubtful(ground: Ground) -> Ground:
     return ground
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_words_on_names_killed_at_any_step_are_told_once_and_answered_once(doubtful: Ground, when: str):
     def decided(point: Point) -> None:

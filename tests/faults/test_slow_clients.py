@@ -12,13 +12,15 @@ import pytest
 from tests.flows import story
 from tests.races.crowd import Client, Server, served
 from tests.support import Shop, make_settings
+from web.http import serving
 from web.pages.page import STATIC
 
 pytestmark = pytest.mark.slow
 
 # More than there are threads, and together as many as one process has connections for.
 SLOW = 200
-PATIENCE_SECONDS = 10
+# Less than the server's own patience with who is slow, after which anybody would be answered.
+PATIENCE_SECONDS = serving.PATIENCE_SECONDS - 5
 _POST = b"POST /v1/vouchers HTTP/1.1\r\nHost: wallet\r\nContent-Type: application/json\r\n"
 _LARGE = max((path for path in STATIC.rglob("*.js")), key=lambda path: path.stat().st_size)
 _GET_LARGE = f"GET /static/0/{_LARGE.relative_to(STATIC)} HTTP/1.1\r\nHost: wallet\r\n\r\n".encode()

@@ -22,11 +22,11 @@ from typing import Any, TypeVar
 import psutil
 
 from tests.flows import story
+from tests.network import PATIENCE_SECONDS
 from wallet.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 90
-LONGEST_LIFE_SECONDS = 170
+LONGEST_LIFE_SECONDS = 900
 WORKERS = 2
 
 _T = TypeVar("_T")
@@ -74,7 +74,7 @@ class Server:
         return [line for line in lines if "Traceback" in line or '"level": "error"' in line]
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         with Client(self.port) as client:
             while client.get("/readyz").status != 200:
                 if time.monotonic() > deadline or self._process.poll() is not None:
@@ -99,7 +99,7 @@ def stop(process: subprocess.Popen[Any]) -> None:
     """End a bounded process."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(40)
+        process.wait(PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -128,7 +128,7 @@ class Client:
 
     port: int
     again: int = 0
-    timeout: float = 60
+    timeout: float = PATIENCE_SECONDS
     _connection: http.client.HTTPConnection = field(init=False)
 
     def __post_init__(self) -> None:
@@ -169,7 +169,7 @@ def at_once(works: Sequence[Callable[[], _T]]) -> list[_T]:
     start = threading.Barrier(len(works))
 
     def begin(work: Callable[[], _T]) -> _T:
-        start.wait(60)
+        start.wait(PATIENCE_SECONDS)
         return work()
 
     with ThreadPoolExecutor(len(works)) as pool:

@@ -157,7 +157,6 @@ class Hammer:
             self.wrong.append(f"{verb}: {answer.status} {answer.body.decode()}")
 
 
-@pytest.mark.timeout(120 + 2 * SECONDS)
 def test_fifty_clients_hammering_one_purse_leave_an_exact_sum(shop: Shop, server: Server, capsys):
     credit = Money.parse(CREDIT, "EUR").micros
     purse, on_credit = shop.purse("0"), shop.purse("0", credit_micros=credit)

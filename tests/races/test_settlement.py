@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 from settlement import business_day
 from settlement.tables import bank_files, bank_transactions, payouts, settlement_runs
 from tests.flows import story
+from tests.network import PATIENCE_SECONDS
 from tests.races.crowd import ROOT, Client, Server, at_once, bounded, stop
 from tests.support import Merchant, Purse, Shop
 from wallet.ground import clock
@@ -35,7 +36,6 @@ from wallet.tables.purchases import vouchers as vouchers_table
 pytestmark = pytest.mark.slow
 
 SHOPPERS = 8
-PATIENCE_SECONDS = 90
 Goods = list[tuple[Purse, Merchant]]
 
 
@@ -118,7 +118,7 @@ def test_many_runs_at_once_while_the_shops_are_open_make_one_set_of_payouts(shop
 
     def run_by_command() -> str:
         process = flask(shop.settings, "settlement", "run", "--json")
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0, err
         return str(json.loads(out)["run"])
 

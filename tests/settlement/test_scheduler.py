@@ -18,12 +18,14 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.purchases.vouchers
+import wallet.vouchers
 from settlement import business_day, scheduler
 from settlement.audit import audits
 from settlement.audit.checks import audit
 from settlement.runs import nightly
 from settlement.runs.nightly import Bank
 from settlement.tables import TransactionState, bank_transactions, settlement_runs
+from tests.network import PATIENCE_SECONDS
 from tests.support import SHOPPER_IBAN, Shop, created, hashed, make_settings
 from tests.wallet.receiver import receiver
 from wallet.funding import automatic, closing
@@ -87,11 +89,11 @@ def test_a_clock_that_is_set_back_or_forward_stops_no_job(shop: Shop, bank: Bank
     running = threading.Thread(target=jobs.start)
     running.start()
     try:
-        ticks.get(timeout=60)
+        ticks.get(timeout=PATIENCE_SECONDS)
         for jump in (-HOUR, 9000 * HOUR):
             there = clock.now() + jump
             with time_machine.travel(there):
-                while abs(ticks.get(timeout=60) - there) > HOUR / 2:
+                while abs(ticks.get(timeout=PATIENCE_SECONDS) - there) > HOUR / 2:
                     pass
     finally:
         jobs.shutdown()

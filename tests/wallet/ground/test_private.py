@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
+from tests.network import PATIENCE_SECONDS
 from tests.support import make_settings
 from wallet.funding import top_ups
 from wallet.ground import private
@@ -129,7 +130,9 @@ def test_no_command_starts_on_books_that_others_may_open(
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OBOLE_")} | said
     arguments = [sys.executable, "-m", "flask", "--app", "app", *command]
-    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert done.returncode != 0
     assert "chmod go= " in done.stderr
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import nacl.pwhash
 import pytest
 
+from tests.network import PATIENCE_SECONDS
 from tests.support import PASSPHRASE, cheap_key_file, cheap_keyring
 from wallet.ground import clock
 from wallet.ground.db import Database
@@ -166,7 +167,7 @@ def test_looking_at_secrets_has_its_own_few_places_and_who_finds_the_line_long_i
         try:
             looks = [pool.submit(look) for _ in range(line.places)]
             for _ in looks:
-                assert entered.acquire(timeout=60)
+                assert entered.acquire(timeout=PATIENCE_SECONDS)
             with pytest.raises(Unavailable):
                 look()
             # Nobody of the other line waits behind these.

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from tests.network import nobody_there
 from tests.wallet.receiver import Receiver, receiver
 from tests.wallet.scene import Scene
 from wallet.ground import clock
@@ -274,15 +275,20 @@ def test_no_address_leads_into_the_wallets_own_network(merchant: Merchant, monke
     }
 
 
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens."""
+    with nobody_there() as port:
+        yield port
+
+
 def test_what_is_inside_is_told_like_what_does_not_exist(
-    merchant: Merchant, server: Receiver, monkeypatch: pytest.MonkeyPatch
+    merchant: Merchant, server: Receiver, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A merchant that tries out names and ports learns the same of each, and at the same time."""
     monkeypatch.setattr(webhooks, "_UNREACHABLE_SECONDS", 0.3)
     port = int(server.url.split(":")[2].split("/")[0])
-    closed = socket.create_server(("127.0.0.1", 0))
-    (_, closed_port), names = closed.getsockname(), {"inside.example": "10.0.0.1", "rebound.example": "127.0.0.1"}
-    closed.close()
+    names = {"inside.example": "10.0.0.1", "rebound.example": "127.0.0.1"}
     both = [("8.8.8.8", port), ("127.0.0.1", port)]
 
     def resolve(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
@@ -314,10 +320,8 @@ def test_what_is_inside_is_told_like_what_does_not_exist(
     assert server.heard == []
 
 
-def test_nobody_there_is_told_like_nobody_of_that_name(merchant: Merchant) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    merchant.register(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-    listener.close()
+def test_nobody_there_is_told_like_nobody_of_that_name(merchant: Merchant, closed_port: int) -> None:
+    merchant.register(f"http://127.0.0.1:{closed_port}/")
     merchant.emit()
     assert merchant.deliver() == 0
     (attempt,) = merchant.history()[0].deliveries[0].attempts

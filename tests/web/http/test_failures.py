@@ -20,6 +20,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app import create_app
+from tests.network import PATIENCE_SECONDS
 from tests.support import PASSPHRASE, PROBLEM, SECRET_KEY, Shop
 from wallet.ground.db import Database
 from wallet.people import api_keys, sessions
@@ -244,7 +245,7 @@ def test_a_command_that_crashes_says_nothing_of_what_it_was_given(tmp_path: Path
     for command in (["operator", "add", SECRETS["body"]], ["audit"], ["migrate"]):
         arguments = [sys.executable, "-m", "flask", "--app", "app", *command]
         done = subprocess.run(
-            arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+            arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         assert done.returncode != 0
         assert "sqlalchemy.exc.DatabaseError" in done.stderr
@@ -267,7 +268,13 @@ def test_what_an_operator_must_mend_is_said_without_a_stack(tmp_path: Path) -> N
     }
     arguments = [sys.executable, "-m", "flask", "--app", "app", "audit"]
     done = subprocess.run(
-        arguments, cwd=ROOT, env=environment | settings, capture_output=True, text=True, timeout=60, check=False
+        arguments,
+        cwd=ROOT,
+        env=environment | settings,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert done.returncode != 0
     assert done.stderr == f"There is no key file at {tmp_path / 'nothing'}. [key_file_invalid]\n"

@@ -18,7 +18,7 @@ from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
 from tests.flows import story
-from tests.network import listening, port_of
+from tests.network import PATIENCE_SECONDS, listening, port_of
 from tests.races.crowd import Client, Server, served
 from tests.support import Merchant, Shop, make_settings
 from web.api import redemptions
@@ -64,7 +64,7 @@ def own_server(shop: Shop, tmp_path: Path) -> Iterator[Server]:
 @contextlib.contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
     """A connection, to say anything over."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         yield connection
 
 
@@ -213,7 +213,7 @@ def test_what_is_long_is_read_with_one(server: Server, bakery: Merchant):
     body = b'{"vouchers": []}' + b" " * (4 * MIB)
     headers = {"Authorization": f"Bearer {bakery.token}", "Idempotency-Key": "k", "Content-Type": "application/json"}
     for sent in (body, iter([body[:MIB], body[MIB:]])):  # by its length, and in chunks
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
         with contextlib.closing(connection):
             connection.request("POST", "/v1/redemptions", sent, headers)
             response = connection.getresponse()
@@ -232,7 +232,7 @@ def test_nothing_large_is_kept(server: Server, bakery: Merchant):
     }
     before = _resident(server)
     for what, body in nonsense.items():
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
         with contextlib.closing(connection):
             connection.request("POST", "/v1/redemptions", body, headers)
             response = connection.getresponse()
@@ -245,7 +245,7 @@ def test_nothing_large_is_kept(server: Server, bakery: Merchant):
 def test_a_worker_that_was_killed_comes_back(server: Server):
     [worker] = server.workers()
     os.kill(worker.pid, signal.SIGKILL)
-    psutil.wait_procs([worker], timeout=30)
+    psutil.wait_procs([worker], timeout=PATIENCE_SECONDS)
     with Client(server.port) as client:
         assert client.get("/healthz").status == 200
     assert server.workers() != [worker]
@@ -298,7 +298,7 @@ def turning(application: Any) -> Iterator[tuple[int, dict[int, Any], Callable[[C
     listener = Listener(application, listening(), everything, threads, most_connections=5, idle_seconds=1)
 
     def turn(until: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not until():
             assert time.monotonic() < deadline
             wasyncore.poll2(0.01, everything)
