@@ -22,7 +22,7 @@
 #   make test TESTS="tests/wallet -k redeem" WORKERS=2 DATABASE=sqlite
 #
 # Every test runs on both databases. Of a test with many cases each case runs on one of them, in turn; of the slow
-# tests (kills, races, browsers, towns) one in five runs, unless TESTS names some. EVERY_CASE=yes runs all, as CI does:
+# tests (kills, races, browsers, towns) one in seven runs, unless TESTS names some. EVERY_CASE=yes runs all, as CI does:
 #
 #   make test EVERY_CASE=yes
 #

@@ -6,12 +6,12 @@ pytest (not by its workers, which are told its address), and is stopped with tha
 
     pytest --database sqlite        one database only; also postgresql, both (the default)
     pytest --every-case             every case of a parametrized test on both, instead of on one of them in turn,
-                                    and every slow test, instead of one in five
+                                    and every slow test, instead of one in seven
     pytest --seed 42                all that is chosen by chance as in the run that printed 42
     pytest --postgresql-setting fsync=on --postgresql-setting synchronous_commit=remote_apply
 
 Slow tests (`pytest.mark.slow`: kills, races, browsers, towns) are sampled where nothing was named: whoever names a
-folder, a file, a test or a word of `-k` gets all of it. The seed says which; five that follow each other are all.
+folder, a file, a test or a word of `-k` gets all of it. The seed says which; seven that follow each other are all.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from wallet.people import pins
 
 DATABASES = ("sqlite", "postgresql")
 # Odd, since tests come in pairs, a database each.
-ONE_SLOW_TEST_IN = 5
+ONE_SLOW_TEST_IN = 7
 
 # Where pytest makes folders, by its own variable; in memory, where there is more room than a container's usual 64 MiB.
 _FOLDERS, _MEMORY, _ROOM_BYTES = "PYTEST_DEBUG_TEMPROOT", Path("/dev/shm"), 2 * 2**30
@@ -167,7 +167,7 @@ def _cases_of_the_other_database(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 def _slow_tests_of_other_seeds(items: list[pytest.Item], seed: int) -> set[pytest.Item]:
-    """All slow tests but every fifth: some of each kind, and each run by one seed of five that follow each other."""
+    """All slow tests but every seventh: some of each kind, and each run by one seed of seven that follow each other."""
     slow = [item for item in items if item.get_closest_marker("slow")]
     return {item for number, item in enumerate(slow) if (number - seed) % ONE_SLOW_TEST_IN}
 

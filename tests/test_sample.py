@@ -1,4 +1,4 @@
-"""A whole run takes one slow test in five, says by which seed, and takes the same ones for the same seed."""
+"""A whole run takes one slow test in seven, says by which seed, and takes the same ones for the same seed."""
 
 import os
 import re
@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ONE_SLOW_TEST_IN
 
 ROOT = Path(__file__).resolve().parent.parent
-_SLOW, _QUICK = 10, 2
+_SLOW, _QUICK = 2 * ONE_SLOW_TEST_IN, 2
 _SUITE = f"""
 import pytest
 
@@ -41,19 +43,18 @@ def _run(folder: Path, *arguments: str) -> tuple[str, set[str]]:
     return done.stdout, set(re.findall(r"::(test_\w+\[\d+\])", done.stdout))
 
 
+@pytest.mark.slow
 def test_the_sample_of_a_run_is_told_by_its_seed_and_can_be_had_again(tmp_path: Path) -> None:
-    said, ran = _run(tmp_path)
+    # Workers that drew seeds of their own would not agree on what there is to run.
+    said, ran = _run(tmp_path, "-n", "2")
     assert len(ran) == _QUICK + _SLOW // ONE_SLOW_TEST_IN
     told = re.search(r"--seed (\d+)", said)
     assert told is not None
     assert _run(tmp_path, "--seed", told.group(1))[1] == ran
-    # Workers that drew seeds of their own would not agree on what there is to run.
-    assert _run(tmp_path, "-n", "2", "--seed", told.group(1))[1] == ran
-    assert len(_run(tmp_path, "-n", "2")[1]) == len(ran)
     assert _run(tmp_path, "--seed", str(int(told.group(1)) + 1))[1] != ran
 
 
-def test_what_is_named_and_what_ci_runs_is_run_whole(tmp_path: Path) -> None:
-    assert len(_run(tmp_path, "test_suite.py")[1]) == _QUICK + _SLOW
-    assert len(_run(tmp_path, "-k", "slow")[1]) == _SLOW
-    assert len(_run(tmp_path, "--every-case")[1]) == _QUICK + _SLOW
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", ["test_suite.py", "-k slow or quick", "--every-case"])
+def test_what_is_named_and_what_ci_runs_is_run_whole(whole: str, tmp_path: Path) -> None:
+    assert len(_run(tmp_path, *whole.split(" ", 1))[1]) == _QUICK + _SLOW
