@@ -232,10 +232,16 @@ def test_what_a_job_failed_of_is_told_without_the_words_of_it(
     )
     for job in jobs.get_jobs():
         job.remove()
-    # One that is to come again: APScheduler takes a job that is done out of its store, which a shutdown has closed.
+    told = threading.Event()
+    # One that comes again: APScheduler takes what is done out of its store, which must not be closed by then.
     jobs.add_job(fail, scheduler.Every(3600), id="fail", next_run_time=clock.now())
-    jobs.add_listener(lambda _: jobs.shutdown(wait=False), EVENT_JOB_ERROR)  # after the one that logs
-    jobs.start()
+    jobs.add_listener(lambda _: told.set(), EVENT_JOB_ERROR)  # after the one that logs
+    running = threading.Thread(target=jobs.start)
+    running.start()
+    assert told.wait(PATIENCE_SECONDS)
+    # From here: a listener may be called in the middle of the scheduler's own work, which has to end first.
+    jobs.shutdown()
+    running.join()
     logged = capsys.readouterr().err
     assert "job failed" in logged
     assert "ValueError" in logged
