@@ -1,8 +1,11 @@
 """The scheduler, as a process of its own."""
 
 import signal
+import threading
+from contextlib import suppress
 
 import click
+from apscheduler.schedulers import SchedulerNotRunningError
 from flask.cli import with_appcontext
 
 from cli.words import says_no
@@ -23,5 +26,11 @@ def scheduler_command(every: int) -> None:
     bank = scheduler.bank_if_any(settings)
     jobs = scheduler.build(obole.database, bank, settings, obole.keyring, cutoff=settings.cutoff, every_seconds=every)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: jobs.shutdown(wait=False))
+        # By another thread: this one may be in the middle of putting a job back, which would find its place gone.
+        signal.signal(number, lambda *_: threading.Thread(target=_stop, args=[jobs]).start())
     jobs.start()
+
+
+def _stop(jobs: scheduler.Jobs) -> None:
+    with suppress(SchedulerNotRunningError):  # asked twice
+        jobs.shutdown(wait=False)

@@ -18,7 +18,6 @@ from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
 import wallet.purchases.vouchers
-import wallet.vouchers
 from settlement import business_day, scheduler
 from settlement.audit import audits
 from settlement.audit.checks import audit
