@@ -7,7 +7,7 @@
 #
 #   make check    make lint, then make test: what CI runs
 #   make test-nightly   the simulations alone, with EXAMPLES new worlds each (3000): hours, and new chances each time
-#   make lint     style, formatting, types, which way imports point
+#   make lint     style, formatting, types, which way imports point, code that nothing uses
 #   make format   mend what can be mended by itself
 #   make demo     a day of the demo shop in one go: purchases, redemptions, the nightly run, the bank's answer
 #   make audit    recompute the books of `make run` from their rows and compare
@@ -95,6 +95,7 @@ lint: $(VENV)/test.stamp
 	$(PYTHON) -m ruff format --check . || failed=1; \
 	$(PYTHON) -m mypy $(SOURCES) || failed=1; \
 	$(VENV)/bin/lint-imports --no-cache || failed=1; \
+	$(PYTHON) -m tests.dead_code || failed=1; \
 	exit $$failed
 
 format: $(VENV)/test.stamp

@@ -12,16 +12,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any
+from functools import lru_cache
 
 from lxml import etree
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 from stdnum import iso11649
 
-from settlement.bank.formats.xml import parse
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import AmountInvalid, AmountNotWholeMinor, BankMessageInvalid, IbanInvalid
 from wallet.ground.money import EXPONENTS, MICROS_PER_UNIT, is_whole_minor, largest_transaction
@@ -163,19 +160,6 @@ def sepa_text(text: str, max_length: int) -> str:
     return latin
 
 
-def xsd_errors(data: bytes) -> list[str]:
-    """What the ISO 20022 schema has against these bytes; an empty list if they are valid."""
-    try:
-        document = parse(data)
-    except BankMessageInvalid as error:
-        return [error.detail]
-    # A validator keeps its error log, so each call has its own; what costs time is reading the schema.
-    schema = etree.XMLSchema(_schema())
-    schema.validate(document)
-    log: Any = schema.error_log  # lxml-stubs do not know that it is iterable
-    return [f"line {entry.line}: {entry.message}" for entry in log]
-
-
 # --- private -----------------------------------------------------------------------------------------------
 
 
@@ -225,11 +209,6 @@ def _rf(value: str) -> str:
     if _RF.fullmatch(value) is None or not iso11649.is_valid(value):
         raise BankMessageInvalid(f"{value!r} is not an ISO 11649 creditor reference.")
     return value
-
-
-@cache
-def _schema() -> etree._ElementTree:
-    return etree.parse(str(files("sepaxml") / "schemas" / "pain.001.001.09.xsd"))
 
 
 @lru_cache(maxsize=4096)

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from settlement.bank.formats import pain001
 from settlement.files import bank_files
 from settlement.tables import FileState
 from tests.books import MONDAY, Books
+from tests.settlement.bank.formats.xsd import xsd_errors
 from wallet.ground.errors import BankFileNotFound
 
 SENT = """
@@ -31,7 +31,7 @@ def test_a_file_is_valid_and_its_bytes_are_those_that_left(books: Books, tmp_pat
         file = bank_files.find(conn, message_id)
     assert (tmp_path / "bank" / "outbox" / f"{message_id}.xml").read_bytes() == file.content
     assert file.sha256 == hashlib.sha256(file.content).hexdigest()
-    assert pain001.xsd_errors(file.content) == []
+    assert xsd_errors(file.content) == []
     assert (file.state, file.control_sum_micros, file.transaction_count) == ("submitted", 1_070_000, 1)
     assert books.transaction("bakery").end_to_end_id.encode() in file.content
 

@@ -11,12 +11,12 @@ import pytest
 
 from settlement import business_day
 from settlement.bank.directory import Directory
-from settlement.bank.formats import pain001
 from settlement.bank.profile import Profile
 from settlement.files import bank_files
 from settlement.payouts import payouts
 from settlement.runs import nightly
 from tests.books import MONDAY, Books
+from tests.settlement.bank.formats.xsd import xsd_errors
 from tests.support import OPERATOR_IBAN, make_settings
 from wallet.ground.errors import BankNotConfigured, BusinessDateInvalid, RunNotFound
 from wallet.ground.ids import new_id
@@ -275,7 +275,7 @@ def test_a_file_that_leaves_days_later_asks_for_a_day_to_come(
     settled_once(books, tmp_path)
     (content,) = outbox(tmp_path).values()
     assert asked_for(content) == (dt.date(2026, 11, 24) if left_in_time else dt.date(2026, 11, 30))
-    assert pain001.xsd_errors(content) == []
+    assert xsd_errors(content) == []
 
 
 # Dated anew itself is killed, too, and nothing is lost by it or sent twice.

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response
-from marshmallow import fields
 from sqlalchemy.engine import Connection
 
 from wallet.funding import closing
@@ -18,17 +17,10 @@ from wallet.purses.purses import View
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import VoucherState
-from web.http.fields import Strict
 from web.pages.page import page, say, who
 
 SHOPPER = IdentityKind.SHOPPER
 PAYERS = (IdentityKind.SHOPPER, IdentityKind.MEMBER)
-
-
-class Once(Strict):
-    """A form that does what it does once, however often it is sent."""
-
-    once = fields.UUID(required=True)
 
 
 def mine(conn: Connection, purse_id: UUID) -> View:

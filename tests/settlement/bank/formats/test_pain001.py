@@ -18,6 +18,7 @@ from xsdata.formats.dataclass.parsers import XmlParser
 
 from settlement.bank.formats import pain001
 from settlement.bank.formats.pain001 import Debtor, Instruction, Message
+from tests.settlement.bank.formats.xsd import xsd_errors
 from tests.settlement.mutants import GOLDEN, patient
 from wallet.ground.errors import (
     AmountInvalid,
@@ -69,7 +70,7 @@ def test_the_bytes_of_a_bank_file_never_change() -> None:
 
 def test_an_independent_reader_finds_every_field() -> None:
     data = pain001.render(MESSAGE, INSTRUCTIONS)
-    assert pain001.xsd_errors(data) == []
+    assert xsd_errors(data) == []
     message = read(data)
     header, (payment,) = message.grp_hdr, message.pmt_inf
 
@@ -130,7 +131,7 @@ def test_without_a_bic_the_debtor_s_bank_is_not_provided() -> None:
         "NOTPROVIDED",
     )
     assert payment.btch_bookg is False
-    assert pain001.xsd_errors(data) == []
+    assert xsd_errors(data) == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_other_currencies_have_their_own_decimals_and_no_sepa(
     rows = [dataclasses.replace(row, amount_micros=7_000_000) for row in INSTRUCTIONS[:2]]
     rows[0] = dataclasses.replace(rows[0], amount_micros=micros)
     data = pain001.render(dataclasses.replace(MESSAGE, currency=currency), rows)
-    assert pain001.xsd_errors(data) == []
+    assert xsd_errors(data) == []
     assert f'<InstdAmt Ccy="{currency}">{printed}</InstdAmt>'.encode() in data
     assert data.count(f"<CtrlSum>{control_sum}</CtrlSum>".encode()) == 2
     (payment,) = read(data).pmt_inf
@@ -209,7 +210,7 @@ def test_any_bank_file_is_valid_adds_up_and_is_the_same_again(
 ) -> None:
     message, instructions = file
     data = pain001.render(message, instructions)
-    assert pain001.xsd_errors(data) == []
+    assert xsd_errors(data) == []
     assert pain001.render(message, tuple(instructions)) == data
     root = etree.fromstring(data)
 
@@ -335,10 +336,10 @@ def test_any_iban_is_printed_or_refused(text: str) -> None:
 
 def test_the_schema_finds_what_is_wrong() -> None:
     data = pain001.render(MESSAGE, INSTRUCTIONS)
-    assert pain001.xsd_errors(data.replace(b"SLEV", b"NONE"))
-    assert pain001.xsd_errors(data.replace(b"<PmtMtd>TRF</PmtMtd>", b""))
-    assert pain001.xsd_errors(b"<a>")
-    assert pain001.xsd_errors(b"<!DOCTYPE a><a/>")
+    assert xsd_errors(data.replace(b"SLEV", b"NONE"))
+    assert xsd_errors(data.replace(b"<PmtMtd>TRF</PmtMtd>", b""))
+    assert xsd_errors(b"<a>")
+    assert xsd_errors(b"<!DOCTYPE a><a/>")
 
 
 # --- the SEPA character set --------------------------------------------------------------------------------
