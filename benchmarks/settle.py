@@ -19,7 +19,8 @@ from settlement import business_day
 from settlement.audit.checks import audit
 from settlement.bank.profile import Profile
 from settlement.files import bank_files
-from settlement.payouts import payouts
+from settlement.files.place import place
+from settlement.payouts.cut import cut
 from settlement.runs import nightly
 from wallet.ground import clock
 from wallet.ground.db import Database
@@ -52,8 +53,8 @@ def main(address: str) -> None:
     step("close", lambda: business_day.close(database, today, at=at))
     step("balance", lambda: business_day.balance(database))
     run = nightly.start(database, today, profile=_PROFILE, at=at)
-    made = step("cut", lambda: payouts.cut(database, run, bank_fees_micros={"EUR": 380_000}, at=at))
-    step("place", lambda: payouts.place(database, run, debtor=_DEBTOR, file_limit=_FILE_LIMIT, at=at))
+    made = step("cut", lambda: cut(database, run, bank_fees_micros={"EUR": 380_000}, at=at))
+    step("place", lambda: place(database, run, debtor=_DEBTOR, file_limit=_FILE_LIMIT, at=at))
     step("render", lambda: bank_files.render(database, run.id, profile=_PROFILE, at=at))
     settled = _peak_mib()
     wrong = [check.name for check in step("audit", lambda: audit(database)) if not check.ok]

@@ -8,7 +8,7 @@ from flask.cli import AppGroup
 
 from cli.words import JSON, note_action, say, says_no
 from settlement.payouts import own_money
-from settlement.payouts.payouts import try_again
+from settlement.payouts.retries import try_again
 from wallet.ground import clock
 from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money

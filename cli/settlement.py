@@ -18,8 +18,9 @@ from settlement import business_day
 from settlement.audit.checks import Check
 from settlement.figures import forecast
 from settlement.files import approvals, bank_files
+from settlement.files.place import advance, place
 from settlement.payouts import own_money
-from settlement.payouts.payouts import advance, cut, place
+from settlement.payouts.cut import cut
 from settlement.runs import nightly
 from settlement.tables import RunState, TransactionKind
 from wallet.books import safeguarding

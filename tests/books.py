@@ -40,7 +40,7 @@ from settlement.bank.profile import Profile
 from settlement.figures import forecast
 from settlement.files import bank_transactions as bank_transactions_room
 from settlement.payouts import own_money
-from settlement.payouts import payouts as payouts_room
+from settlement.payouts.retries import try_again
 from settlement.runs import nightly
 from settlement.tables import TransactionKind, TransactionState, bank_files, bank_transactions, payouts
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
@@ -295,7 +295,7 @@ class Books:
     def word(self, merchant: str) -> None:
         """An operator says that the merchant's money may be sent again."""
         with self.database.settle() as conn:
-            payouts_room.try_again(conn, self.ids[merchant])
+            try_again(conn, self.ids[merchant])
 
     def books(self, name: str) -> None:
         """The last payment is booked, without a statement that would tell of it."""

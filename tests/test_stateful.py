@@ -50,7 +50,7 @@ from settlement.audit.checks import audit
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.payouts import own_money
-from settlement.payouts.payouts import try_again
+from settlement.payouts.retries import try_again
 from settlement.runs import nightly
 from settlement.tables import (
     TransactionKind,

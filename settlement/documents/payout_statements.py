@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.documents import merkle
-from settlement.payouts import payouts as payout_room
+from settlement.payouts.owed import in_range, lines_query, payable_account
 from settlement.tables import TransactionState, bank_files, bank_transactions, payouts, settlement_runs, undone_bookings
 from wallet.ground import sheets
 from wallet.ground.clock import rfc3339
@@ -94,14 +94,14 @@ def listing(
 
 def purchase_count(conn: Connection, payout: Row[tuple[object, ...]]) -> int:
     """How many redeemed vouchers the payout pays: what the bank's fee is spread over."""
-    account = payout_room.payable_account(payout.merchant_id, payout.currency)
+    account = payable_account(payout.merchant_id, payout.currency)
     count: int = conn.execute(
         select(func.count())
         .select_from(transfers)
         .where(
             transfers.c.credit_account_id == account,
             transfers.c.reason == Reason.REDEEM.value,
-            payout_room.in_range(payout.after_date, payout.business_date),
+            in_range(payout.after_date, payout.business_date),
         )
     ).scalar_one()
     return count
@@ -278,7 +278,7 @@ def lines(
     conn: Connection, payout: Row[tuple[object, ...]], *, after: int = 0, limit: int | None = None
 ) -> Iterator[Row[tuple[object, ...]]]:
     """The payout's lines with the ``voucher_id`` and ``resource`` each is about; see `payouts.lines_query`."""
-    listed = payout_room.lines_query(payout, after=after).subquery()
+    listed = lines_query(payout, after=after).subquery()
     query = (
         select(listed, vouchers.c.id.label("voucher_id"), vouchers.c.resource)
         .outerjoin(refunds, refunds.c.id == listed.c.reference)

@@ -1,7 +1,7 @@
 """What the next run would pay, and why something is not paid yet: the same decisions as the cut, nothing written.
 
-Invariant: a forecast asks `settlement.payouts.payouts.decide`, as the cut does, about the day that is still open; so
-what it says is what the cut will do, if nothing else is bought or refunded until then.
+Invariant: a forecast asks `settlement.payouts.decide.pay_or_wait`, as the cut does, about the day that is still open;
+so what it says is what the cut will do, if nothing else is bought or refunded until then.
 """
 
 import datetime as dt
@@ -14,8 +14,8 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.engine import Connection
 
 from settlement import business_day
-from settlement.payouts import payouts
-from settlement.payouts.payouts import Pay, Wait, WaitReason
+from settlement.payouts.decide import Owed, Pay, Wait, WaitReason, pay_or_wait
+from settlement.payouts.owed import candidates
 from settlement.tables import TransactionState, bank_files, bank_transactions, own_payments, settlement_runs
 from settlement.tables import payouts as payouts_table
 from wallet.books import ledger
@@ -81,11 +81,11 @@ def preview(conn: Connection, bank_fees_micros: Mapping[str, int]) -> list[Previ
     tonight = business_day.open_date(conn)
     previews = {currency: Preview(currency) for currency in ledger.currencies(conn)}
     after = UUID(int=0)
-    while batch := payouts.candidates(conn, up_to=tonight, after=after):
+    while batch := candidates(conn, up_to=tonight, after=after):
         after = batch[-1][0].id
         for merchant, owed in batch:
             fee = bank_fees_micros.get(merchant.currency, 0)
-            decision = payouts.decide(
+            decision = pay_or_wait(
                 owed,
                 terms_of(merchant),
                 bank_fee_micros=fee,
@@ -125,8 +125,8 @@ def payable(conn: Connection, merchant_id: UUID, bank_fees_micros: Mapping[str, 
         )
     ]
     commission = fee = owed_micros = 0
-    for _, owed in payouts.candidates(conn, up_to=tonight, only=merchant_id):
-        decision = payouts.decide(
+    for _, owed in candidates(conn, up_to=tonight, only=merchant_id):
+        decision = pay_or_wait(
             owed,
             terms_of(merchant),
             bank_fee_micros=bank_fees_micros.get(merchant.currency, 0),
@@ -168,7 +168,7 @@ _WAITS_FOR_A_PERSON: dict[str, str] = {
 }
 
 
-def _count(seen: Preview, decision: Pay | Wait, owed: payouts.Owed, fee: int) -> None:
+def _count(seen: Preview, decision: Pay | Wait, owed: Owed, fee: int) -> None:
     if isinstance(decision, Wait):
         seen.waiting[decision.reason] += 1
         seen.waiting_micros[decision.reason] += owed.gross_micros

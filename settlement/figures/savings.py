@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.engine import Connection
 
-from settlement.payouts.payouts import payable_account
+from settlement.payouts.owed import payable_account
 from settlement.tables import payouts
 from wallet.tables.books import Reason, transfers
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
 from settlement.files import bank_files
-from settlement.payouts import payouts
+from settlement.payouts.retries import plan_next_try
 from settlement.tables import (
     TRANSITIONS,
     UNDONE,
@@ -103,7 +103,7 @@ def move(
     )
     if moved.rowcount == 1:
         if row.kind == TransactionKind.PAYOUT.value and new in _TOLD and new is not TransactionState.BOOKED:
-            payouts.plan_next_try(conn, row.id, detail=detail)
+            plan_next_try(conn, row.id, detail=detail)
         _tell_merchant(conn, row, new, at, detail=detail)
     return moved.rowcount == 1
 

@@ -23,7 +23,8 @@ from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.files import approvals, bank_files
 from settlement.files.bank_transactions import WAITS_FOR_A_PERSON
-from settlement.payouts import payouts
+from settlement.files.place import advance, place
+from settlement.payouts.cut import cut
 from settlement.tables import (
     RunState,
     TransactionState,
@@ -224,7 +225,7 @@ def submit(
         database, run.id, bank.connector, profile=bank.profile, approvals_needed=bank.approvals, at=at
     )
     with database.settle() as conn:
-        payouts.advance(conn, run, RunState.RENDERED, RunState.SUBMITTED)
+        advance(conn, run, RunState.RENDERED, RunState.SUBMITTED)
     return submitted
 
 
@@ -346,8 +347,8 @@ def _settle_day(
 ) -> None:
     progress("cut")
     this = start(database, business_date, profile=bank.profile, at=at)
-    payouts.cut(database, this, bank_fees_micros=bank.fees_micros, at=at)
-    payouts.place(
+    cut(database, this, bank_fees_micros=bank.fees_micros, at=at)
+    place(
         database,
         this,
         debtor=bank.debtor,
@@ -358,7 +359,7 @@ def _settle_day(
     bank_files.render(database, this.id, profile=bank.profile, at=at)
     bank_files.date_anew(database, this.id, profile=bank.profile, at=at)
     with database.settle() as conn:
-        payouts.advance(conn, this, RunState.CUT, RunState.RENDERED)
+        advance(conn, this, RunState.CUT, RunState.RENDERED)
         waits = approvals.missing(conn, this.id, bank.approvals)
     if not waits:
         progress("submit")

@@ -30,7 +30,8 @@ from sandbox_bank.bank import Bank
 from settlement import business_day, scheduler
 from settlement.answers import breaks, entries, receiving, reconciliation
 from settlement.bank.profile import next_banking_day
-from settlement.payouts import own_money, payouts
+from settlement.payouts import cut, own_money
+from settlement.payouts.owed import candidates
 from settlement.runs import nightly
 from settlement.tables import BreakKind, TransactionKind, TransactionState
 from tests.support import OWN_IBAN
@@ -157,10 +158,10 @@ SCENARIOS: dict[str, Callable[[Obole], None]] = {
 
 def small_batches() -> None:
     """Several chunks of everything in a scene of a handful."""
-    payouts._BATCH = 2
+    cut._ASKED_FOR_AT_ONCE = 2
     business_day._BATCH = 3
     entries.CHUNK, entries._KEPT = 4, 7
-    for verb in (payouts.candidates, vouchers.lapse):
+    for verb in (candidates, vouchers.lapse):
         verb.__kwdefaults__ = {**(verb.__kwdefaults__ or {}), "limit": 2}
 
 

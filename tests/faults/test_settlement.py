@@ -18,7 +18,9 @@ from sandbox_bank.bank import Bank
 from settlement import business_day
 from settlement.bank.directory import Directory
 from settlement.files import bank_files
-from settlement.payouts import own_money, payouts
+from settlement.files.place import place
+from settlement.payouts import own_money
+from settlement.payouts.cut import cut
 from settlement.runs import nightly
 from settlement.tables import bank_files as bank_files_table
 from settlement.tables import bank_transactions
@@ -114,8 +116,8 @@ def stale(ground: Ground) -> Ground:
         bank, then = nightly.bank_of(ground.settings), clock.now() - dt.timedelta(days=9)
         business_day.close(shop.database, clock.today(), at=clock.now())
         run = nightly.start(shop.database, clock.today(), profile=bank.profile, at=then)
-        payouts.cut(shop.database, run, bank_fees_micros=bank.fees_micros, at=then)
-        payouts.place(shop.database, run, debtor=bank.debtor, file_limit=FILE_LIMIT, at=then)
+        cut(shop.database, run, bank_fees_micros=bank.fees_micros, at=then)
+        place(shop.database, run, debtor=bank.debtor, file_limit=FILE_LIMIT, at=then)
         bank_files.render(shop.database, run.id, profile=bank.profile, at=then)
         with pytest.raises(PowerCut):
             bank_files.submit(shop.database, run.id, Dying(ground.folder / "bank"), profile=bank.profile, at=then)

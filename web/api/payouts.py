@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection, Row
 from settlement.documents import payout_statements
 from settlement.figures import forecast
 from settlement.figures.forecast import Part
-from settlement.payouts import payouts
-from settlement.payouts.payouts import WaitReason
+from settlement.payouts.decide import WaitReason
+from settlement.payouts.retries import try_again
 from settlement.tables import TransactionState
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -312,7 +312,7 @@ def get_payable(caller: Caller) -> dict[str, Any]:
 def retry_payouts(caller: Caller, merchant_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     """Send what the bank refused or gave back again with the next run, to the same account; answers what is owed."""
     with current().database.settle() as conn:
-        payouts.try_again(conn, merchant_id)
+        try_again(conn, merchant_id)
         auth.note(conn, caller, "merchant_retried", merchant_id, body["why"], at=clock.now())
         return _payable(conn, merchant_id)
 

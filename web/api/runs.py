@@ -15,7 +15,7 @@ from settlement.audit.checks import Check, audit
 from settlement.figures import forecast
 from settlement.figures.forecast import Preview
 from settlement.files import approvals, bank_files
-from settlement.payouts.payouts import WaitReason
+from settlement.payouts.decide import WaitReason
 from settlement.runs import nightly
 from settlement.tables import FileState, RunState, TransactionKind, TransactionState
 from wallet.ground import clock

@@ -8,7 +8,7 @@ import pytest
 from settlement import scheduler
 from settlement.answers import quarantine
 from settlement.bank.directory import Directory
-from settlement.payouts import payouts
+from settlement.payouts.retries import waiting_for_a_person
 from tests.books import Books
 from wallet.ground.errors import NotFound
 from wallet.ground.ids import new_id
@@ -83,7 +83,7 @@ def test_merchants_whose_account_the_bank_refused_until_they_have_another(books:
 
     def refused() -> list[tuple[str, str]]:
         with books.database.read() as conn:
-            return [(row.legal_name, row.state_detail) for row in payouts.waiting_for_a_person(conn)]
+            return [(row.legal_name, row.state_detail) for row in waiting_for_a_person(conn)]
 
     assert refused() == [("Bakery", "AC04")]
     books.new_iban("bakery")

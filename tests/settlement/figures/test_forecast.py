@@ -5,7 +5,7 @@ import random
 import pytest
 
 from settlement.figures import forecast
-from settlement.payouts.payouts import WaitReason
+from settlement.payouts.decide import WaitReason
 from tests.books import Books
 from wallet.ground.errors import MerchantNotFound
 from wallet.ground.ids import new_id

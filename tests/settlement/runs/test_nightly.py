@@ -13,7 +13,10 @@ from settlement import business_day
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.files import bank_files
-from settlement.payouts import payouts
+from settlement.files import place as place_module
+from settlement.files.place import place
+from settlement.payouts import cut as cut_module
+from settlement.payouts.cut import cut
 from settlement.runs import nightly
 from tests.books import MONDAY, Books
 from tests.settlement.bank.formats.xsd import xsd_errors
@@ -106,10 +109,10 @@ def test_a_run_killed_before_a_step_goes_on_there(books: Books, tmp_path: Path, 
 
 # Each of these is called inside a step; the kill comes right before or right after it has done its work.
 INSIDE: list[tuple[Any, str]] = [
-    (payouts, "_cut_merchants"),
-    (payouts, "_cut_asked_for"),
-    (payouts, "_place_file"),
-    (payouts, "advance"),
+    (cut_module, "_cut_merchants"),
+    (cut_module, "_cut_asked_for"),
+    (place_module, "_place_file"),
+    (place_module, "advance"),
     (bank_files, "_content"),
     (bank_files, "acknowledge"),
     (Directory, "stage"),
@@ -309,8 +312,8 @@ def test_a_step_at_a_time_days_apart(books: Books, tmp_path: Path) -> None:
     books.run(SALES)
     business_day.close(books.database, MONDAY.date(), at=books.at)
     this = nightly.start(books.database, MONDAY.date(), profile=books.bank.profile, at=books.at)
-    payouts.cut(books.database, this, bank_fees_micros={}, at=books.at)
-    payouts.place(books.database, this, debtor=books.bank.debtor, file_limit=1, at=books.at)
+    cut(books.database, this, bank_fees_micros={}, at=books.at)
+    place(books.database, this, debtor=books.bank.debtor, file_limit=1, at=books.at)
     books.later("1")
     bank_files.render(books.database, this.id, profile=books.bank.profile, at=books.at)
     assert {asked_for(content) for content in stored(books).values()} == {dt.date(2026, 11, 25)}

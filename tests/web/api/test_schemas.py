@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from marshmallow import Schema, ValidationError, fields
 
-from settlement.payouts.payouts import WaitReason
+from settlement.payouts.decide import WaitReason
 from settlement.tables import BreakKind, RunState, TransactionState
 from web.api.breaks import BreakView
 from web.api.payouts import PayablePart, PayoutView

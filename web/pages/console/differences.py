@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from settlement.answers import breaks, quarantine, receiving, reconciliation
 from settlement.answers.imports import Imported
-from settlement.payouts import payouts
+from settlement.payouts.retries import waiting_for_a_person
 from settlement.runs import nightly
 from settlement.tables import TransactionState
 from wallet.ground import clock
@@ -146,5 +146,5 @@ def _quarantine(*, refusal: OboleError | None = None) -> Response:
             "quarantine.html",
             refusal=refusal,
             messages=quarantine.listing(conn),
-            merchants=payouts.waiting_for_a_person(conn),
+            merchants=waiting_for_a_person(conn),
         )

@@ -9,7 +9,8 @@ from marshmallow import fields, post_load, validate
 from sqlalchemy.engine import Connection
 
 from settlement.figures import forecast
-from settlement.payouts import own_money, payouts
+from settlement.payouts import own_money
+from settlement.payouts.retries import try_again
 from wallet import search
 from wallet.books import ledger
 from wallet.ground import clock
@@ -355,7 +356,7 @@ def send_again(merchant_id: UUID) -> ResponseReturnValue:
     try:
         why = forms.read(Why)["why"]
         with current().database.settle() as conn:
-            payouts.try_again(conn, merchant_id)
+            try_again(conn, merchant_id)
             note(conn, "merchant_retried", merchant_id, why, at=clock.now())
     except OboleError as refusal:
         return _merchant(merchant_id, refusal=refusal)

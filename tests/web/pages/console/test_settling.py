@@ -13,7 +13,8 @@ from sqlalchemy import select
 from settlement import business_day
 from settlement.audit import audits
 from settlement.files import approvals, bank_files
-from settlement.payouts import payouts
+from settlement.files.place import advance, place
+from settlement.payouts.cut import cut
 from settlement.runs import nightly
 from settlement.tables import RunState
 from tests.support import Shop, make_settings
@@ -185,11 +186,11 @@ def test_approving_too_late_says_the_new_date_and_asks_again(careful: Shop) -> N
     # Made, and approved by one, nine days ago.
     then = clock.now() - dt.timedelta(days=9)
     made = nightly.start(careful.database, clock.today(), profile=bank.profile, at=then)
-    payouts.cut(careful.database, made, bank_fees_micros=bank.fees_micros, at=then)
-    payouts.place(careful.database, made, debtor=bank.debtor, file_limit=9, at=then)
+    cut(careful.database, made, bank_fees_micros=bank.fees_micros, at=then)
+    place(careful.database, made, debtor=bank.debtor, file_limit=9, at=then)
     bank_files.render(careful.database, made.id, profile=bank.profile, at=then)
     with careful.database.settle() as conn:
-        payouts.advance(conn, made, RunState.CUT, RunState.RENDERED)
+        advance(conn, made, RunState.CUT, RunState.RENDERED)
     with careful.database.settle() as conn:
         approvals.approve(conn, made.id, olga.id, at=then)
     assert "You approved it. Another operator must, too." in olga.get(f"/runs/{made.id}")
