@@ -21,7 +21,7 @@ from settlement.files import approvals, bank_files
 from settlement.files.place import advance, place
 from settlement.payouts import own_money
 from settlement.payouts.cut import cut
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from settlement.tables import RunState, TransactionKind
 from wallet.books import safeguarding
 from wallet.ground import clock
@@ -46,7 +46,7 @@ def _run(business_date: dt.datetime | None, as_json: bool) -> None:
     settings, database = current().settings, current().database
     bank = nightly.bank_of(settings)
     with database.read() as conn:
-        before = nightly.states(conn)
+        before = runs.states(conn)
     with _progress(quiet=as_json) as step:
         run, failed = nightly.settle(
             database, bank, settings, at=clock.now(), business_date=date_of(business_date), progress=step
@@ -54,7 +54,7 @@ def _run(business_date: dt.datetime | None, as_json: bool) -> None:
         if run is None:
             raise click.ClickException("No business day is due yet.")
     with database.read() as conn:
-        settled = nightly.settled_since(conn, before)
+        settled = runs.settled_since(conn, before)
     if not settled:
         click.echo(f"Nothing was due: the day of {run.business_date.isoformat()} was settled before.", err=True)
     _show_run(run, failed, as_json, settled=[date.isoformat() for date in settled])
@@ -130,7 +130,7 @@ def _approve(run_id: UUID, email: str, seen: str | None, as_json: bool) -> None:
     bank = nightly.bank_of(settings)
     nightly.keep_dates(database, bank, run_id, at=at)
     with database.settle() as conn:
-        run = nightly.find(conn, run_id)
+        run = runs.find(conn, run_id)
         approver = identities.find_by_identifier(conn, IdentityKind.OPERATOR, email)
         if approver is None:
             raise IdentityNotFound
@@ -208,7 +208,7 @@ def _show_run(run: Row[tuple[object, ...]], failed: Sequence[Check], as_json: bo
     """What a run did, and how the audit at its end came out. Status 1 if it failed."""
     said = "sound" if not failed else f"{len(failed)} checks failed"
     with current().database.read() as conn:
-        counted, files = nightly.outcome(conn, run.id), nightly.files(conn, run.id)
+        counted, files = runs.outcome(conn, run.id), runs.files(conn, run.id)
         lacking = approvals.missing(conn, run.id, current().settings.approvals)
         digest = approvals.files_sha256(conn, run.id)
     say(
@@ -249,4 +249,4 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
 
 def _found(run_id: UUID) -> Row[tuple[object, ...]]:
     with current().database.read() as conn:
-        return nightly.find(conn, run_id)
+        return runs.find(conn, run_id)

@@ -18,7 +18,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from settlement import business_day
 from settlement.answers import receiving, reconciliation
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from settlement.runs.nightly import Bank
 from wallet import pruning
 from wallet.funding import automatic, closing, top_ups
@@ -146,7 +146,7 @@ def catch_up(database: Database, bank: Bank, settings: Settings, *, cutoff: dt.t
     last_cutoff = now.date() if now.time() >= cutoff else now.date() - dt.timedelta(days=1)
     with database.read() as conn:
         open_date = business_day.open_date(conn)
-        overdue = open_date <= last_cutoff or nightly.is_unfinished(conn, bank.approvals)
+        overdue = open_date <= last_cutoff or runs.is_unfinished(conn, bank.approvals)
     if open_date > now.date() + dt.timedelta(days=1):
         # Days were closed while the clock was ahead. Only a person can tell which of the two is wrong.
         log.critical("the open business day is ahead of the clock: nobody is paid until then", open=str(open_date))

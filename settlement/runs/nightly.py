@@ -11,9 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy import func, select
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy import select
+from sqlalchemy.engine import Row
 
 from settlement import business_day
 from settlement.audit import audits
@@ -22,21 +21,15 @@ from settlement.bank import Connector
 from settlement.bank.directory import Directory
 from settlement.bank.profile import Profile
 from settlement.files import approvals, bank_files
-from settlement.files.bank_transactions import WAITS_FOR_A_PERSON
 from settlement.files.place import advance, place
 from settlement.payouts.cut import cut
+from settlement.runs import runs
 from settlement.tables import (
     RunState,
-    TransactionState,
-    bank_messages,
-    bank_transactions,
     settlement_runs,
-    statement_entries,
-    statements,
 )
-from settlement.tables import bank_files as bank_files_table
 from wallet.ground.db import Database, insert_into
-from wallet.ground.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, FilesChanged, RunNotFound
+from wallet.ground.errors import ApprovalsMissing, BankNotConfigured, BusinessDateInvalid, FilesChanged
 from wallet.ground.ids import new_id
 from wallet.settings import Settings
 from wallet.tables.books import DayState, business_days
@@ -157,7 +150,7 @@ def run(
     business_day.balance(database)
     with database.read() as conn:
         due = [date for date in business_day.closed_dates(conn) if business_date in (None, date)]
-        finished, waiting = _finished(conn), _waiting(conn, bank.approvals)
+        finished, waiting = runs.finished(conn), runs.waiting(conn, bank.approvals)
     for date in due:
         if date in waiting:
             # Whoever approves it next finds a date that the bank can keep.
@@ -192,20 +185,6 @@ def start(database: Database, business_date: dt.date, *, profile: Profile, at: d
         return conn.execute(select(settlement_runs).where(settlement_runs.c.business_date == business_date)).one()
 
 
-def find(conn: Connection, run_id: UUID) -> Row[tuple[object, ...]]:
-    """One run, or `RunNotFound`."""
-    row = conn.execute(select(settlement_runs).where(settlement_runs.c.id == run_id)).one_or_none()
-    if row is None:
-        raise RunNotFound
-    return row
-
-
-def listing(conn: Connection, *, before: UUID | None, limit: int) -> list[Row[tuple[object, ...]]]:
-    """Runs, newest first, from below run ``before``."""
-    query = select(settlement_runs).order_by(settlement_runs.c.id.desc()).limit(limit)
-    return list(conn.execute(query if before is None else query.where(settlement_runs.c.id < before)))
-
-
 def submit(
     database: Database,
     bank: Bank,
@@ -229,22 +208,6 @@ def submit(
     return submitted
 
 
-def states(conn: Connection) -> dict[dt.date, RunState]:
-    """How far each business day is settled, of those whose run has begun."""
-    rows = conn.execute(select(settlement_runs.c.business_date, settlement_runs.c.state))
-    return {row.business_date: RunState(row.state) for row in rows}
-
-
-def settled_since(conn: Connection, before: Mapping[dt.date, RunState]) -> list[dt.date]:
-    """The business days whose settlement has gone on since it was as ``before`` (`states`), oldest first."""
-    return sorted(date for date, state in states(conn).items() if before.get(date) is not state)
-
-
-def of_date(conn: Connection, business_date: dt.date) -> Row[tuple[object, ...]] | None:
-    """The run of a business day, or None where it has not begun."""
-    return conn.execute(select(settlement_runs).where(settlement_runs.c.business_date == business_date)).one_or_none()
-
-
 def keep_dates(database: Database, bank: Bank, run_id: UUID, *, at: dt.datetime) -> None:
     """Before a run is approved: date its files anew where the bank can no longer keep their date.
 
@@ -255,91 +218,9 @@ def keep_dates(database: Database, bank: Bank, run_id: UUID, *, at: dt.datetime)
         raise FilesChanged(f"The files ask the bank for {date.isoformat()} now: look at them, and approve them again.")
 
 
-def is_unfinished(conn: Connection, approvals_needed: int) -> bool:
-    """Whether a closed business day has not been settled as far as it can be without an approval."""
-    return not set(business_day.closed_dates(conn)) <= _finished(conn) | _waiting(conn, approvals_needed).keys()
-
-
-def outcome(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
-    """A run's bank transactions counted: ``currency``, ``kind``, ``state``, ``count``, ``amount_micros``."""
-    group = (bank_transactions.c.currency, bank_transactions.c.kind, bank_transactions.c.state)
-    return list(
-        conn.execute(
-            select(
-                *group,
-                func.count().label("count"),
-                sa.cast(func.sum(bank_transactions.c.amount_micros), sa.BigInteger).label("amount_micros"),
-            )
-            .where(bank_transactions.c.run_id == run_id)
-            .group_by(*group)
-            .order_by(*group)
-        )
-    )
-
-
-def files(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
-    """A run's bank files without their bytes, in order."""
-    columns = [column for column in bank_files_table.c if column.name != "content"]
-    return list(
-        conn.execute(
-            select(*columns).where(bank_files_table.c.run_id == run_id).order_by(bank_files_table.c.message_id)
-        )
-    )
-
-
-def troubled(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
-    """A run's bank transactions that the bank rejected, gave back, has not answered in time, or will not release."""
-    states = [TransactionState.REJECTED.value, TransactionState.RETURNED.value, *WAITS_FOR_A_PERSON]
-    return list(
-        conn.execute(
-            select(bank_transactions)
-            .where(bank_transactions.c.run_id == run_id, bank_transactions.c.state.in_(states))
-            .order_by(bank_transactions.c.id)
-        )
-    )
-
-
-def answers(conn: Connection, run_id: UUID) -> list[Row[tuple[object, ...]]]:
-    """The statements and notifications that tell of a run's payments, one by one or as a whole file, oldest first.
-
-    Each row has ``kind``, ``statement_id``, ``imported_at``, its ``message_id``, and ``count``, its entries about this
-    run.
-    """
-    payments = select(bank_transactions.c.end_to_end_id).where(bank_transactions.c.run_id == run_id)
-    batches = select(bank_files_table.c.payment_information_id).where(bank_files_table.c.run_id == run_id)
-    told = sa.or_(
-        statement_entries.c.end_to_end_id.in_(payments), statement_entries.c.payment_information_id.in_(batches)
-    )
-    of_the_message = (bank_messages.c.imported_at, bank_messages.c.id.label("message_id"))
-    group = (statements.c.position, statements.c.kind, statements.c.statement_id, *of_the_message)
-    return list(
-        conn.execute(
-            select(*group, func.count().label("count"))
-            .select_from(statement_entries)
-            .join(statements, statements.c.id == statement_entries.c.statement_id)
-            .join(bank_messages, bank_messages.c.id == statements.c.bank_message_id)
-            # Ids grow with time: nothing that the bank said before the run is looked at.
-            .where(told, statement_entries.c.id > run_id)
-            .group_by(*group)
-            .order_by(statements.c.position)
-        )
-    )
-
-
 def _open_date(database: Database) -> dt.date:
     with database.read() as conn:
         return business_day.open_date(conn)
-
-
-def _finished(conn: Connection) -> set[dt.date]:
-    submitted = settlement_runs.c.state == RunState.SUBMITTED.value
-    return set(conn.execute(select(settlement_runs.c.business_date).where(submitted)).scalars())
-
-
-def _waiting(conn: Connection, approvals_needed: int) -> dict[dt.date, UUID]:
-    """The runs that wait for approvals, by their business date."""
-    rendered = conn.execute(select(settlement_runs).where(settlement_runs.c.state == RunState.RENDERED.value)).all()
-    return {run.business_date: run.id for run in rendered if approvals.missing(conn, run.id, approvals_needed)}
 
 
 def _settle_day(

@@ -16,7 +16,7 @@ from settlement.figures import forecast
 from settlement.figures.forecast import Preview
 from settlement.files import approvals, bank_files
 from settlement.payouts.decide import WaitReason
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from settlement.tables import FileState, RunState, TransactionKind, TransactionState
 from wallet.ground import clock
 from wallet.ground.clock import rfc3339
@@ -223,13 +223,13 @@ def run_settlement(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     with obole.database.write() as conn:
         # Noted before it begins: a run that is killed on its way was asked for all the same.
         auth.note(conn, caller, "run_asked", body["business_date"] or business_day.open_date(conn), at=at)
-        before = nightly.states(conn)
+        before = runs.states(conn)
     run, _ = nightly.settle(obole.database, bank, obole.settings, at=at, business_date=body["business_date"])
     if run is None:
         raise BusinessDateInvalid("No business day is due yet, and none was ever settled.")
     with obole.database.read() as conn:
-        settled = [date.isoformat() for date in nightly.settled_since(conn, before)]
-        return {**_run(conn, nightly.find(conn, run.id)), "settled": settled}
+        settled = [date.isoformat() for date in runs.settled_since(conn, before)]
+        return {**_run(conn, runs.find(conn, run.id)), "settled": settled}
 
 
 @operation(
@@ -247,7 +247,7 @@ def list_runs(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
             "runs",
             query,
             UUID,
-            lambda before, limit: nightly.listing(conn, before=before, limit=limit),
+            lambda before, limit: runs.listing(conn, before=before, limit=limit),
             _run_summary,
         )
 
@@ -263,7 +263,7 @@ def list_runs(caller: Caller, query: dict[str, Any]) -> dict[str, Any]:
 def get_run(caller: Caller, run_id: UUID) -> dict[str, Any]:
     """One run, with what has become of its bank transactions since."""
     with current().database.read() as conn:
-        return _run(conn, nightly.find(conn, run_id))
+        return _run(conn, runs.find(conn, run_id))
 
 
 @operation(
@@ -364,9 +364,9 @@ def _run(conn: Connection, row: Row[Any]) -> dict[str, Any]:
                 "count": total._mapping["count"],  # a row is a tuple, and has a method of that name
                 "amount": decimal_string(total.amount_micros, total.currency),
             }
-            for total in nightly.outcome(conn, row.id)
+            for total in runs.outcome(conn, row.id)
         ],
-        "files": [_file(file) for file in nightly.files(conn, row.id)],
+        "files": [_file(file) for file in runs.files(conn, row.id)],
         "files_sha256": approvals.files_sha256(conn, row.id),
         "approvals_missing": approvals.missing(conn, row.id, current().settings.approvals),
         "audit": None if audited is None else _kept(audited),

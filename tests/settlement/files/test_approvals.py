@@ -12,7 +12,7 @@ import pytest
 from settlement import scheduler
 from settlement.bank.directory import Directory
 from settlement.files import approvals, bank_files
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from tests.books import MONDAY, Books
 from tests.support import hashed, make_settings
 from wallet.ground.db import Database
@@ -111,7 +111,7 @@ def test_a_run_that_waits_does_not_hold_up_the_next(books: Books, tmp_path: Path
         approve(books, tuesday.id, who)
     run(books)
     with books.database.read() as conn:
-        assert [each.state for each in nightly.listing(conn, before=None, limit=9)] == ["submitted", "rendered"]
+        assert [each.state for each in runs.listing(conn, before=None, limit=9)] == ["submitted", "rendered"]
     for who in (ada, bob):
         approve(books, monday.id, who)
     run(books)
@@ -172,7 +172,7 @@ def test_a_night_gives_what_waits_a_date_that_can_be_kept(books: Books) -> None:
     books.later("4")
     run(books)
     with books.database.read() as conn:
-        (file,) = nightly.files(conn, waiting.id)
+        (file,) = runs.files(conn, waiting.id)
     assert file.execution_date == dt.date(2026, 11, 30)
     assert file.state == "rendered"
 
@@ -220,9 +220,9 @@ def test_the_scheduler_leaves_a_waiting_run_alone_and_ends_an_approved_one(
     cutoff, settings = dt.time(20, 0), make_settings(tmp_path, "sqlite:///elsewhere.db")
     scheduler.catch_up(books.database, books.bank, settings, cutoff=cutoff)
     with books.database.read() as conn:
-        (waiting,) = nightly.listing(conn, before=None, limit=9)
+        (waiting,) = runs.listing(conn, before=None, limit=9)
         assert waiting.state == "rendered"
-        assert not nightly.is_unfinished(conn, books.bank.approvals)
+        assert not runs.is_unfinished(conn, books.bank.approvals)
     looked: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr(scheduler, "settle", lambda *words, **_: looked.append(words))

@@ -17,12 +17,11 @@ from settlement.files import place as place_module
 from settlement.files.place import place
 from settlement.payouts import cut as cut_module
 from settlement.payouts.cut import cut
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from tests.books import MONDAY, Books
 from tests.settlement.bank.formats.xsd import xsd_errors
 from tests.support import OPERATOR_IBAN, make_settings
-from wallet.ground.errors import BankNotConfigured, BusinessDateInvalid, RunNotFound
-from wallet.ground.ids import new_id
+from wallet.ground.errors import BankNotConfigured, BusinessDateInvalid
 
 SALES = """
     merchant bakery commission=100
@@ -48,8 +47,8 @@ def outbox(folder: Path) -> dict[str, bytes]:
 
 def stored(books: Books) -> dict[str, bytes]:
     with books.database.read() as conn:
-        runs = nightly.listing(conn, before=None, limit=99)
-        names = [file.message_id for each in runs for file in nightly.files(conn, each.id)]
+        found = runs.listing(conn, before=None, limit=99)
+        names = [file.message_id for each in found for file in runs.files(conn, each.id)]
         return {name: bank_files.find(conn, name).content for name in names}
 
 
@@ -74,9 +73,9 @@ def test_a_night(books: Books, tmp_path: Path) -> None:
     assert (done.business_date, done.state) == (MONDAY.date(), "submitted")
     settled_once(books, tmp_path)
     with books.database.read() as conn:
-        assert nightly.find(conn, done.id) == done
+        assert runs.find(conn, done.id) == done
         assert business_day.closed_dates(conn) == [MONDAY.date()]
-        totals: list[Any] = list(map(tuple, nightly.outcome(conn, done.id)))
+        totals: list[Any] = list(map(tuple, runs.outcome(conn, done.id)))
         assert totals == [
             ("EUR", "payout", "submitted", 2, 3_050_000),
             ("EUR", "withdrawal", "submitted", 1, 3_000_000),
@@ -219,18 +218,6 @@ def test_books_that_were_never_opened(books: Books) -> None:
     books.sql("DELETE FROM business_days")
     with pytest.raises(BusinessDateInvalid):
         run(books)
-
-
-def test_runs_are_listed_newest_first(books: Books) -> None:
-    for _ in range(3):
-        books.night()
-    with books.database.read() as conn:
-        runs = nightly.listing(conn, before=None, limit=2)
-        rest = nightly.listing(conn, before=runs[-1].id, limit=9)
-        dates = [each.business_date.day for each in [*runs, *rest]]
-        with pytest.raises(RunNotFound):
-            nightly.find(conn, new_id())
-    assert dates == [25, 24, 23]
 
 
 # --- when the bank is asked to pay -------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from settlement.audit import audits
 from settlement.figures import figures
 from settlement.figures.figures import Day
 from settlement.files import approvals
-from settlement.runs import nightly
+from settlement.runs import runs
 from settlement.tables import RunState
 from wallet.books import safeguarding
 from wallet.ground import clock
@@ -37,7 +37,7 @@ def overview() -> ResponseReturnValue:
             "audit": audits.latest(conn),
             "waiting": [
                 run
-                for run in nightly.listing(conn, before=None, limit=_RECENT_RUNS)
+                for run in runs.listing(conn, before=None, limit=_RECENT_RUNS)
                 if run.state == RunState.RENDERED.value and approvals.missing(conn, run.id, obole.settings.approvals)
             ],
         }

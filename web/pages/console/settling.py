@@ -12,7 +12,7 @@ from settlement import business_day
 from settlement.audit import audits
 from settlement.figures import forecast
 from settlement.files import approvals, bank_files
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from settlement.tables import RunState
 from wallet.books import safeguarding
 from wallet.ground import clock
@@ -51,10 +51,10 @@ def run_now() -> ResponseReturnValue:
         with obole.database.write() as conn:
             # Noted before it begins: a run that is killed on its way was asked for all the same.
             note(conn, "run_asked", date, at=at)
-            before = nightly.states(conn)
+            before = runs.states(conn)
         nightly.settle(obole.database, bank, obole.settings, at=at, up_to=date)
         with obole.database.read() as conn:
-            run, settled = nightly.of_date(conn, date), nightly.settled_since(conn, before)
+            run, settled = runs.of_date(conn, date), runs.settled_since(conn, before)
         if run is None:
             raise BusinessDateInvalid("That day was never open.")
     except OboleError as refusal:
@@ -70,12 +70,12 @@ def run_now() -> ResponseReturnValue:
 
 @blueprint.get("/runs")
 @seen
-def runs() -> ResponseReturnValue:
+def every_run() -> ResponseReturnValue:
     """Every run, newest first."""
     before = beyond()
     with current().database.read() as conn:
-        shown, last = one_page(nightly.listing(conn, before=before, limit=PAGE + 1))
-        outcomes = {run.id: nightly.outcome(conn, run.id) for run in shown}
+        shown, last = one_page(runs.listing(conn, before=before, limit=PAGE + 1))
+        outcomes = {run.id: runs.outcome(conn, run.id) for run in shown}
     return show("runs.html", runs=shown, outcomes=outcomes, more=last.id if last else None, is_first=before is None)
 
 
@@ -97,7 +97,7 @@ def approve(run_id: UUID) -> ResponseReturnValue:
             raise RunNotWaiting
         nightly.keep_dates(obole.database, bank, run_id, at=at)
         with obole.database.settle() as conn:
-            found = nightly.find(conn, run_id)
+            found = runs.find(conn, run_id)
             if approvals.approve(conn, run_id, who().identity_id, seen_sha256=seen_sha256, at=at):
                 note(conn, "run_approved", run_id, found.business_date.isoformat(), at=at)
         nightly.settle(obole.database, bank, obole.settings, at=at, business_date=found.business_date)
@@ -148,7 +148,7 @@ def _tonight(*, refusal: OboleError | None = None) -> Response:
 
 def _run(run_id: UUID, *, refusal: OboleError | None = None) -> Response:
     with current().database.read() as conn:
-        found = nightly.find(conn, run_id)
+        found = runs.find(conn, run_id)
         audited = audits.after(conn, found.business_date)
         return show("run.html", refusal=refusal, run=found, audit=audited, **_facts(conn, run_id))
 
@@ -157,10 +157,10 @@ def _facts(conn: Connection, run_id: UUID) -> dict[str, Any]:
     needed, approved = current().settings.approvals, approvals.approvals_of(conn, run_id)
     digest = approvals.files_sha256(conn, run_id)
     return {
-        "outcome": nightly.outcome(conn, run_id),
-        "files": nightly.files(conn, run_id),
-        "troubled": nightly.troubled(conn, run_id),
-        "answers": nightly.answers(conn, run_id),
+        "outcome": runs.outcome(conn, run_id),
+        "files": runs.files(conn, run_id),
+        "troubled": runs.troubled(conn, run_id),
+        "answers": runs.answers(conn, run_id),
         "approvals": approved,
         "approvals_needed": needed,
         "approvals_missing": approvals.missing(conn, run_id, needed),

@@ -6,7 +6,7 @@ import pytest
 
 from settlement.answers import reconciliation
 from settlement.payouts import own_money
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from tests.books import pain002
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, refused
 from tests.web.pages.console.conftest import Console, sell
@@ -107,7 +107,7 @@ def test_what_the_bank_refused_is_sent_again_by_an_operators_word(console: Conso
     assert "given back by the bank" not in console.get(page)
     console.post(f"{page}/retry", {"why": "nothing waits"}, status=409)
     with shop.database.read() as conn:
-        (file,) = nightly.files(conn, run.id)
+        (file,) = runs.files(conn, run.id)
     bank = nightly.bank_of(shop.settings)
     refusal = pain002(file.message_id, "RJCT", "AC06")
     reconciliation.import_message(shop.database, refusal, account_iban=bank.iban, at=clock.now())

@@ -15,7 +15,7 @@ from settlement.audit import audits
 from settlement.files import approvals, bank_files
 from settlement.files.place import advance, place
 from settlement.payouts.cut import cut
-from settlement.runs import nightly
+from settlement.runs import nightly, runs
 from settlement.tables import RunState
 from tests.support import Shop, make_settings
 from tests.web.pages.console.conftest import Console, sell, text
@@ -38,7 +38,7 @@ def outbox(shop: Shop) -> list[Path]:
 
 def only_run(shop: Shop) -> str:
     with shop.database.read() as conn:
-        (run,) = nightly.listing(conn, before=None, limit=2)
+        (run,) = runs.listing(conn, before=None, limit=2)
     return str(run.id)
 
 
@@ -130,7 +130,7 @@ def test_a_run_that_is_asked_for_ends_with_the_audit_and_its_page_says_how_it_ca
     with console.shop.database.write_alone() as conn:
         conn.exec_driver_sql("UPDATE purses SET balance_micros = balance_micros + 1")
     with console.shop.database.read() as conn:
-        found = nightly.find(conn, UUID(run.rpartition("/")[2]))
+        found = runs.find(conn, UUID(run.rpartition("/")[2]))
     nightly.prove(console.shop.database, console.shop.settings, at=clock.now(), business_date=found.business_date)
     for page in (console.get(run), console.get("")):
         assert "The books do not add up: 1 check failed" in page
