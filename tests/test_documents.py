@@ -369,6 +369,18 @@ def test_the_design_names_no_part_that_is_not_installed() -> None:
     assert [name for name in named if name.lower() not in pinned] == []
 
 
+def test_maintainers_find_a_line_for_every_folder() -> None:
+    house = (ROOT / "docs" / "maintainers.md").read_text().split("## The house")[1].split("```")[1]
+    told = [line.split()[0].removesuffix("/") for line in house.splitlines() if line.strip()]
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = {Path(file).parent.as_posix() for file in tracked if (ROOT / file).exists()} - {"."}
+    # What mirrors the tree, and what lies beside the files that use it, goes without saying.
+    mirrors = tuple(f"tests/{package}" for package in ("cli", "web", "settlement", "wallet"))
+    within = ("web/pages/static/", "web/pages/templates/", "tests/flows/", "tests/golden/", "tests/browser/")
+    wanted = {each for each in folders if not each.startswith((*mirrors, *within))}
+    assert sorted(told) == sorted(wanted)
+
+
 def test_every_place_of_the_tree_that_a_document_names_exists() -> None:
     packages = "|".join(["docs", "migrations", "translations", *(package.name for package in PACKAGES)])
     named = {
@@ -424,7 +436,7 @@ def test_the_glossary_has_each_word_once_and_the_code_uses_it() -> None:
 
 
 def test_every_flask_command_that_a_document_names_exists() -> None:
-    listed = (ROOT / "settlement" / "cli.py").read_text()
+    listed = "".join(path.read_text() for path in (ROOT / "cli").glob("*.py"))
     named = {
         (group, command)
         for document in DOCUMENTS
