@@ -13,13 +13,13 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
+from settlement.audit import letters
 from settlement.audit.checks import Check, audit
 from settlement.tables import audit_findings, audits
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.smtp import is_address
 from wallet.tables.people import IdentityKind, identities
-from wallet.telling import letters
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ def prove(
                     link=f"{origin}/console/audit",
                     wallet_name=wallet_name,
                 )
-                letters.put(conn, letter, at=at)
+                letter.put(conn, at=at)
     return checks
 
 

@@ -9,9 +9,8 @@ from uuid import UUID
 from sqlalchemy.engine import Connection
 
 from wallet.ground.errors import TooManyRequests
-from wallet.people import identities, ways_in
+from wallet.people import identities, letters, ways_in
 from wallet.tables.people import LinkPurpose
-from wallet.telling import letters
 
 _AN_HOUR, _IN_AN_HOUR = dt.timedelta(hours=1), 3
 
@@ -38,5 +37,5 @@ def send(
     token = identities.new_link(conn, identity_id, purpose, at=at)
     goes_on = ways_in.find(conn, identity) if purpose is LinkPurpose.RESET else {}
     letter = letters.link(identity, purpose, token, origin=origin, wallet_name=wallet_name, then=then, goes_on=goes_on)
-    letters.put(conn, letter, at=at)
+    letter.put(conn, at=at)
     return token

@@ -17,9 +17,8 @@ from wallet.ground.db import Database
 from wallet.ground.errors import OboleError, Unavailable
 from wallet.ground.ids import new_id
 from wallet.people import identities as identity_room
-from wallet.people import invitations
+from wallet.people import invitations, letters
 from wallet.tables.people import IdentityKind, LinkPurpose, letter_requests
-from wallet.telling import letters
 
 # In an hour, and once there were so many in a day, one an hour: a link to choose a new PIN lives as long.
 IN_AN_HOUR, IN_A_DAY = 3, 6
@@ -108,7 +107,7 @@ def _write(conn: Connection, row: Row[tuple[object, ...]], *, origin: str, walle
         return bool(due)
     known = identity_room.find_by_identifier(conn, IdentityKind.SHOPPER, identifier)
     if known is not None and known.activated_at is not None:
-        letters.put(conn, letters.already_known(known, origin=origin, wallet_name=wallet_name), at=at)
+        letters.already_known(known, origin=origin, wallet_name=wallet_name).put(conn, at=at)
         return True
     identity_id = (
         known.id

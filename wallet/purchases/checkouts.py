@@ -32,14 +32,14 @@ from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.people.api_keys import Caps
 from wallet.people.passkeys import Proof
-from wallet.purchases import confirmations, redemptions, vouchers
+from wallet.purchases import confirmations, letters, redemptions, vouchers
 from wallet.purchases.redemptions import Claim
 from wallet.purchases.vouchers import Issued, Issuer, Purchase
 from wallet.tables.merchants import MerchantState, merchants
 from wallet.tables.people import IdentityKind, identities
 from wallet.tables.purchases import CheckoutMode, CheckoutState, checkouts
 from wallet.tables.purses import member_caps, purses, shoppers
-from wallet.telling import letters, webhooks
+from wallet.telling import webhooks
 
 _BATCH = 200
 
@@ -311,7 +311,7 @@ def _paid(
     told = {"voucher_id": str(issued.id), "voucher": issued.token, "sub": sub, "paid_at": rfc3339(at)}
     webhooks.emit(conn, row["merchant_id"], "checkout.paid", {**_told(row), "state": "paid", **told}, at=at)
     for letter in letters.checkout_paid(row, _shopper(conn, identity_id), balance=issued.balance):
-        letters.put(conn, letter, at=at)
+        letter.put(conn, at=at)
     return issued
 
 
@@ -321,7 +321,7 @@ def _tell_unpaid(
     webhooks.emit(conn, row["merchant_id"], f"checkout.{state.value}", {**_told(row), "state": state.value}, at=at)
     shopper = None if identity_id is None else _shopper(conn, identity_id)
     for letter in letters.checkout_unpaid(row, shopper, state=state):
-        letters.put(conn, letter, at=at)
+        letter.put(conn, at=at)
 
 
 def _told(row: RowMapping) -> Mapping[str, object]:

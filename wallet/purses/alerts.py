@@ -15,8 +15,8 @@ from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.ground.money import Money
 from wallet.ground.smtp import is_address
+from wallet.purses import letters
 from wallet.tables.purses import low_balance_alerts, purses, shoppers
-from wallet.telling import letters
 
 _BATCH = 100
 
@@ -107,5 +107,5 @@ def _send(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime) -> in
             balance=Money(row.balance_micros, row.currency),
             below=Money(row.below_micros, row.currency),
         )
-        letters.put(conn, letter, at=at)
+        letter.put(conn, at=at)
     return noted

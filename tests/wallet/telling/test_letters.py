@@ -1,71 +1,24 @@
-"""Letters: in the reader's language, without secrets, and not to those who want none."""
-
-from types import SimpleNamespace
-from typing import Any
+"""Letters: what all of them share."""
 
 import pytest
 
-from wallet.ground.money import Money
-from wallet.tables.people import LinkPurpose
-from wallet.tables.purchases import CheckoutState
-from wallet.telling import letters
-
-ROW: dict[str, Any] = {
-    "amount_micros": 200_000,
-    "currency": "EUR",
-    "legal_name": "Le Courrier",
-    "order_id": "A-1",
-    "description": "An article",
-    "locale": "fr",
-    "merchant_email": "till@courrier.example",
-    "sales_by_mail": True,
-}
+from tests.wallet.scene import NOON
+from wallet.ground.db import Database
+from wallet.tables.telling import mails
+from wallet.telling.letters import Letter, speaker
 
 
-def shopper(**more: Any) -> Any:
-    return SimpleNamespace(email="ada@shoppers.example", name="Ada", locale="en", receipts_by_mail=True, **more)
+@pytest.mark.parametrize(("locale", "said"), [("en", "Not paid: 1, order 2"), ("fr", "Non payé\u00a0: 1, commande 2")])
+def test_a_speaker_says_everything_in_one_language(locale: str, said: str) -> None:
+    assert speaker(locale)("Not paid: %(amount)s, order %(order)s", amount=1, order=2) == said
 
 
-@pytest.mark.parametrize(("locale", "word"), [("en", "Hello"), ("fr", "Bonjour")])
-@pytest.mark.parametrize("purpose", list(LinkPurpose))
-@pytest.mark.parametrize("kind", ["shopper", "operator"])
-def test_a_link_comes_in_the_readers_language(locale: str, word: str, purpose: LinkPurpose, kind: str) -> None:
-    who = SimpleNamespace(identifier="a@b.example", name="Ada", locale=locale, kind=kind)
-    letter = letters.link(who, purpose, "token", origin="https://w.example", wallet_name="Obole")
-    assert letter.recipient == "a@b.example"
-    # Anybody signs anybody up, under any name: what a stranger typed is in no letter.
-    is_asked_for = purpose is LinkPurpose.ACTIVATE and kind == "shopper"
-    assert letter.body.startswith(f"{word}," if is_asked_for else f"{word} Ada")
-    assert ("Ada" in letter.body) is not is_asked_for
-    assert "https://w.example/link/token" in letter.body
-
-
-def test_a_payment_is_told_to_each_side_in_its_language() -> None:
-    to_shopper, to_merchant = letters.checkout_paid(ROW, shopper(), balance=Money(9_800_000, "EUR"))
-    assert (to_shopper.recipient, to_shopper.subject) == ("ada@shoppers.example", "Paid: €0.20 to Le Courrier")
-    assert "€9.80" in to_shopper.body
-    assert to_merchant.recipient == "till@courrier.example"
-    assert "0,20\u00a0€" in to_merchant.body
-    assert "9,80" not in to_merchant.body  # the purse is none of the merchant's business
-    assert "Ada" not in to_merchant.body
-
-
-def test_what_was_not_paid_is_told_too() -> None:
-    found = list(letters.checkout_unpaid(ROW, shopper(), state=CheckoutState.CANCELLED))
-    assert [each.recipient for each in found] == ["ada@shoppers.example", "till@courrier.example"]
-    (only,) = letters.checkout_unpaid(ROW, None, state=CheckoutState.EXPIRED)
-    assert only.recipient == "till@courrier.example"
-    assert only.body != found[1].body
-
-
-def test_nobody_is_written_to_who_wants_no_letters() -> None:
-    quiet = shopper()
-    quiet.receipts_by_mail = False
-    row = ROW | {"sales_by_mail": False}
-    assert list(letters.checkout_paid(row, quiet, balance=Money(0, "EUR"))) == []
-    assert list(letters.checkout_unpaid(row, quiet, state=CheckoutState.CANCELLED)) == []
-
-
-def test_who_has_a_purse_already_is_led_to_it() -> None:
-    who = SimpleNamespace(identifier="a@b.example", name="Ada", locale="en")
-    assert "https://w.example/sign-in" in letters.already_known(who, origin="https://w.example", wallet_name="O").body
+def test_a_letter_is_in_the_mail_once_its_transaction_is_committed(db: Database) -> None:
+    letter = Letter(recipient="ada@shoppers.example", subject="Bonjour", body="Hello")
+    for ends in ("rollback", "commit"):
+        with db.write() as conn:
+            letter.put(conn, at=NOON)
+            getattr(conn, ends)()
+    with db.read() as conn:
+        (row,) = conn.execute(mails.select()).all()
+    assert (row.recipient, row.subject, row.body, row.next_at) == ("ada@shoppers.example", "Bonjour", "Hello", NOON)
