@@ -12,9 +12,9 @@ from benchmarks.results import Imported, Waits
 from benchmarks.scenes import CURRENCY, Scene
 from benchmarks.servers import ROOT
 from benchmarks.statement import Credit, notification, statement
+from wallet.funding.top_ups import request_top_up
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.purses.purses import request_top_up
 from wallet.tables.funding import TopUpMethod
 
 # Orders are good for five minutes, and some of them pass while the orders are signed.

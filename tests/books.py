@@ -46,6 +46,8 @@ from settlement.tables import TransactionKind, TransactionState, bank_files, ban
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, cheap_key_file
 from wallet.books import ledger
 from wallet.books.ledger import Posting
+from wallet.funding.top_ups import request_top_up
+from wallet.funding.withdrawals import withdraw
 from wallet.ground.db import Database
 from wallet.ground.errors import OboleError
 from wallet.ground.ids import new_id
@@ -164,7 +166,7 @@ class Books:
         """A top-up by bank transfer, whose reference entries name by the shopper's name."""
         with self.database.write() as conn:
             money = Money.parse(amount, self.currencies[name])
-            row = purses.request_top_up(conn, self.ids[name], money, TopUpMethod.BANK_TRANSFER, at=self.at)
+            row = request_top_up(conn, self.ids[name], money, TopUpMethod.BANK_TRANSFER, at=self.at)
         self.references[name] = row.reference
 
     def authorize(self, shopper: str, merchant: str, amount: str, voucher: str, resource: str | None = None) -> None:
@@ -256,7 +258,7 @@ class Books:
         """Money back to the shopper's bank."""
         with self.database.write() as conn:
             money = Money.parse(amount, self.currencies[shopper])
-            row = purses.withdraw(
+            row = withdraw(
                 conn, self.ids[shopper], money, iban=SHOPPER_IBAN, name=shopper, minimum_micros=0, at=self.at
             )
         self.ids[name], self.currencies[name] = row.id, self.currencies[shopper]

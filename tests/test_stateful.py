@@ -63,6 +63,8 @@ from settlement.tables import (
 from settlement.tables import breaks as breaks_table
 from tests.support import MERCHANT_IBAN, OPERATOR_IBAN, ORIGIN, OWN_IBAN, PASSPHRASE, SHOPPER_IBAN, sign_jws
 from wallet.books import ledger
+from wallet.funding.top_ups import request_top_up
+from wallet.funding.withdrawals import withdraw
 from wallet.ground import errors
 from wallet.ground.db import Database
 from wallet.ground.money import Money, decimal_string
@@ -888,7 +890,7 @@ class Wallet(RuleBasedStateMachine):
     def arrive(self, purse: Purse, amount: int) -> None:
         with self.database.write() as conn:
             announced = Money(MINOR[purse.currency], purse.currency)
-            row = purses.request_top_up(conn, purse.id, announced, TopUpMethod.BANK_TRANSFER, at=self.at)
+            row = request_top_up(conn, purse.id, announced, TopUpMethod.BANK_TRANSFER, at=self.at)
         self.announced[row.reference] = purse
         self.happen(purse.currency, Line(amount, reference=row.reference))
 
@@ -925,9 +927,7 @@ class Wallet(RuleBasedStateMachine):
             refusal = errors.InsufficientFunds
         with pytest.raises(refusal) if refusal else contextlib.nullcontext(), self.database.write() as conn:
             money = Money(amount, purse.currency)
-            row = purses.withdraw(
-                conn, purse.id, money, iban=SHOPPER_IBAN, name="Alice", minimum_micros=least, at=self.at
-            )
+            row = withdraw(conn, purse.id, money, iban=SHOPPER_IBAN, name="Alice", minimum_micros=least, at=self.at)
             self.transactions[row.id] = Transaction(
                 row.id, purse, amount, "requested", self.at, SHOPPER_IBAN, business_date=self.open_date
             )

@@ -16,9 +16,9 @@ from tests.faults.test_settlement import STAGES, evening
 from tests.flows import story
 from tests.support import SHOPPER_IBAN, Shop
 from wallet.books.ledger import balance_micros
+from wallet.funding.top_ups import request_top_up
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.purses import purses
 from wallet.tables.books import AccountKind
 from wallet.tables.funding import TopUpMethod
 
@@ -40,7 +40,7 @@ def told(ground: Ground) -> Ground:
         purse = shop.purse("0")
         with shop.database.write() as conn:
             amount = Money.parse("5.00", "EUR")
-            announced = purses.request_top_up(conn, purse.id, amount, TopUpMethod.BANK_TRANSFER, at=clock.now())
+            announced = request_top_up(conn, purse.id, amount, TopUpMethod.BANK_TRANSFER, at=clock.now())
             early, late = words(conn, announced.reference)
             opening = -balance_micros(conn, AccountKind.BANK, "EUR")
         inbox, by_hand = ground.folder / "bank" / "inbox", ground.folder / "by hand"

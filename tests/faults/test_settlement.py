@@ -29,9 +29,10 @@ from tests.faults.ground import FILE_LIMIT, Ground, Point, dying_in, each_step, 
 from tests.flows import story
 from tests.settlement.verifications import one, verified
 from tests.support import MERCHANT_IBAN, SHOPPER_IBAN, Shop
+from wallet.funding.top_ups import request_top_up
+from wallet.funding.withdrawals import withdraw
 from wallet.ground import clock
 from wallet.ground.money import Money
-from wallet.purses import purses
 from wallet.tables.funding import TopUpMethod
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def evening(shop: Shop) -> None:
     with shop.database.write() as conn:
         for purse in (rich, other):
             amount = Money.parse("2.00", "EUR")
-            purses.withdraw(conn, purse.id, amount, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=clock.now())
+            withdraw(conn, purse.id, amount, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=clock.now())
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def morning(ground: Ground) -> Ground:
         purse = shop.purse("0")
         with shop.database.write() as conn:
             amount = Money.parse("5.00", "EUR")
-            announced = purses.request_top_up(conn, purse.id, amount, TopUpMethod.BANK_TRANSFER, at=clock.now())
+            announced = request_top_up(conn, purse.id, amount, TopUpMethod.BANK_TRANSFER, at=clock.now())
         with closing(Bank(ground.folder / "bank")) as bank:
             bank.misbehave("reject", end_to_end_id=sent[0], reason="AC04")
             bank.misbehave("return", end_to_end_id=sent[1], reason="AC06")

@@ -21,10 +21,10 @@ from settlement.runs.nightly import bank_of
 from settlement.tables import TransactionState, bank_transactions
 from tests.support import OPERATOR_IBAN, PASSPHRASE, Purse, Shop
 from wallet.books.ledger import balance_micros
+from wallet.funding.top_ups import request_top_up
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.money import Money
-from wallet.purses import purses
 from wallet.settings import Settings
 from wallet.tables.books import AccountKind
 from wallet.tables.funding import TopUpMethod
@@ -75,7 +75,7 @@ def fund(shop: Shop, amounts: Mapping[Purse, str]) -> None:
     with closing(Bank(_folder(shop.settings))) as bank:
         for purse, amount in amounts.items():
             with shop.database.write() as conn:
-                announced = purses.request_top_up(
+                announced = request_top_up(
                     conn, purse.id, Money.parse(amount, "EUR"), TopUpMethod.BANK_TRANSFER, at=clock.now()
                 )
             bank.pay_in(amount, "EUR", name="Shopper", reference=announced.reference)

@@ -105,7 +105,7 @@ def test_whatever_the_machine_refuses_is_retryable_on_pages_and_for_programs(sho
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("wallet.purses.purses.freeze", fail)
-    monkeypatch.setattr("wallet.purses.purses.request_top_up", fail)
+    monkeypatch.setattr("wallet.funding.top_ups.request_top_up", fail)
     page = reader.post(f"/purse/{alice.id}/freeze")
     assert (page.status_code, page.mimetype) == (503, "text/html")
     assert page.headers["Retry-After"]

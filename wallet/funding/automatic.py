@@ -160,7 +160,7 @@ def _intend(database: Database, at: dt.datetime) -> bool:
         if row is None:
             return False
         amount = Money(row.amount_micros, row.currency)
-        announced = purse_room.request_top_up(conn, row.purse_id, amount, TopUpMethod(row.method), at=at)
+        announced = top_up_room.request_top_up(conn, row.purse_id, amount, TopUpMethod(row.method), at=at)
         # From here it must succeed: the row is locked, and a CHECK stands behind the month's cap.
         conn.execute(
             automatic_top_ups.update()

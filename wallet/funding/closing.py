@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.books import ledger
 from wallet.funding import automatic
+from wallet.funding.withdrawals import withdraw
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
 from wallet.ground.iban import valid_iban
@@ -172,7 +173,7 @@ def _advance(conn: Connection, purse_id: UUID, at: dt.datetime, *, minimum_micro
     waits = closing.refused or (closing.gathers and left < minimum_micros)
     while (whole := whole_minor(max(left, 0), row.currency)) and not waits:
         whole = min(whole, largest_transaction(row.currency))
-        purses.withdraw(
+        withdraw(
             conn,
             purse_id,
             Money(whole, row.currency),

@@ -1,7 +1,7 @@
-"""Ways to top up: which this wallet offers, which of them can fetch the money by themselves, and how.
+"""Top-ups: announced by a shopper; and the ways: which this wallet offers, and which fetch the money by themselves.
 
-Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses.purses`). Fetching the same one again
-is the same act, so whoever was killed before it could note that it fetched may do it again.
+Invariant: a top-up moves no money; only the bank's booking does. Fetching the same one again is the same act, so
+whoever was killed before it could note that it fetched may do it again.
 """
 
 import datetime as dt
@@ -19,8 +19,9 @@ from wallet.books.ledger import IS_BEING_CLOSED
 from wallet.ground import private
 from wallet.ground.db import Database
 from wallet.ground.errors import NotFound, TopUpMethodUnavailable
-from wallet.ground.ids import new_id
-from wallet.ground.money import Money
+from wallet.ground.ids import new_id, new_reference
+from wallet.ground.money import Money, check_listed
+from wallet.purses import purses as purse_room
 from wallet.settings import Settings
 from wallet.tables.funding import TopUpMethod, top_ups
 from wallet.tables.purses import purses
@@ -47,6 +48,33 @@ def offered(method: TopUpMethod, settings: Settings) -> None:
     """Raise `TopUpMethodUnavailable` unless this wallet is set up for ``method``."""
     if method not in available(settings):
         raise TopUpMethodUnavailable
+
+
+def request_top_up(
+    conn: Connection, purse_id: UUID, amount: Money, method: TopUpMethod, *, at: dt.datetime
+) -> Row[tuple[object, ...]]:
+    """Announce money from outside; answers its row, whose ``reference`` the bank entry will carry.
+
+    Nothing is in the purse until the bank has booked it. Raises `PurseNotFound`, `CurrencyMismatch`,
+    `CurrencyWithdrawn`, `AmountNotWholeMinor`, or `PurseClosing`. What was announced before the closing, and comes all
+    the same, is credited and goes home (`wallet.funding.closing`).
+    """
+    purse_room.check_for_the_bank(conn, purse_id, amount)
+    check_listed(amount.currency)
+    purse_room.check_kept(conn, purse_id)
+    return conn.execute(
+        top_ups.insert()
+        .values(
+            id=new_id(),
+            purse_id=purse_id,
+            currency=amount.currency,
+            amount_micros=amount.micros,
+            method=method.value,
+            reference=new_reference(),
+            requested_at=at,
+        )
+        .returning(top_ups)
+    ).one()
 
 
 def find(conn: Connection, purse_id: UUID, top_up_id: UUID) -> Row[tuple[object, ...]]:

@@ -1,7 +1,7 @@
-"""Room 1, purses: open one, top it up, withdraw from it, freeze it, and say which devices may pay from it.
+"""Room 1, purses: open one, see it, freeze it, and say which devices may pay from it.
 
-Invariant: a purse's balance is what its transfers say, never below its credit limit; only a booking by the bank
-tops it up, and what leaves it for the bank is a whole number of minor units.
+Invariant: a purse's balance is what its transfers say, never below its credit limit. What comes into it from outside
+and leaves it again is in `wallet.funding`.
 """
 
 import datetime as dt
@@ -25,13 +25,10 @@ from wallet.ground.errors import (
     FrozenByOperator,
     PurseClosing,
     PurseNotFound,
-    WithdrawalTooSmall,
 )
-from wallet.ground.iban import valid_iban
-from wallet.ground.ids import new_id, new_reference
+from wallet.ground.ids import new_id
 from wallet.ground.money import Money, check_listed, is_whole_minor
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
-from wallet.tables.funding import TopUpMethod, top_ups, withdrawals
 from wallet.tables.purchases import VoucherState, vouchers
 from wallet.tables.purses import PurseState, devices, purses, shoppers
 
@@ -180,90 +177,10 @@ def history(conn: Connection, purse_id: UUID, *, before: int | None, limit: int)
     return conn.execute(query if before is None else query.where(lines.c.id < before)).all()
 
 
-def request_top_up(
-    conn: Connection, purse_id: UUID, amount: Money, method: TopUpMethod, *, at: dt.datetime
-) -> Row[tuple[object, ...]]:
-    """Announce money from outside; answers its row, whose ``reference`` the bank entry will carry.
-
-    Nothing is in the purse until the bank has booked it. Raises `PurseNotFound`, `CurrencyMismatch`,
-    `CurrencyWithdrawn`, `AmountNotWholeMinor`, or `PurseClosing`. What was announced before the closing, and comes all
-    the same, is credited and goes home (`wallet.funding.closing`).
-    """
-    _for_the_bank(conn, purse_id, amount)
-    check_listed(amount.currency)
-    check_kept(conn, purse_id)
-    return conn.execute(
-        top_ups.insert()
-        .values(
-            id=new_id(),
-            purse_id=purse_id,
-            currency=amount.currency,
-            amount_micros=amount.micros,
-            method=method.value,
-            reference=new_reference(),
-            requested_at=at,
-        )
-        .returning(top_ups)
-    ).one()
-
-
 def check_kept(conn: Connection, purse_id: UUID) -> None:
     """Raise `PurseClosing` where nothing more is to come into the purse: it is being closed, or is closed."""
     if conn.execute(select(purses.c.id).where(purses.c.id == purse_id, ledger.IS_BEING_CLOSED)).first() is not None:
         raise PurseClosing
-
-
-def withdraw(
-    conn: Connection,
-    purse_id: UUID,
-    amount: Money,
-    *,
-    iban: str,
-    name: str,
-    minimum_micros: int,
-    at: dt.datetime,
-    closes_purse: bool = False,
-) -> Row[tuple[object, ...]]:
-    """Take money out of the purse at par, to be sent to ``iban`` by the next settlement run; answers its row.
-
-    Raises `PurseNotFound`, `CurrencyMismatch`, `AmountNotWholeMinor`, `WithdrawalTooSmall` below ``minimum_micros``,
-    since each withdrawal costs the operator the bank's fee, `IbanInvalid`, `PurseFrozen`, or `InsufficientFunds`:
-    credit is for purchases and cannot be withdrawn. ``closes_purse`` is for `wallet.funding.closing` alone: out of a
-    purse that is being closed, and of no other; and everything, whatever its size, because redemption at par is a
-    right.
-    """
-    _for_the_bank(conn, purse_id, amount)
-    if amount.micros < minimum_micros and not closes_purse:
-        least = Money(minimum_micros, amount.currency)
-        raise WithdrawalTooSmall(
-            f"The least that can be withdrawn is {least} {least.currency}; closing the purse takes everything out."
-        )
-    row = conn.execute(
-        withdrawals.insert()
-        .values(
-            id=new_id(),
-            purse_id=purse_id,
-            currency=amount.currency,
-            amount_micros=amount.micros,
-            creditor_name=name,
-            creditor_iban=valid_iban(iban, currency=amount.currency),
-            requested_at=at,
-        )
-        .returning(withdrawals)
-    ).one()
-    ledger.post(
-        conn,
-        Posting(
-            reason=Reason.WITHDRAWAL,
-            currency=amount.currency,
-            amount_micros=amount.micros,
-            reference=row.id,
-            purse_id=purse_id,
-            closes_purse=closes_purse,
-        ),
-        recorded_at=at,
-    )
-    return row
 
 
 def take_back(conn: Connection, posting: Posting, *, at: dt.datetime) -> int:
@@ -341,7 +258,11 @@ def revoke_device(conn: Connection, purse_id: UUID, device_id: UUID, *, at: dt.d
     conn.execute(devices.update().where(mine, devices.c.revoked_at.is_(None)).values(revoked_at=at))
 
 
-def _for_the_bank(conn: Connection, purse_id: UUID, amount: Money) -> None:
+def check_for_the_bank(conn: Connection, purse_id: UUID, amount: Money) -> None:
+    """Raise unless the purse is there and a bank can move ``amount`` into it or out of it.
+
+    Raises `PurseNotFound`, `CurrencyMismatch`, or `AmountNotWholeMinor`.
+    """
     currency = conn.execute(select(purses.c.currency).where(purses.c.id == purse_id)).scalar_one_or_none()
     if currency is None:
         raise PurseNotFound

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 from sqlalchemy.engine import Connection, Row
 
-from wallet.funding.top_ups import offered, pulls
+from wallet.funding import top_ups, withdrawals
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.errors import ValidationFailed
@@ -361,12 +361,12 @@ def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Re
     method, settings = TopUpMethod(body["method"]), current().settings
 
     def work(conn: Connection) -> dict[str, Any]:
-        offered(method, settings)
-        row = purses.request_top_up(conn, purse_id, body["money"], method, at=clock.now())
+        top_ups.offered(method, settings)
+        row = top_ups.request_top_up(conn, purse_id, body["money"], method, at=clock.now())
         return top_up_body(row, settings)
 
     response = respond_once(caller, key, body, work, status=201)
-    if pulls(method, settings):
+    if top_ups.pulls(method, settings):
         # After the commit, and again on a replay: the sandbox bank books an order's id once.
         fetch(method, settings, response.get_data())
     return response
@@ -394,7 +394,7 @@ def withdraw(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> 
 
     def work(conn: Connection) -> dict[str, Any]:
         money: Money = body["money"]
-        row = purses.withdraw(
+        row = withdrawals.withdraw(
             conn,
             purse_id,
             money,

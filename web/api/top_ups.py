@@ -1,6 +1,6 @@
 """Top-ups over HTTP: what a shopper is told, and the sandbox bank asked by an answer.
 
-Invariant: a top-up moves no money; only the bank's booking does (`wallet.purses.purses`).
+Invariant: a top-up moves no money; only the bank's booking does.
 """
 
 import json

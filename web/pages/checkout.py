@@ -183,7 +183,7 @@ def top_up(checkout_id: UUID) -> ResponseReturnValue:
         method, amount = TopUpMethod(typed["method"]), Money(typed["amount"], row["currency"])
         # A reload sends the form again, and the money is fetched once all the same.
         top_up_id = UUID(
-            forms.do_once(lambda conn: str(purses.request_top_up(conn, purse_id, amount, method, at=at).id))
+            forms.do_once(lambda conn: str(top_ups.request_top_up(conn, purse_id, amount, method, at=at).id))
         )
         with obole.database.read() as conn:
             asked = top_ups.find(conn, purse_id, top_up_id)

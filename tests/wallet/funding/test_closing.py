@@ -8,6 +8,7 @@ from tests.wallet.scene import DAY, HOUR, NOON, micros
 from wallet.books import ledger
 from wallet.books.ledger import Posting
 from wallet.funding import closing
+from wallet.funding.withdrawals import withdraw
 from wallet.ground.errors import (
     IbanInvalid,
     InsufficientFunds,
@@ -125,9 +126,7 @@ def test_a_closing_purse_pays_nothing_is_not_freed_and_withdraws_nothing_else(sc
     with pytest.raises(PurseFrozen):
         scene.pay(alice, bakery, "0.07")
     with pytest.raises(PurseFrozen), scene.database.write() as conn:
-        purses.withdraw(
-            conn, alice.id, Money(1_000_000, "EUR"), iban=MERCHANT_IBAN, name="A thief", minimum_micros=0, at=NOON
-        )
+        withdraw(conn, alice.id, Money(1_000_000, "EUR"), iban=MERCHANT_IBAN, name="A thief", minimum_micros=0, at=NOON)
     with pytest.raises(PurseClosing):
         begin(scene, alice, MERCHANT_IBAN)
     assert scene.in_purse(alice) == ("1.00", "0.00")

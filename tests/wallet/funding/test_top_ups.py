@@ -7,15 +7,26 @@ from pathlib import Path
 import pytest
 
 from tests.support import SHOPPER_IBAN, Shop, created, make_settings
+from tests.wallet.scene import NOON
 from wallet.funding import closing, top_ups
+from wallet.funding.top_ups import request_top_up
 from wallet.ground import clock
 from wallet.ground.errors import TopUpMethodUnavailable
-from wallet.ground.ids import new_id
+from wallet.ground.ids import is_reference, new_id
 from wallet.ground.money import Money
-from wallet.purses import purses
 from wallet.tables.funding import TopUpMethod
 
 TWENTY = Money.parse("20.00", "EUR")
+
+
+@pytest.mark.parametrize("method", TopUpMethod)
+def test_an_announced_top_up_has_a_reference_and_moves_nothing_yet(scene, method):
+    alice = scene.purse("0")
+    with scene.database.write() as conn:
+        row = request_top_up(conn, alice.id, Money.parse("20.00", "EUR"), method, at=NOON)
+    assert is_reference(row.reference)
+    assert (row.purse_id, row.amount_micros, row.method, row.requested_at) == (alice.id, 20_000_000, method, NOON)
+    assert scene.in_purse(alice) == ("0.00", "0.00")
 
 
 def test_only_the_sandbox_fetches_money_by_itself(tmp_path: Path) -> None:
@@ -71,7 +82,7 @@ def test_nothing_more_is_fetched_for_a_purse_that_is_being_closed(database_url: 
     with Shop(make_settings(tmp_path, database_url)) as shop:
         alice = shop.purse("0")
         with shop.database.write() as conn:
-            purses.request_top_up(conn, alice.id, TWENTY, TopUpMethod.SANDBOX, at=clock.now())
+            request_top_up(conn, alice.id, TWENTY, TopUpMethod.SANDBOX, at=clock.now())
             closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
         assert top_ups.pull_late(shop.database, shop.settings, at=clock.now() + dt.timedelta(minutes=1)) == 0
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tests.support import SHOPPER_IBAN, hashed
 from tests.wallet.scene import DAY, NOON, micros
+from wallet.funding.withdrawals import withdraw
 from wallet.ground.money import Money
 from wallet.people import members
 from wallet.people.members import MemberCaps
@@ -36,7 +37,7 @@ def town(scene):
     scene.pay(scene.purse("3.00"), bakery, "1.00", resource="somebody else's")
     scene.at = NOON + DAY
     with scene.database.write() as conn:
-        purses.withdraw(
+        withdraw(
             conn, alice.id, Money(4_000_000, "EUR"), iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=scene.at
         )
     scene.alice, scene.bread, scene.news, scene.press = alice, bread, news, press

@@ -13,12 +13,12 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from wallet.funding import automatic, closing, top_ups
+from wallet.funding import automatic, closing, top_ups, withdrawals
 from wallet.ground import clock
 from wallet.ground.errors import OboleError, TopUpMethodUnavailable, ValidationFailed
 from wallet.ground.money import Money
 from wallet.people import identities
-from wallet.purses import alerts, purses
+from wallet.purses import alerts
 from wallet.tables.funding import TopUpMethod
 from web.api import top_ups as offers
 from web.http.context import current
@@ -241,13 +241,13 @@ def close(purse_id: UUID) -> ResponseReturnValue:
 def _announce(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
     view, method = mine(conn, purse_id), _method(typed["method"])
     top_ups.offered(method, current().settings)
-    row = purses.request_top_up(conn, purse_id, Money(typed["amount"], view.currency), method, at=clock.now())
+    row = top_ups.request_top_up(conn, purse_id, Money(typed["amount"], view.currency), method, at=clock.now())
     return str(row.id)
 
 
 def _withdraw(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
     money = Money(typed["amount"], mine(conn, purse_id).currency)
-    row = purses.withdraw(
+    row = withdrawals.withdraw(
         conn,
         purse_id,
         money,

@@ -8,11 +8,11 @@ import pytest
 
 from tests.support import SHOPPER_IBAN, Purse, Shop, hashed
 from tests.web.pages.reader import PIN, Reader
+from wallet.funding.withdrawals import withdraw
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.people import members
 from wallet.people.members import MemberCaps
-from wallet.purses import purses
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def alice(shop: Shop) -> Purse:
     shop.voucher(alice, press, "0.20", resource="https://press.example/bridge")
     with shop.database.write() as conn:
         money = Money.parse("4.00", "EUR")
-        purses.withdraw(conn, alice.id, money, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=clock.now())
+        withdraw(conn, alice.id, money, iban=SHOPPER_IBAN, name="Alice", minimum_micros=0, at=clock.now())
     return alice
 
 
