@@ -31,6 +31,7 @@ from wallet.people import api_keys
 from wallet.purchases import vouchers
 from wallet.purchases.vouchers import Issuer
 from wallet.purses import purses
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.books import AccountKind, Reason, accounts, business_days, transfers
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import VoucherState
@@ -169,7 +170,7 @@ def _buyer(conn: Connection, number: int) -> Buyer:
         email=f"shopper{number}@shoppers.example",
         name=f"Shopper {number}",
         locale="en",
-        limits=purses.Limits(),
+        limits=NO_CAPS,
         at=at,
     )
     top_up = Posting(

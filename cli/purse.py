@@ -10,6 +10,7 @@ from wallet.ground import clock
 from wallet.ground.languages import LOCALES
 from wallet.people import api_keys
 from wallet.purses import purses
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.people import KeyKind
 from web.api.purses import NewPurse
 from web.http.context import current
@@ -29,7 +30,7 @@ def _purse_open(currency: str, email: str, name: str, locale: str) -> None:
     body = load(NewPurse, {"currency": currency, "shopper": {"email": email, "name": name, "locale": locale}})
     at = clock.now()
     with current().database.write() as conn:
-        purse_id = purses.open_purse(conn, currency=body["currency"], **body["shopper"], limits=purses.Limits(), at=at)
+        purse_id = purses.open_purse(conn, currency=body["currency"], **body["shopper"], limits=NO_CAPS, at=at)
         _, token = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="first", at=at)
     say(False, id=str(purse_id), key=token)
 

@@ -60,7 +60,7 @@ from wallet.purchases import redemptions, vouchers
 from wallet.purchases.redemptions import Claim, Redeemed
 from wallet.purchases.vouchers import Issuer, Purchase
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.books import AccountKind, Reason
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.merchants import BankFeeBearer
@@ -143,7 +143,7 @@ class Books:
         with self.database.write() as conn:
             email = f"{name}@shoppers.example"
             purse_id = purses.open_purse(
-                conn, currency=currency, email=email, name=name, locale="en", limits=Limits(), at=self.at
+                conn, currency=currency, email=email, name=name, locale="en", limits=NO_CAPS, at=self.at
             )
             self.keys[name], _ = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="test", at=self.at)
         self.ids[name], self.currencies[name] = purse_id, currency

@@ -11,7 +11,7 @@ from wallet.people import identities
 from wallet.purchases import checkouts
 from wallet.purchases.vouchers import Issuer
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind
 
@@ -21,7 +21,7 @@ def pay(database: Database, issuer: Issuer, checkout_id: UUID) -> str:
     email, at = f"{new_id()}@shoppers.example", clock.now()
     with database.write() as conn:
         who = identities.add(conn, IdentityKind.SHOPPER, identifier=email, name="Ada", locale="fr", at=at)
-        purse_id = purses.open_purse(conn, currency="EUR", email=email, name="Ada", locale="fr", limits=Limits(), at=at)
+        purse_id = purses.open_purse(conn, currency="EUR", email=email, name="Ada", locale="fr", limits=NO_CAPS, at=at)
         posting = Posting(
             reason=Reason.CARD_TOP_UP, currency="EUR", amount_micros=1_000_000, reference=new_id(), purse_id=purse_id
         )

@@ -36,7 +36,7 @@ from wallet.merchants import merchants
 from wallet.merchants.merchants import Terms
 from wallet.people import api_keys, pins
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import Caps
 from wallet.settings import Settings
 from wallet.tables.books import Reason
 from wallet.tables.people import IdentityKind, KeyKind
@@ -189,9 +189,7 @@ class Shop:
     def key(self, kind: KeyKind, owner_id: UUID | None, **caps: Any) -> str:
         """A key's token, with caps."""
         with self.database.write() as conn:
-            return api_keys.issue(
-                conn, kind, owner_id=owner_id, label="test", at=clock.now(), caps=api_keys.Caps(**caps)
-            )[1]
+            return api_keys.issue(conn, kind, owner_id=owner_id, label="test", at=clock.now(), caps=Caps(**caps))[1]
 
     def merchant(self, name: str | None = None, *, currency: str = "EUR", **terms: Any) -> Merchant:
         """A merchant; ``terms`` are those of `wallet.merchants.merchants.Terms`."""
@@ -211,8 +209,8 @@ class Shop:
         return Merchant(merchant_id, origin, currency, self.key(KeyKind.MERCHANT, merchant_id))
 
     def purse(self, balance: str = "10.00", *, currency: str = "EUR", **limits: Any) -> Purse:
-        """A purse of a new shopper, with ``balance`` in it; ``limits`` are those of
-        `wallet.purses.purses.Limits`."""
+        """A purse of a new shopper, with ``balance`` in it; ``limits`` are
+        ``credit_micros`` and those of `wallet.purses.limits.Caps`."""
         name = f"shopper{next(self._numbers)}"
         with self.database.write() as conn:
             purse_id = purses.open_purse(
@@ -221,7 +219,8 @@ class Shop:
                 email=f"{name}@shoppers.example",
                 name=name.title(),
                 locale="fr",
-                limits=Limits(**limits),
+                credit_micros=limits.pop("credit_micros", 0),
+                limits=Caps(**limits),
                 at=clock.now(),
             )
         purse = Purse(purse_id, currency, self.key(KeyKind.PURSE, purse_id))

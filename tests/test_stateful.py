@@ -75,7 +75,7 @@ from wallet.people import api_keys
 from wallet.purchases import orders, redemptions, vouchers
 from wallet.purchases.vouchers import Issuer, Purchase
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import NO_CAPS, Caps
 from wallet.tables import books as tables
 from wallet.tables.books import AccountKind
 from wallet.tables.columns import metadata
@@ -203,7 +203,8 @@ BALANCES = (
 class Purse:
     id: UUID
     currency: str
-    limits: Limits
+    limits: Caps
+    credit: int
     key_id: UUID
     balance: int = 0
     frozen: bool = False
@@ -518,7 +519,7 @@ class Wallet(RuleBasedStateMachine):
     @initialize()
     def open_shop(self) -> None:
         for currency in ("EUR", "EUR", "JPY"):
-            self.add_purse(currency, Limits())
+            self.add_purse(currency, NO_CAPS, 0)
         for currency in ("EUR", "EUR", "JPY"):
             self.add_merchant(currency, Terms(maximum_wait_days=0))
         for purse in self.purses:
@@ -569,16 +570,15 @@ class Wallet(RuleBasedStateMachine):
         currency = data.draw(st.sampled_from(list(MINOR)), label="currency")
         limits = data.draw(
             st.builds(
-                Limits,
-                credit_micros=st.sampled_from([0, 3_333_333]),
+                Caps,
                 per_purchase_micros=st.sampled_from([None, None, 5_000_000]),
                 per_day_micros=st.sampled_from([None, None, 12_000_000]),
             ),
             label="limits",
         )
-        self.add_purse(currency, limits)
+        self.add_purse(currency, limits, data.draw(st.sampled_from([0, 3_333_333]), label="credit"))
 
-    def add_purse(self, currency: str, limits: Limits) -> None:
+    def add_purse(self, currency: str, limits: Caps, credit: int) -> None:
         with self.database.write() as conn:
             purse_id = purses.open_purse(
                 conn,
@@ -587,10 +587,11 @@ class Wallet(RuleBasedStateMachine):
                 name="Alice",
                 locale="fr",
                 limits=limits,
+                credit_micros=credit,
                 at=self.at,
             )
             key_id, _ = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="test", at=self.at)
-        self.purses.append(Purse(purse_id, currency, limits, key_id))
+        self.purses.append(Purse(purse_id, currency, limits, credit, key_id))
 
     def take_on(self, data: st.DataObject) -> None:
         if len(self.merchants) == 6:
@@ -735,7 +736,7 @@ class Wallet(RuleBasedStateMachine):
         )
         self.vouchers.append(voucher)
         assert (issued.balance.micros, issued.held.micros) == (purse.balance, self.held(purse))
-        assert issued.available.micros == purse.balance + purse.limits.credit_micros
+        assert issued.available.micros == purse.balance + purse.credit
         assert not issued.replayed
 
     def refusal(self, purchase: Purchase, purse: Purse, merchant: Merchant) -> type[errors.OboleError] | None:
@@ -748,7 +749,7 @@ class Wallet(RuleBasedStateMachine):
             errors.CurrencyMismatch: merchant.currency != purse.currency,
             errors.CapExceeded: limits.per_purchase_micros is not None and amount > limits.per_purchase_micros,
             errors.PurseFrozen: purse.frozen,
-            errors.InsufficientFunds: purse.balance + limits.credit_micros < amount,
+            errors.InsufficientFunds: purse.balance + purse.credit < amount,
         }
         for refusal, stands in ladder.items():
             if stands:
@@ -1700,7 +1701,7 @@ class Wallet(RuleBasedStateMachine):
             purse = self.purses[self.turn % len(self.purses)]
             seen = purses.view(conn, purse.id)
             assert (seen.balance.micros, seen.held.micros) == (purse.balance, self.held(purse))
-            assert (seen.frozen, seen.available.micros) == (purse.frozen, purse.balance + purse.limits.credit_micros)
+            assert (seen.frozen, seen.available.micros) == (purse.frozen, purse.balance + purse.credit)
             states = conn.execute(
                 select(
                     vouchers_table.c.id,

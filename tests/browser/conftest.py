@@ -34,7 +34,7 @@ from wallet.merchants.merchants import Terms
 from wallet.people import identities, letter_requests
 from wallet.people.api_keys import issue
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.books import Reason, transfers
 from wallet.tables.funding import top_ups
 from wallet.tables.people import IdentityKind, KeyKind
@@ -170,7 +170,7 @@ class Town:
             identity = identities.add(conn, IdentityKind.SHOPPER, identifier=email, name=name, locale="en", at=at)
             identities.set_secret(conn, identity, hashed(PIN), at=at)
             purse_id = purses.open_purse(
-                conn, currency="EUR", email=email, name=name, locale="en", limits=Limits(), at=at
+                conn, currency="EUR", email=email, name=name, locale="en", limits=NO_CAPS, at=at
             )
         purse = Purse(purse_id, "EUR", self.shop.key(KeyKind.PURSE, purse_id))
         if balance not in ("0", "0.00"):

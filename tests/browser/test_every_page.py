@@ -29,6 +29,7 @@ from tests.support import OPERATOR_IBAN, SHOPPER_IBAN, created, hashed
 from wallet.ground import clock
 from wallet.people import members
 from wallet.purchases import vouchers
+from wallet.purses.limits import Caps
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,7 @@ def furnish(town: Town) -> None:
     shop.post(f"/v1/vouchers/{bought[0]['id']}/refunds", {}, token=merchant.token, key="refund")
     shop.post("/v1/webhook-endpoints", {"url": f"{town.merchant_origin}/hook"}, token=merchant.token)
     with shop.database.write() as conn:
-        caps = members.MemberCaps(per_purchase_micros=1_000_000, per_day_micros=2_000_000)
+        caps = Caps(per_purchase_micros=1_000_000, per_day_micros=2_000_000)
         members.add(conn, purse.id, identifier="lea", name="Léa", pin=hashed(PIN), caps=caps, at=clock.now())
         vouchers.undo(conn, UUID(bought[2]["id"]), purse_id=purse.id, window=shop.settings.undo_window, at=clock.now())
     today = {"business_date": clock.today().isoformat()}

@@ -27,7 +27,7 @@ from wallet.people import api_keys
 from wallet.purchases import orders, redemptions, vouchers
 from wallet.purchases.vouchers import Issued, Issuer, Purchase
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import Caps
 from wallet.tables.books import AccountKind, Reason
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers as vouchers_table
@@ -85,7 +85,7 @@ class Scene:
             )
         return Merchant(merchant_id, origin)
 
-    def purse(self, balance: str = "10.00", *, currency: str = "EUR", **limits: int) -> Purse:
+    def purse(self, balance: str = "10.00", *, currency: str = "EUR", **limits: Any) -> Purse:
         with self.database.write() as conn:
             purse_id = purses.open_purse(
                 conn,
@@ -93,7 +93,8 @@ class Scene:
                 email=f"shopper{next(self._numbers)}@shoppers.example",
                 name="Alice",
                 locale="fr",
-                limits=Limits(**limits),
+                credit_micros=limits.pop("credit_micros", 0),
+                limits=Caps(**limits),
                 at=self.at,
             )
             key_id, _ = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="test", at=self.at)

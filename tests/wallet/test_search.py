@@ -11,7 +11,7 @@ from wallet.ground.db import Database
 from wallet.merchants import merchants
 from wallet.merchants.merchants import Terms
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import NO_CAPS
 
 PEOPLE = [("ada@a.example", "Ada Lovelace"), ("bob_1@b.example", "Bob 100%"), ("\u00e9lo@c.example", "\u00c9lodie")]
 
@@ -22,7 +22,7 @@ def town(db: Database) -> dict[str, Any]:
     with db.write() as conn:
         for email, name in PEOPLE:
             ids[name] = purses.open_purse(
-                conn, currency="EUR", email=email, name=name, locale="fr", limits=Limits(), at=clock.now()
+                conn, currency="EUR", email=email, name=name, locale="fr", limits=NO_CAPS, at=clock.now()
             )
         for name in ("Bakery", "Press"):
             ids[name] = merchants.register(

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from wallet.ground.errors import KeyNotFound, MerchantNotFound, Unauthorized
 from wallet.ground.ids import new_id, token_sha256
+from wallet.purses.limits import NO_CAPS, Caps
 from wallet.tables.merchants import merchants
 from wallet.tables.people import KeyKind, api_key_merchants, api_keys
 
@@ -24,19 +25,6 @@ _PREFIX = {
     KeyKind.PURSE: "obole_pu_",
     KeyKind.PURSE_PAY: "obole_pay_",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caps:
-    """What a paying key is bound to; ``None`` and an empty list bind nothing. Amounts in micros."""
-
-    per_purchase_micros: int | None = None
-    per_day_micros: int | None = None
-    valid_until: dt.datetime | None = None
-    merchant_ids: frozenset[UUID] = frozenset()
-
-
-NO_CAPS = Caps()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +38,13 @@ class Caller:
 
 
 def issue(
-    conn: Connection, kind: KeyKind, *, owner_id: UUID | None, label: str, at: dt.datetime, caps: Caps | None = None
+    conn: Connection, kind: KeyKind, *, owner_id: UUID | None, label: str, at: dt.datetime, caps: Caps = NO_CAPS
 ) -> tuple[UUID, str]:
     """Create a key; answers its id and the token, which cannot be read again.
 
     Raises `MerchantNotFound` if the caps name a merchant that does not exist.
     """
-    key_id, caps = new_id(), caps or Caps()
+    key_id = new_id()
     token = _PREFIX[kind] + secrets.token_urlsafe(32)
     conn.execute(
         api_keys.insert().values(

@@ -1,25 +1,25 @@
 """Members of a family purse: who else may pay from it, with a name and a PIN of their own, and how much.
 
 Invariant: a member is one purse's for good, and everything here names that purse, so that no shopper reaches into
-another's. What a member may spend is kept by `wallet.purchases.vouchers`, under the purse's lock; here it is only said.
+another's. What a member may spend is kept by `wallet.purses.limits`, under the purse's lock; here it is only said.
 """
 
 import datetime as dt
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.ground.db import insert_into
 from wallet.ground.errors import MemberNotFound, PurseNotFound, ValidationFailed
 from wallet.people import identities as identity_room
 from wallet.people import passkeys, sessions
 from wallet.people.pins import Stored
+from wallet.purses import limits
+from wallet.purses.limits import Caps
 from wallet.tables.people import IdentityKind, identities
-from wallet.tables.purchases import VoucherState, vouchers
+from wallet.tables.purchases import vouchers
 from wallet.tables.purses import member_caps, purses, shoppers
 
 # No "@": a child may have no address, and an address must not be taken for a member.
@@ -27,16 +27,8 @@ _IDENTIFIER = re.compile(r"[a-z0-9.-]{3,40}", re.ASCII)
 _LONGEST_NAME = 140
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberCaps:
-    """What a member may spend, in micros, by purchase and by UTC day; ``None`` is what the purse allows."""
-
-    per_purchase_micros: int | None = None
-    per_day_micros: int | None = None
-
-
 def add(
-    conn: Connection, purse_id: UUID, *, identifier: str, name: str, pin: Stored, caps: MemberCaps, at: dt.datetime
+    conn: Connection, purse_id: UUID, *, identifier: str, name: str, pin: Stored, caps: Caps, at: dt.datetime
 ) -> UUID:
     """Let somebody pay from the purse, who signs in with ``identifier`` and ``pin``; answers the member's id.
 
@@ -57,14 +49,14 @@ def add(
     kind = IdentityKind.MEMBER
     member_id = identity_room.add(conn, kind, identifier=identifier, name=name, locale=locale, at=at, purse_id=purse_id)
     identity_room.set_secret(conn, member_id, pin, at=at)
-    _write_caps(conn, member_id, caps)
+    limits.put_member(conn, member_id, caps)
     return member_id
 
 
-def change_caps(conn: Connection, purse_id: UUID, member_id: UUID, caps: MemberCaps) -> None:
+def change_caps(conn: Connection, purse_id: UUID, member_id: UUID, caps: Caps) -> None:
     """Let the member spend so much, from the very next purchase on. Raises `MemberNotFound`."""
     _check(conn, purse_id, member_id)
-    _write_caps(conn, member_id, caps)
+    limits.put_member(conn, member_id, caps)
 
 
 def change_pin(conn: Connection, purse_id: UUID, member_id: UUID, pin: Stored, *, at: dt.datetime) -> None:
@@ -102,15 +94,7 @@ def listing(conn: Connection, purse_id: UUID, *, at: dt.datetime) -> Sequence[Ro
 
 
 def _members(purse_id: UUID, at: dt.datetime) -> Select[tuple[object, ...]]:
-    # A release, a lapse or a part captured on the same day makes room again.
-    spent = case(
-        (vouchers.c.state == VoucherState.HELD.value, vouchers.c.amount_micros), else_=vouchers.c.captured_micros
-    )
-    spent_today = select(func.coalesce(func.sum(spent), 0)).where(
-        vouchers.c.purse_id == purse_id,
-        vouchers.c.member_id == identities.c.id,
-        vouchers.c.issued_at >= at.replace(hour=0, minute=0, second=0, microsecond=0),
-    )
+    spent_today = limits.spent_today(purse_id, at, member=vouchers.c.member_id == identities.c.id)
     return (
         select(
             identities.c.id,
@@ -137,12 +121,3 @@ def _is_member(purse_id: UUID) -> ColumnElement[bool]:
 def _check(conn: Connection, purse_id: UUID, member_id: UUID) -> None:
     if conn.execute(select(identities.c.id).where(_is_member(purse_id), identities.c.id == member_id)).first() is None:
         raise MemberNotFound
-
-
-def _write_caps(conn: Connection, member_id: UUID, caps: MemberCaps) -> None:
-    values = {"per_purchase_micros": caps.per_purchase_micros, "per_day_micros": caps.per_day_micros}
-    conn.execute(
-        insert_into(conn, member_caps)
-        .values(identity_id=member_id, **values)
-        .on_conflict_do_update(index_elements=["identity_id"], set_=values)
-    )

@@ -30,15 +30,16 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money
-from wallet.people.api_keys import Caps
 from wallet.people.passkeys import Proof
 from wallet.purchases import confirmations, letters, redemptions, vouchers
 from wallet.purchases.redemptions import Claim
 from wallet.purchases.vouchers import Issued, Issuer, Purchase
+from wallet.purses import limits
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.merchants import MerchantState, merchants
 from wallet.tables.people import IdentityKind, identities
 from wallet.tables.purchases import CheckoutMode, CheckoutState, checkouts
-from wallet.tables.purses import member_caps, purses, shoppers
+from wallet.tables.purses import purses, shoppers
 from wallet.telling import webhooks
 
 _BATCH = 200
@@ -163,7 +164,7 @@ def pay(
         confirmation_id=confirmations.record(conn, identity_id, proof, at=at),
         spender_id=identity_id,
         member_id=identity_id if is_member else None,
-        caps=_member_caps(conn, identity_id) if is_member else Caps(),
+        caps=limits.of_member(conn, identity_id) if is_member else NO_CAPS,
     )
     return _paid(conn, issuer, row, purchase, identity_id, at)
 
@@ -288,13 +289,6 @@ def _purchase(row: RowMapping, purse_id: UUID, **who: object) -> Purchase:
         hold_seconds=row["hold_seconds"],
         **who,  # type: ignore[arg-type]
     )
-
-
-def _member_caps(conn: Connection, identity_id: UUID) -> Caps:
-    row = conn.execute(select(member_caps).where(member_caps.c.identity_id == identity_id)).one_or_none()
-    if row is None:
-        return Caps()
-    return Caps(per_purchase_micros=row.per_purchase_micros, per_day_micros=row.per_day_micros)
 
 
 def _paid(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, case, exists, func, select
+from sqlalchemy import ColumnElement, bindparam, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
@@ -24,7 +24,6 @@ from wallet.books.ledger import Posting
 from wallet.ground.db import Database
 from wallet.ground.errors import (
     AlreadyRedeemed,
-    CapExceeded,
     CnfUnsupported,
     CurrencyMismatch,
     IdempotencyConflict,
@@ -47,13 +46,14 @@ from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.keys.jws import BadToken, b64url
 from wallet.keys.ring import Keyring
-from wallet.people.api_keys import NO_CAPS, Caps
-from wallet.purses.purses import held_micros, stricter
+from wallet.purses import limits
+from wallet.purses.limits import NO_CAPS, Caps
+from wallet.purses.purses import held_micros
 from wallet.tables.books import Reason
 from wallet.tables.merchants import MerchantState, merchants
 from wallet.tables.people import api_keys, identities
 from wallet.tables.purchases import VoucherState, vouchers
-from wallet.tables.purses import devices, merchant_limits, purses
+from wallet.tables.purses import devices, purses
 from wallet.telling import webhooks
 
 TYPE = "voucher+jwt"
@@ -103,6 +103,13 @@ class Purchase:
     def principal_id(self) -> UUID:
         """Whose the idempotency key is: nobody who chooses the same one is answered with another's voucher."""
         return self.device_id or self.spender_id or self.purse_id
+
+    @property
+    def is_spenders(self) -> ColumnElement[bool]:
+        """Which vouchers count against the caps of whoever spends."""
+        if self.member_id is not None:
+            return vouchers.c.member_id == self.member_id
+        return vouchers.c.api_key_id == self.api_key_id
 
     def fingerprint(self) -> bytes:
         """What makes two requests under one key the same: what is bought, not how it was signed or when."""
@@ -188,7 +195,16 @@ def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.dateti
         ),
         recorded_at=at,
     )
-    _check_day(conn, purchase, context, issued_at)
+    limits.check_day(
+        conn,
+        context,
+        purchase.caps,
+        purse_id=purchase.purse_id,
+        merchant_id=purchase.merchant_id,
+        is_spenders=purchase.is_spenders,
+        micros=amount.micros,
+        at=issued_at,
+    )
     row = {
         "id": voucher_id,
         "purse_id": purchase.purse_id,
@@ -398,17 +414,10 @@ _CONTEXT = (
         merchants.c.state,
         purses.c.currency.label("purse_currency"),
         purses.c.credit_limit_micros,
-        purses.c.per_purchase_limit_micros,
-        purses.c.per_day_limit_micros,
-        purses.c.own_per_purchase_micros,
-        purses.c.own_per_day_micros,
+        *limits.BINDING,
         exists().where(devices.c.id == bindparam("device"), devices.c.revoked_at.is_(None)).label("device_stands"),
         exists().where(api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_(None)).label("key_stands"),
         exists().where(identities.c.id == bindparam("member"), identities.c.ended_at.is_(None)).label("member_stands"),
-        select(merchant_limits.c.per_day_micros)
-        .where(merchant_limits.c.purse_id == bindparam("purse"), merchant_limits.c.merchant_id == bindparam("merchant"))
-        .scalar_subquery()
-        .label("cap"),
     )
     .select_from(purses.outerjoin(merchants, merchants.c.id == bindparam("merchant")))
     .where(purses.c.id == bindparam("purse"))
@@ -449,15 +458,7 @@ def _checked(conn: Connection, purchase: Purchase) -> RowMapping:
         raise Unauthorized
     if purchase.member_id is not None and not context["member_stands"]:
         raise Unauthorized
-    for cap in (
-        context["per_purchase_limit_micros"],
-        context["own_per_purchase_micros"],
-        purchase.caps.per_purchase_micros,
-    ):
-        if cap is not None and purchase.amount.micros > cap:
-            raise CapExceeded("The amount is above the limit per purchase.")
-    if purchase.caps.merchant_ids and purchase.merchant_id not in purchase.caps.merchant_ids:
-        raise CapExceeded("This key may not pay that merchant.")
+    limits.check_purchase(context, purchase.caps, merchant_id=purchase.merchant_id, micros=purchase.amount.micros)
     return context
 
 
@@ -469,40 +470,6 @@ def hold_of(issuer: Issuer, hold_seconds: int | None) -> dt.timedelta:
         longest = int(issuer.longest_hold.total_seconds())
         raise ValidationFailed(errors={"hold_seconds": [f"Between 1 and {longest} seconds."]})
     return dt.timedelta(seconds=hold_seconds)
-
-
-def _check_day(conn: Connection, purchase: Purchase, context: RowMapping, issued_at: dt.datetime) -> None:
-    """Caps per UTC day count what is held or captured. The purse's lock is held, so nothing slips in between."""
-    own_cap, merchant_cap = purchase.caps.per_day_micros, context["cap"]
-    purse_cap = stricter(context["per_day_limit_micros"], context["own_per_day_micros"])
-    if own_cap is None and purse_cap is None and merchant_cap is None:
-        return
-    # A release, lapse or partial redemption on the same day makes room again.
-    spent = case(
-        (vouchers.c.state == VoucherState.HELD.value, vouchers.c.amount_micros), else_=vouchers.c.captured_micros
-    )
-    if purchase.member_id is not None:
-        is_own = vouchers.c.member_id == purchase.member_id
-    else:
-        is_own = vouchers.c.api_key_id == purchase.api_key_id
-    to_merchant = vouchers.c.merchant_id == purchase.merchant_id
-    today = conn.execute(
-        select(
-            func.coalesce(func.sum(spent), 0).label("purse"),
-            func.coalesce(func.sum(case((is_own, spent))), 0).label("own"),
-            func.coalesce(func.sum(case((to_merchant, spent))), 0).label("merchant"),
-        ).where(
-            vouchers.c.purse_id == purchase.purse_id,
-            vouchers.c.issued_at >= issued_at.replace(hour=0, minute=0, second=0),
-        )
-    ).one()
-    for cap, before, whose in (
-        (purse_cap, today.purse, "the limit per day"),
-        (own_cap, today.own, "the limit per day"),
-        (merchant_cap, today.merchant, "the limit per day at this merchant"),
-    ):
-        if cap is not None and int(before) + purchase.amount.micros > cap:
-            raise CapExceeded(f"The amount would go above {whose}.")
 
 
 def _find_by_key(conn: Connection, purchase: Purchase) -> RowMapping | None:

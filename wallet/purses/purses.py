@@ -28,25 +28,18 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, check_listed, is_whole_minor
+from wallet.purses.limits import Caps, by_operator, by_shopper
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
 from wallet.tables.purchases import VoucherState, vouchers
 from wallet.tables.purses import PurseState, devices, purses, shoppers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a purse may spend, in micros; ``None`` is no limit. Credit is how far below zero it may go."""
-
-    credit_micros: int = 0
-    per_purchase_micros: int | None = None
-    per_day_micros: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """A purse as its shopper sees it. ``held`` is what vouchers not yet redeemed hold; ``available`` can be spent.
 
-    ``limits`` are the operator's, ``own_limits`` the shopper's; both bind.
+    ``credit_micros`` is how far below zero it may go. ``limits`` are the operator's, ``own_limits`` the shopper's;
+    both bind.
     """
 
     id: UUID
@@ -54,8 +47,9 @@ class View:
     balance: Money
     held: Money
     available: Money
-    limits: Limits
-    own_limits: Limits
+    credit_micros: int
+    limits: Caps
+    own_limits: Caps
     frozen: bool
     frozen_by_operator: bool
     opened_at: dt.datetime
@@ -68,7 +62,8 @@ def open_purse(
     email: str,
     name: str,
     locale: str,
-    limits: Limits,
+    limits: Caps,
+    credit_micros: int = 0,
     at: dt.datetime,
 ) -> UUID:
     """Open a purse for the shopper with this e-mail address, who is entered if new; answers the purse's id.
@@ -89,7 +84,7 @@ def open_purse(
             currency=currency,
             state=PurseState.ACTIVE.value,
             balance_micros=0,
-            credit_limit_micros=limits.credit_micros,
+            credit_limit_micros=credit_micros,
             per_purchase_limit_micros=limits.per_purchase_micros,
             per_day_limit_micros=limits.per_day_micros,
             opened_at=at,
@@ -113,21 +108,13 @@ def view(conn: Connection, purse_id: UUID) -> View:
         balance=Money(row.balance_micros, row.currency),
         held=Money(int(row.held_micros), row.currency),
         available=Money(row.balance_micros + row.credit_limit_micros, row.currency),
-        limits=Limits(
-            credit_micros=row.credit_limit_micros,
-            per_purchase_micros=row.per_purchase_limit_micros,
-            per_day_micros=row.per_day_limit_micros,
-        ),
-        own_limits=Limits(per_purchase_micros=row.own_per_purchase_micros, per_day_micros=row.own_per_day_micros),
+        credit_micros=row.credit_limit_micros,
+        limits=by_operator(row._mapping),
+        own_limits=by_shopper(row._mapping),
         frozen=row.state == PurseState.FROZEN.value,
         frozen_by_operator=row.frozen_by_operator,
         opened_at=row.opened_at,
     )
-
-
-def stricter(*limits: int | None) -> int | None:
-    """The smallest of these limits, in micros; ``None`` limits nothing."""
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def of_shopper(conn: Connection, shopper_id: UUID) -> Sequence[Row[tuple[object, ...]]]:

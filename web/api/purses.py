@@ -16,9 +16,10 @@ from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money
 from wallet.keys.jws import public_jwk
 from wallet.people import api_keys
-from wallet.people.api_keys import Caller, Caps
+from wallet.people.api_keys import Caller
 from wallet.purses import limits, purses
-from wallet.purses.purses import Limits, View
+from wallet.purses.limits import Caps
+from wallet.purses.purses import View
 from wallet.tables.books import Reason
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import KeyKind
@@ -197,16 +198,18 @@ blueprint = Blueprint("purses", __name__, description="One shopper's balance in 
 def open_purse(caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """Open a purse for a shopper; its key is shown this once."""
     at = clock.now()
-    limits = Limits(
-        credit_micros=body["credit_limit"],
-        per_purchase_micros=body["limits"]["per_purchase"],
-        per_day_micros=body["limits"]["per_day"],
-    )
     with current().database.write() as conn:
-        purse_id = purses.open_purse(conn, currency=body["currency"], **body["shopper"], limits=limits, at=at)
+        purse_id = purses.open_purse(
+            conn,
+            currency=body["currency"],
+            **body["shopper"],
+            limits=_caps(body["limits"]),
+            credit_micros=body["credit_limit"],
+            at=at,
+        )
         key_id, token = api_keys.issue(conn, KeyKind.PURSE, owner_id=purse_id, label="first", at=at)
         opened = purses.view(conn, purse_id)
-        credit = Money(opened.limits.credit_micros, opened.currency)
+        credit = Money(opened.credit_micros, opened.currency)
         auth.note(conn, caller, "purse_opened", purse_id, f"credit {credit} {credit.currency}", at=at)
     return {"purse": _purse(opened), "key": key_shown(key_id, KeyKind.PURSE, "first", token)}
 
@@ -459,25 +462,26 @@ def unfreeze(purse_id: UUID) -> dict[str, Any]:
 def change_limits(purse_id: UUID, body: dict[str, Any]) -> dict[str, Any]:
     """Set what this purse may spend at once and in a UTC day. What is left out is limited by the operator only."""
     with current().database.write() as conn:
-        limits.change_own(conn, purse_id, per_purchase_micros=body["per_purchase"], per_day_micros=body["per_day"])
+        limits.change_own(conn, purse_id, _caps(body))
         return _purse(purses.view(conn, purse_id))
 
 
+def _caps(body: dict[str, Any]) -> Caps:
+    return Caps(per_purchase_micros=body["per_purchase"], per_day_micros=body["per_day"])
+
+
 def _purse(view: View) -> dict[str, Any]:
+    most = limits.stricter(view.limits, view.own_limits)
     return {
         "id": str(view.id),
         "currency": view.currency,
         "balance": str(view.balance),
         "held": str(view.held),
         "available": str(view.available),
-        "credit_limit": str(Money(view.limits.credit_micros, view.currency)),
+        "credit_limit": str(Money(view.credit_micros, view.currency)),
         "limits": {
-            "per_purchase": limit(
-                purses.stricter(view.limits.per_purchase_micros, view.own_limits.per_purchase_micros), view.currency
-            ),
-            "per_day": limit(
-                purses.stricter(view.limits.per_day_micros, view.own_limits.per_day_micros), view.currency
-            ),
+            "per_purchase": limit(most.per_purchase_micros, view.currency),
+            "per_day": limit(most.per_day_micros, view.currency),
         },
         "frozen": view.frozen,
         "opened_at": rfc3339(view.opened_at),

@@ -77,7 +77,7 @@ class Payer:
     @property
     def is_short(self) -> bool:
         """Whether the purse cannot pay it."""
-        return self.after.micros + self.purse.limits.credit_micros < 0
+        return self.after.micros + self.purse.credit_micros < 0
 
 
 @blueprint.get("/checkout/<uuid:checkout_id>")

@@ -18,6 +18,7 @@ from wallet.ground.smtp import is_address
 from wallet.people import identities, letter_requests, passkeys, pins, sessions, totp, tries, ways_in
 from wallet.people.letter_requests import Asked
 from wallet.purses import purses
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.people import IdentityKind, LinkPurpose
 from web.http.context import current
 from web.http.fields import EMAIL_PATTERN, Strict, Text
@@ -383,6 +384,6 @@ def _open_first_purse(conn: Any, identity: Any) -> None:
         email=identity.identifier,
         name=identity.name,
         locale=identity.locale,
-        limits=purses.Limits(),
+        limits=NO_CAPS,
         at=clock.now(),
     )

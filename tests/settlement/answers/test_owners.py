@@ -17,7 +17,7 @@ from wallet.ground.money import Money
 from wallet.merchants import merchants
 from wallet.people import identities
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import NO_CAPS
 from wallet.tables.people import IdentityKind
 
 
@@ -139,7 +139,7 @@ def test_a_shopper_is_suggested_however_the_bank_writes_the_payers_name(town: Bo
     with town.database.write() as conn:
         for name in (shopper, "Erika", "Paul Müllermeister"):
             email = f"{name.encode().hex()}@a.example"
-            purses.open_purse(conn, currency="EUR", email=email, name=name, locale="en", limits=Limits(), at=town.at)
+            purses.open_purse(conn, currency="EUR", email=email, name=name, locale="en", limits=NO_CAPS, at=town.at)
     paid = entry("P", 7_000_000, "EUR", text="no word", payer=(payer, SHOPPER_IBAN))
     town.told(camt("053", "P", "EUR", {"OPBD": 0, "CLBD": 7_000_000}, [paid], day=town.at.date()))
     assert suggested(town) == [(shopper, Because.NAME)]
@@ -149,7 +149,7 @@ def test_a_name_that_changes_is_compared_anew(town: Books) -> None:
     with town.database.write() as conn:
         at = town.at
         who = identities.add(conn, IdentityKind.SHOPPER, identifier="eve@a.example", name="Eve", locale="en", at=at)
-        purses.open_purse(conn, currency="EUR", email="eve@a.example", name="", locale="en", limits=Limits(), at=at)
+        purses.open_purse(conn, currency="EUR", email="eve@a.example", name="", locale="en", limits=NO_CAPS, at=at)
         identities.rename(conn, who, name="Eve Adams", locale="en")
         merchants.rename(conn, town.ids["bakery"], "Wheat and Rye Ltd")
     town.statement("+7.00/no_word%ADAMS-EVE")
@@ -175,7 +175,7 @@ def test_a_name_that_is_only_much_like_it_decides_nothing(town: Books) -> None:
     with town.database.write() as conn:
         for name in ("Erika Müller", "Zoé"):
             email = f"{name.encode().hex()}@a.example"
-            purses.open_purse(conn, currency="EUR", email=email, name=name, locale="en", limits=Limits(), at=town.at)
+            purses.open_purse(conn, currency="EUR", email=email, name=name, locale="en", limits=NO_CAPS, at=town.at)
     for text in ("Erika Muller", "Müller Erika", "Erika", "zoe"):
         with pytest.raises(PurseNotFound):
             called(town, text)

@@ -11,7 +11,7 @@ from tests.wallet.scene import DAY, NOON
 from wallet.ground.errors import KeyNotFound, MerchantNotFound, Unauthorized
 from wallet.ground.ids import new_id
 from wallet.people import api_keys
-from wallet.people.api_keys import Caps
+from wallet.purses.limits import Caps
 from wallet.tables.people import KeyKind
 from wallet.tables.people import api_keys as table
 

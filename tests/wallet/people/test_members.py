@@ -8,7 +8,7 @@ from tests.wallet.scene import DAY, HOUR, NOON
 from wallet.ground.errors import AlreadyExists, MemberNotFound, PurseNotFound, SignInRefused, ValidationFailed
 from wallet.ground.ids import new_id
 from wallet.people import identities, members, passkeys, sessions
-from wallet.people.members import MemberCaps
+from wallet.purses.limits import Caps
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import vouchers
 
@@ -18,7 +18,7 @@ PIN, OTHER_PIN = "271828", "314159"
 def add(scene, purse, identifier="leo", *, name="Léo", pin=PIN, **caps):
     with scene.database.write() as conn:
         return members.add(
-            conn, purse.id, identifier=identifier, name=name, pin=hashed(pin), caps=MemberCaps(**caps), at=NOON
+            conn, purse.id, identifier=identifier, name=name, pin=hashed(pin), caps=Caps(**caps), at=NOON
         )
 
 
@@ -54,7 +54,7 @@ def test_caps_and_pin_change_for_the_very_next_time(scene):
     alice = scene.purse()
     leo = add(scene, alice, per_day_micros=3)
     with scene.database.write() as conn:
-        members.change_caps(conn, alice.id, leo, MemberCaps(per_purchase_micros=0))
+        members.change_caps(conn, alice.id, leo, Caps(per_purchase_micros=0))
         members.change_pin(conn, alice.id, leo, hashed(OTHER_PIN), at=NOON)
     (row,) = listed(scene, alice)
     assert (row.per_purchase_micros, row.per_day_micros) == (0, None)
@@ -82,7 +82,7 @@ def test_no_shopper_reaches_into_another_purse(scene):
     alice, bob = scene.purse(), scene.purse()
     leo = add(scene, alice)
     for deed in (
-        lambda conn: members.change_caps(conn, bob.id, leo, MemberCaps()),
+        lambda conn: members.change_caps(conn, bob.id, leo, Caps()),
         lambda conn: members.change_pin(conn, bob.id, leo, hashed(OTHER_PIN), at=NOON),
         lambda conn: members.end(conn, bob.id, leo, at=NOON),
         lambda conn: members.find(conn, bob.id, leo, at=NOON),
@@ -117,7 +117,7 @@ def test_a_name_is_taken_once_in_the_wallet_and_a_purse_is_there(scene):
     with pytest.raises(AlreadyExists):
         add(scene, bob)
     with pytest.raises(PurseNotFound), scene.database.write() as conn:
-        members.add(conn, new_id(), identifier="mia", name="Mia", pin=hashed(PIN), caps=MemberCaps(), at=NOON)
+        members.add(conn, new_id(), identifier="mia", name="Mia", pin=hashed(PIN), caps=Caps(), at=NOON)
 
 
 def test_who_was_ended_comes_back_to_their_own_purse_and_to_no_other(scene):

@@ -37,9 +37,9 @@ from wallet.ground.money import Money
 from wallet.keys.ring import Keyring
 from wallet.merchants import merchants
 from wallet.people import api_keys
-from wallet.people.api_keys import Caps
 from wallet.purchases import vouchers
 from wallet.purses import limits, purses
+from wallet.purses.limits import Caps
 from wallet.tables.merchants import MerchantState
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers as table

@@ -13,9 +13,9 @@ from tests.wallet.scene import DAY, NOON, micros
 from wallet.funding.withdrawals import withdraw
 from wallet.ground.money import Money
 from wallet.people import members
-from wallet.people.members import MemberCaps
 from wallet.purses import history, purses
 from wallet.purses.history import Search
+from wallet.purses.limits import Caps
 from wallet.tables.books import Reason
 from wallet.tables.merchants import merchants as merchants_table
 from wallet.tables.purchases import vouchers
@@ -94,9 +94,7 @@ def test_pages_of_a_search_miss_and_repeat_nothing(town):
 
 def test_a_member_finds_what_is_theirs(town):
     with town.database.write() as conn:
-        leo = members.add(
-            conn, town.alice.id, identifier="leo", name="Léo", pin=hashed("271828"), caps=MemberCaps(), at=NOON
-        )
+        leo = members.add(conn, town.alice.id, identifier="leo", name="Léo", pin=hashed("271828"), caps=Caps(), at=NOON)
         conn.execute(vouchers.update().where(vouchers.c.id == town.news.id).values(member_id=leo))
         rows = history.lines(conn, town.alice.id, Search(member_id=leo), limit=99)
     assert [(row.voucher_id, row.member_name) for row in rows] == [(town.news.id, "Léo")]
@@ -120,7 +118,7 @@ def test_the_csv_adds_up_and_holds_no_formula(town):
 def test_my_data_is_everything_but_secrets(town):
     device = town.device(town.alice)
     with town.database.write() as conn:
-        members.add(conn, town.alice.id, identifier="leo", name="Léo", pin=hashed("271828"), caps=MemberCaps(), at=NOON)
+        members.add(conn, town.alice.id, identifier="leo", name="Léo", pin=hashed("271828"), caps=Caps(), at=NOON)
         mine = sa.select(purses_table.c.shopper_id).where(purses_table.c.id == town.alice.id)
         shopper_id = conn.execute(mine).scalar_one()
         data = history.my_data(conn, shopper_id)

@@ -18,17 +18,17 @@ from wallet.ground.errors import (
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, remember
 from wallet.purses import purses
-from wallet.purses.purses import Limits
+from wallet.purses.limits import NO_CAPS, Caps
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.purses import shoppers
 
 KEY = bytes(range(32))
 
 
-def open_purse(scene, email="Alice@Shoppers.example", *, currency="EUR", limits=Limits()):
+def open_purse(scene, email="Alice@Shoppers.example", *, currency="EUR", limits=NO_CAPS, **credit):
     with scene.database.write() as conn:
         return purses.open_purse(
-            conn, currency=currency, email=email, name="Alice", locale="fr", limits=limits, at=NOON
+            conn, currency=currency, email=email, name="Alice", locale="fr", limits=limits, at=NOON, **credit
         )
 
 
@@ -47,8 +47,8 @@ def withdraw(scene, purse_id, amount):
 
 
 def test_a_new_purse_is_empty_and_knows_its_limits(scene):
-    limits = Limits(credit_micros=3, per_purchase_micros=2, per_day_micros=0)
-    seen = view(scene, open_purse(scene, limits=limits))
+    limits = Caps(per_purchase_micros=2, per_day_micros=0)
+    seen = view(scene, open_purse(scene, limits=limits, credit_micros=3))
     assert (str(seen.balance), str(seen.held), str(seen.available)) == ("0.00", "0.00", "0.000003")
     assert (seen.currency, seen.limits, seen.frozen, seen.opened_at) == ("EUR", limits, False, NOON)
 

@@ -21,10 +21,10 @@ from wallet.ground.money import Money
 from wallet.keys import ring
 from wallet.keys.ring import Keyring
 from wallet.people import members
-from wallet.people.members import MemberCaps
 from wallet.purchases import checkouts
 from wallet.purchases.checkouts import Wanted
 from wallet.purses import purses
+from wallet.purses.limits import NO_CAPS, Caps
 from wallet.tables.funding import top_ups
 from wallet.tables.purchases import vouchers
 from wallet.tables.purses import purses as purses_table
@@ -58,7 +58,7 @@ def test_a_member_sees_no_balance_and_pays_within_their_caps_even_with_the_shopp
     shop: Shop, alice: Purse, bakery: Merchant
 ) -> None:
     device, checkout = shop.device(alice), opened(shop, bakery, "2.00")
-    caps = MemberCaps(per_purchase_micros=1_000_000)
+    caps = Caps(per_purchase_micros=1_000_000)
     with shop.database.write() as conn:
         members.add(conn, alice.id, identifier="leo", name="Léo", pin=hashed(PIN), caps=caps, at=clock.now())
     leo = Reader(shop).sign_in("leo")
@@ -170,7 +170,7 @@ def test_a_purse_that_is_closed_is_not_in_the_way_of_the_next(shop: Shop, alice:
     with shop.database.write() as conn:
         email = conn.execute(sa.select(shoppers.c.email)).scalar_one()
         second = purses.open_purse(
-            conn, currency="EUR", email=email, name="x", locale="en", limits=purses.Limits(), at=clock.now()
+            conn, currency="EUR", email=email, name="x", locale="en", limits=NO_CAPS, at=clock.now()
         )
         closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
     shop.top_up(Purse(second, "EUR", ""), "3.00")

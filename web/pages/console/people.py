@@ -21,6 +21,7 @@ from wallet.merchants.merchants import Terms
 from wallet.people import identities, team
 from wallet.purchases import redemptions
 from wallet.purses import limits, purses
+from wallet.purses.limits import Caps
 from wallet.tables.books import AccountKind
 from wallet.tables.merchants import BankFeeBearer, MerchantState
 from wallet.tables.people import IdentityKind
@@ -133,7 +134,9 @@ def change_limits(purse_id: UUID) -> ResponseReturnValue:
     try:
         said = forms.read(SpendingLimits)
         with current().database.write() as conn:
-            limits.change(conn, purse_id, per_purchase_micros=said["per_purchase"], per_day_micros=said["per_day"])
+            limits.change(
+                conn, purse_id, Caps(per_purchase_micros=said["per_purchase"], per_day_micros=said["per_day"])
+            )
             limits.change_credit(conn, purse_id, credit_micros=said["credit"])
             currency = purses.view(conn, purse_id).currency
             amounts = {name: said[name] for name in ("per_purchase", "per_day", "credit")}

@@ -4,6 +4,7 @@ Invariant: everything here is the shopper's alone; what lets somebody else pay, 
 is there.
 """
 
+from typing import Any
 from uuid import UUID
 
 from flask import request
@@ -14,8 +15,8 @@ from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.ground.languages import LOCALES
 from wallet.people import api_keys, identities, members, passkeys, pins, sessions
-from wallet.people.members import MemberCaps
 from wallet.purses import history, limits, purses
+from wallet.purses.limits import Caps
 from wallet.tables.people import IdentityKind
 from web.http.context import current
 from web.http.fields import Amount, Strict, Text
@@ -27,7 +28,7 @@ from web.pages.purse.frame import SHOPPER, mine, show
 blueprint = page_blueprint("purse_people", __name__)
 
 
-class Caps(Strict):
+class CapsForm(Strict):
     """Limits by purchase and by day; empty is none."""
 
     per_purchase = Amount(positive=False, load_default=None)
@@ -41,7 +42,7 @@ class MerchantLimit(Strict):
     per_day = Amount(positive=False, required=True)
 
 
-class NewMember(Caps):
+class NewMember(CapsForm):
     """Who else may pay."""
 
     name = Text(140, required=True)
@@ -84,14 +85,9 @@ def see_limits(purse_id: UUID) -> ResponseReturnValue:
 def change_limits(purse_id: UUID) -> ResponseReturnValue:
     """Other limits from the next purchase on."""
     try:
-        typed = forms.read(Caps)
+        typed = forms.read(CapsForm)
         with current().database.write() as conn:
-            limits.change_own(
-                conn,
-                mine(conn, purse_id).id,
-                per_purchase_micros=typed["per_purchase"],
-                per_day_micros=typed["per_day"],
-            )
+            limits.change_own(conn, mine(conn, purse_id).id, _caps(typed))
     except OboleError as refusal:
         return _limits_page(purse_id, refusal)
     tell("The limits hold from now on.")
@@ -138,7 +134,6 @@ def add_member(purse_id: UUID) -> ResponseReturnValue:
     """Let somebody else pay."""
     try:
         typed = forms.read(NewMember)
-        caps = MemberCaps(per_purchase_micros=typed["per_purchase"], per_day_micros=typed["per_day"])
         kind, identifier = IdentityKind.MEMBER, typed["identifier"]
         by = who().identity_id
         pin = pins.store(current().keyring, kind, typed["pin"], identifier=identifier, by=by)
@@ -149,7 +144,7 @@ def add_member(purse_id: UUID) -> ResponseReturnValue:
                 identifier=identifier,
                 name=typed["name"],
                 pin=pin,
-                caps=caps,
+                caps=_caps(typed),
                 at=clock.now(),
             )
     except OboleError as refusal:
@@ -170,10 +165,9 @@ def see_member(purse_id: UUID, member_id: UUID) -> ResponseReturnValue:
 def change_member(purse_id: UUID, member_id: UUID) -> ResponseReturnValue:
     """Other caps from the next purchase on."""
     try:
-        typed = forms.read(Caps)
-        caps = MemberCaps(per_purchase_micros=typed["per_purchase"], per_day_micros=typed["per_day"])
+        typed = forms.read(CapsForm)
         with current().database.write() as conn:
-            members.change_caps(conn, mine(conn, purse_id).id, member_id, caps)
+            members.change_caps(conn, mine(conn, purse_id).id, member_id, _caps(typed))
     except OboleError as refusal:
         return _member_page(purse_id, member_id, refusal)
     tell("The limits hold from now on.")
@@ -354,3 +348,7 @@ def _account_page(refusal: OboleError | None = None) -> ResponseReturnValue:
             passkeys=passkeys.listing(conn, found.identity_id),
             sessions=sessions.listing(conn, found.identity_id, at=at),
         )
+
+
+def _caps(typed: dict[str, Any]) -> Caps:
+    return Caps(per_purchase_micros=typed["per_purchase"], per_day_micros=typed["per_day"])

@@ -15,6 +15,7 @@ from wallet.ground.ids import new_id
 from wallet.merchants import merchants
 from wallet.merchants.merchants import Terms
 from wallet.purses import limits, purses
+from wallet.purses.limits import Caps
 from wallet.tables.merchants import BankFeeBearer
 
 
@@ -41,9 +42,8 @@ def test_a_purses_limits_and_credit_are_changed_or_refused_as_a_whole(console: C
     path = f"/purses/{purse.id}/limits"
     console.post(path, {"per_purchase": "2,50", "per_day": "", "credit": "4", "why": "a good customer"})
     with console.shop.database.read() as conn:
-        assert purses.view(conn, purse.id).limits == purses.Limits(
-            credit_micros=4_000_000, per_purchase_micros=2_500_000
-        )
+        view = purses.view(conn, purse.id)
+    assert (view.credit_micros, view.limits) == (4_000_000, Caps(per_purchase_micros=2_500_000))
     assert console.shop.pay(purse, merchant, "2.50").status_code == 201
     # The purse owes 1.50 now: a credit of 1 is refused, and the limits beside it stay.
     console.post(path, {"per_purchase": "9", "credit": "1", "why": "less"}, status=403)
@@ -141,7 +141,7 @@ def test_a_merchant_is_registered_and_its_people_invited(console: Console) -> No
 def test_a_purse_with_limits_by_its_shopper_shows_them(console: Console) -> None:
     purse = console.shop.purse("1.00")
     with console.shop.database.write() as conn:
-        limits.change(conn, purse.id, per_purchase_micros=1_230_000, per_day_micros=None)
+        limits.change(conn, purse.id, Caps(per_purchase_micros=1_230_000))
     assert 'value="1.23"' in console.client.get(f"/console/purses/{purse.id}").get_data(as_text=True)
 
 

@@ -12,7 +12,7 @@ from wallet.funding.withdrawals import withdraw
 from wallet.ground import clock
 from wallet.ground.money import Money
 from wallet.people import members
-from wallet.people.members import MemberCaps
+from wallet.purses.limits import Caps
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_search_that_is_none_says_which_field_is_wrong(reader: Reader, alice: 
 
 def test_a_member_sees_nothing_of_the_others_whatever_they_ask_for(shop: Shop, alice: Purse) -> None:
     with shop.database.write() as conn:
-        members.add(conn, alice.id, identifier="leo", name="Léo", pin=hashed(PIN), caps=MemberCaps(), at=clock.now())
+        members.add(conn, alice.id, identifier="leo", name="Léo", pin=hashed(PIN), caps=Caps(), at=clock.now())
     leo, path = Reader(shop).sign_in("leo"), f"/purse/{alice.id}/history"
     for query in ("", "?text=bakery", "?since=yesterday", "?least=much", "?cursor=nonsense", "?text=%00"):
         assert amounts(leo.get(path + query).get_data(as_text=True)) == []

@@ -5,8 +5,8 @@ from tests.web.pages.reader import Reader, shopper_of
 from wallet.books.ledger import MOVEMENTS
 from wallet.ground import clock
 from wallet.people import members
-from wallet.people.members import MemberCaps
 from wallet.purses import purses
+from wallet.purses.limits import NO_CAPS, Caps
 from wallet.tables.books import AccountKind
 from web.pages.purse.frame import reason_names
 
@@ -48,7 +48,7 @@ def test_a_shopper_with_two_purses_chooses(shop: Shop, alice: Purse, reader: Rea
             email="shopper1@shoppers.example",
             name="Alice",
             locale="en",
-            limits=purses.Limits(),
+            limits=NO_CAPS,
             at=clock.now(),
         )
     text = reader.get("/purse").get_data(as_text=True)
@@ -73,7 +73,7 @@ def test_a_form_without_its_token_changes_nothing(shop: Shop, alice: Purse, read
 
 def test_a_member_sees_what_is_left_and_what_is_theirs_and_nothing_else(shop: Shop, alice: Purse) -> None:
     with shop.database.write() as conn:
-        caps = MemberCaps(per_purchase_micros=500_000, per_day_micros=1_500_000)
+        caps = Caps(per_purchase_micros=500_000, per_day_micros=1_500_000)
         members.add(conn, alice.id, identifier="leo", name="Léo", pin=hashed("274951"), caps=caps, at=clock.now())
     shop.voucher(alice, shop.merchant("bakery"), "3.21")
     leo = Reader(shop).sign_in("leo")

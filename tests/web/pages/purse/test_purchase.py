@@ -16,7 +16,7 @@ from tests.support import Merchant, Purse, Shop, hashed, make_settings
 from tests.web.pages.reader import Reader, shopper_of
 from wallet.ground import clock
 from wallet.people import members
-from wallet.people.members import MemberCaps
+from wallet.purses.limits import Caps
 from wallet.tables.purchases import vouchers
 
 
@@ -99,7 +99,7 @@ def test_nobody_else_sees_it_and_a_member_sees_their_own(shop, alice, bakery, re
     mine, theirs = (shop.voucher(alice, bakery, amount) for amount in ("1.00", "2.00"))
     with shop.database.write() as conn:
         leo = members.add(
-            conn, alice.id, identifier="leo", name="Léo", pin=hashed("274951"), caps=MemberCaps(), at=clock.now()
+            conn, alice.id, identifier="leo", name="Léo", pin=hashed("274951"), caps=Caps(), at=clock.now()
         )
         conn.execute(vouchers.update().where(vouchers.c.id == UUID(theirs["id"])).values(member_id=leo))
     member, stranger = Reader(shop).sign_in("leo"), shopper_of(shop, shop.purse("1.00"))
