@@ -66,7 +66,7 @@ def _decide(payout_id: UUID, outcome: str, why: str) -> None:
     """Say what became of a payout or withdrawal whose outcome is unknown, or that waited for a word on the name."""
     at = clock.now()
     with current().database.settle() as conn:
-        reconciliation.decide(conn, payout_id, executed=outcome == "executed", why=why, at=at)
+        reconciliation.conclude(conn, payout_id, executed=outcome == "executed", why=why, at=at)
         note_action(conn, "payout_decided", payout_id, f"{outcome}: {why}", at)
 
 

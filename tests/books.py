@@ -286,7 +286,7 @@ class Books:
         executed = what == "executed"
         row = self.transaction(name)
         with self.database.settle() as conn:
-            reconciliation.decide(conn, row.id, executed=executed, why="asked by telephone", at=self.at)
+            reconciliation.conclude(conn, row.id, executed=executed, why="asked by telephone", at=self.at)
 
     def new_iban(self, merchant: str, iban: str = SHOPPER_IBAN) -> None:
         """The merchant moves to another account."""

@@ -1567,7 +1567,7 @@ class Wallet(RuleBasedStateMachine):
         waits = {"unknown": None, "to_release": None, "requested": errors.PayoutNotFound}
         refusal = waits.get(transaction.state, errors.PayoutNotUnknown)
         with pytest.raises(refusal) if refusal else contextlib.nullcontext(), self.database.settle() as conn:
-            reconciliation.decide(conn, transaction.id, executed=executed, why="asked the bank", at=self.at)
+            reconciliation.conclude(conn, transaction.id, executed=executed, why="asked the bank", at=self.at)
         if refusal is None:
             if executed:
                 self.move(transaction, "accepted", "asked the bank")

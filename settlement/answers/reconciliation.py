@@ -139,7 +139,7 @@ def _next_unfinished(conn: Connection) -> Row[tuple[object, ...]] | None:
 def mark_unknown(database: Database, *, older_than: dt.datetime, at: dt.datetime) -> int:
     """Call every bank transaction *unknown* that has had no answer since ``older_than``; answers how many.
 
-    It blocks nothing else and is never sent again: a statement, or a person by `decide`, says what became of it.
+    It blocks nothing else and is never sent again: a statement, or a person by `conclude`, says what became of it.
     """
     with database.settle() as conn:
         return conn.execute(
@@ -152,7 +152,7 @@ def mark_unknown(database: Database, *, older_than: dt.datetime, at: dt.datetime
         ).rowcount
 
 
-def decide(conn: Connection, transaction_id: UUID, *, executed: bool, why: str, at: dt.datetime) -> None:
+def conclude(conn: Connection, transaction_id: UUID, *, executed: bool, why: str, at: dt.datetime) -> None:
     """A person says what became of an *unknown* bank transaction, or of one *to release*: to be booked, or never.
 
     Executed or released, it is *accepted* and waits for its statement; not executed, it is *rejected* and its money

@@ -117,7 +117,7 @@ def release(obole: Obole) -> None:
             if not waiting:
                 return
             executed = waiting[0].payee_name is not None
-            reconciliation.decide(conn, waiting[0].id, executed=executed, why="looked it up", at=clock.now())
+            reconciliation.conclude(conn, waiting[0].id, executed=executed, why="looked it up", at=clock.now())
 
 
 def collect_and_release(obole: Obole) -> None:

@@ -279,7 +279,7 @@ def test_a_person_decides_what_became_of_an_unknown_payout(shop: Shop, bank: Ban
     reconciliation.mark_unknown(shop.database, older_than=late, at=late)
     transaction = by_merchant(shop)[bakery.id]
     with shop.database.settle() as conn:
-        reconciliation.decide(conn, transaction.id, executed=executed, why="asked by telephone", at=late)
+        reconciliation.conclude(conn, transaction.id, executed=executed, why="asked by telephone", at=late)
     assert by_merchant(shop)[bakery.id].state == ("accepted" if executed else "rejected")
     story.prove(shop.database)
     if executed:

@@ -78,7 +78,7 @@ def redeem(
     """
     rows = _locked(conn, {claim.voucher_id for claim in claims})
     captured: dict[UUID, int] = {}
-    answers = [_decide(rows.get(claim.voucher_id), claim, captured, merchant_id, at) for claim in claims]
+    answers = [_judged(rows.get(claim.voucher_id), claim, captured, merchant_id, at) for claim in claims]
     # From here it must succeed: every row to be captured is locked and was judged above.
     if captured:
         conn.execute(
@@ -178,7 +178,7 @@ def _locked(conn: Connection, voucher_ids: Set[UUID]) -> dict[UUID, RowMapping]:
     return rows
 
 
-def _decide(
+def _judged(
     row: RowMapping | None, claim: Claim, captured: dict[UUID, int], merchant_id: UUID, at: dt.datetime
 ) -> Redeemed | OboleError:
     if row is None:

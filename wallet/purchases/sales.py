@@ -32,7 +32,7 @@ class SaleState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class SalesFilter:
     """Which sales. ``text`` is part of what was bought or of the merchant's order id, or a voucher's whole id;
     ``since`` and ``until`` are UTC dates of issue, both included."""
 
@@ -42,7 +42,7 @@ class Search:
     until: dt.date | None = None
 
 
-EVERYTHING = Search()
+EVERYTHING = SalesFilter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Day:
 
 
 def listing(
-    conn: Connection, keyring: Keyring, merchant_id: UUID, search: Search, *, before: UUID | None, limit: int
+    conn: Connection, keyring: Keyring, merchant_id: UUID, search: SalesFilter, *, before: UUID | None, limit: int
 ) -> list[Sale]:
     """The merchant's sales that match, newest first, from below voucher ``before``."""
     query = _SALES.where(vouchers.c.merchant_id == merchant_id, *_matching(search))
@@ -149,7 +149,7 @@ _SALES = select(vouchers, checkouts.c.order_id, checkouts.c.description).outerjo
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
-def _matching(search: Search) -> list[sa.ColumnElement[bool]]:
+def _matching(search: SalesFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     text = (search.text or "").strip()
     if _UUID.fullmatch(text):

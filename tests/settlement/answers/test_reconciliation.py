@@ -475,9 +475,9 @@ def test_a_statement_is_imported_whole_or_not_at_all(sent: Books) -> None:
 def test_somebody_elses_ids_are_refused(sent: Books) -> None:
     with sent.database.settle() as conn:
         with pytest.raises(PayoutNotFound):
-            reconciliation.decide(conn, new_id(), executed=True, why="", at=sent.at)
+            reconciliation.conclude(conn, new_id(), executed=True, why="", at=sent.at)
         with pytest.raises(PayoutNotUnknown):
-            reconciliation.decide(conn, sent.transaction("bakery").id, executed=True, why="", at=sent.at)
+            reconciliation.conclude(conn, sent.transaction("bakery").id, executed=True, why="", at=sent.at)
 
 
 def test_merchants_are_told_where_their_payouts_ended(sent: Books) -> None:

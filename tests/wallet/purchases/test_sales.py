@@ -13,12 +13,12 @@ from wallet.ground.money import Money
 from wallet.people import identities
 from wallet.purchases import checkouts, redemptions, sales
 from wallet.purchases.checkouts import Wanted
-from wallet.purchases.sales import EVERYTHING, SaleState, Search
+from wallet.purchases.sales import EVERYTHING, SalesFilter, SaleState
 from wallet.tables.people import IdentityKind
 from wallet.tables.purses import purses, shoppers
 
 
-def found(scene: Scene, merchant: Merchant, search: Search = EVERYTHING) -> list[sales.Sale]:
+def found(scene: Scene, merchant: Merchant, search: SalesFilter = EVERYTHING) -> list[sales.Sale]:
     with scene.database.read() as conn:
         return sales.listing(conn, scene.issuer.keyring, merchant.id, search, before=None, limit=100)
 
@@ -54,7 +54,7 @@ def test_every_sale_is_listed_whatever_became_of_it(scene: Scene, bakery: Mercha
     ]
     assert [sale.refundable_micros for sale in listed] == [4_500_000, 3_500_000, 0, 0, 0]
     for sale in listed:
-        assert [each.id for each in found(scene, bakery, Search(state=sale.state))] == [sale.id]
+        assert [each.id for each in found(scene, bakery, SalesFilter(state=sale.state))] == [sale.id]
     with scene.database.read() as conn:
         (refund,) = redemptions.refunds_of(conn, listed[0].id)
         assert refund.amount_micros == 500_000
@@ -68,19 +68,19 @@ def test_a_sale_is_found_by_what_it_was_for_and_when(scene: Scene, bakery: Merch
     scene.at += DAY
     till = scene.pay(alice, bakery, "1.00", resource="cake 2")
     ways = {
-        Search(text="bread"): [bread.id],
-        Search(text="100%"): [bread.id],
-        Search(text="%"): [bread.id],
-        Search(text="cake_"): [cake.id],
-        Search(text=" CAKE "): [till.id, cake.id],
-        Search(text=str(cake.id)): [cake.id],
-        Search(text=str(cake.id).upper()): [cake.id],
-        Search(text="pie"): [],
-        Search(since=scene.at.date()): [till.id],
-        Search(until=(scene.at - DAY).date()): [cake.id, bread.id],
-        Search(text="cake", until=dt.date.max): [till.id, cake.id],
-        Search(text="cake", since=scene.at.date(), state=SaleState.HELD): [till.id],
-        Search(text="cake", since=scene.at.date(), state=SaleState.LAPSED): [],
+        SalesFilter(text="bread"): [bread.id],
+        SalesFilter(text="100%"): [bread.id],
+        SalesFilter(text="%"): [bread.id],
+        SalesFilter(text="cake_"): [cake.id],
+        SalesFilter(text=" CAKE "): [till.id, cake.id],
+        SalesFilter(text=str(cake.id)): [cake.id],
+        SalesFilter(text=str(cake.id).upper()): [cake.id],
+        SalesFilter(text="pie"): [],
+        SalesFilter(since=scene.at.date()): [till.id],
+        SalesFilter(until=(scene.at - DAY).date()): [cake.id, bread.id],
+        SalesFilter(text="cake", until=dt.date.max): [till.id, cake.id],
+        SalesFilter(text="cake", since=scene.at.date(), state=SaleState.HELD): [till.id],
+        SalesFilter(text="cake", since=scene.at.date(), state=SaleState.LAPSED): [],
     }
     for search, expected in ways.items():
         assert [sale.id for sale in found(scene, bakery, search)] == expected, search
@@ -101,7 +101,7 @@ def test_a_checkout_is_found_by_the_merchants_order_id(scene: Scene, bakery: Mer
         )
         row = checkouts.create(conn, bakery.id, wanted, life=DAY, at=scene.at)
         paid = checkouts.pay(conn, scene.issuer, row.id, purse_id=alice.id, identity_id=who, proof=None, at=scene.at)
-    (sale,) = found(scene, bakery, Search(text="a-17"))
+    (sale,) = found(scene, bakery, SalesFilter(text="a-17"))
     assert (sale.id, sale.order_id, sale.description, sale.state) == (paid.id, "A-17", "One loaf", SaleState.REDEEMED)
 
 
@@ -111,7 +111,7 @@ def test_a_sale_is_its_merchants_own_and_its_shopper_a_pseudonym(scene: Scene, b
     keyring = scene.issuer.keyring
     (sale,) = found(scene, bakery)
     assert (sale.id, sale.pseudonym) == (ours.id, keyring.pseudonym(alice.id, bakery.id))
-    assert found(scene, bakery, Search(text=str(theirs.id))) == []
+    assert found(scene, bakery, SalesFilter(text=str(theirs.id))) == []
     with scene.database.read() as conn:
         assert sales.find(conn, keyring, bakery.id, ours.id) == sale
         for voucher_id in (theirs.id, new_id()):

@@ -53,13 +53,13 @@ def closed_breaks() -> ResponseReturnValue:
 
 @blueprint.post("/breaks/payments/<uuid:payment_id>/decide")
 @decided
-def decide(payment_id: UUID) -> ResponseReturnValue:
+def conclude(payment_id: UUID) -> ResponseReturnValue:
     """Say what became of a payment whose outcome is unknown, or that was to be released at the bank."""
     at = clock.now()
     try:
         said = forms.read(Outcome)
         with current().database.settle() as conn:
-            reconciliation.decide(conn, payment_id, executed=said["executed"], why=said["why"], at=at)
+            reconciliation.conclude(conn, payment_id, executed=said["executed"], why=said["why"], at=at)
             outcome = "executed" if said["executed"] else "not executed"
             note(conn, "payout_decided", payment_id, f"{outcome}: {said['why']}", at=at)
     except OboleError as refusal:

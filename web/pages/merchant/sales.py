@@ -27,7 +27,7 @@ from wallet.ground.errors import (
 from wallet.ground.money import Money
 from wallet.purchases import redemptions, sales, vouchers
 from wallet.purchases.redemptions import Claim
-from wallet.purchases.sales import SaleState, Search
+from wallet.purchases.sales import SaleState, SalesFilter
 from wallet.tables.merchants import MerchantState
 from web.api import documents
 from web.http.context import current
@@ -199,10 +199,10 @@ def _refund_once(row: Row[Any], voucher_id: UUID, money: Money, refunded_before:
 _MEANWHILE = "Part of this sale was refunded meanwhile. Look at what is left before you refund more."
 
 
-def _search() -> Search:
+def _search() -> SalesFilter:
     asked = request.args
     state = asked.get("state")
-    return Search(
+    return SalesFilter(
         text=asked.get("q", "").replace("\0", "")[:_LONGEST_SEARCH] or None,
         state=SaleState(state) if state in {each.value for each in SaleState} else None,
         since=_date("since"),
