@@ -8,6 +8,7 @@ from flask_smorest import Blueprint
 from web.api import (
     breaks,
     checkouts,
+    devices,
     merchants,
     messages,
     money,
@@ -17,8 +18,10 @@ from web.api import (
     refunds,
     runs,
     system,
+    top_ups,
     vouchers,
     webhooks,
+    withdrawals,
 )
 
 blueprints: list[Blueprint] = [
@@ -27,6 +30,9 @@ blueprints: list[Blueprint] = [
         system,
         merchants,
         purses,
+        devices,
+        top_ups,
+        withdrawals,
         vouchers,
         redemptions,
         refunds,

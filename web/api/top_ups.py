@@ -7,15 +7,22 @@ import json
 from typing import Any
 from uuid import UUID
 
+from flask import Response
+from flask_smorest import Blueprint
 from marshmallow import fields
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
 from wallet.funding import top_ups
+from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
+from wallet.people.api_keys import Caller
 from wallet.settings import Settings
 from wallet.tables.funding import TopUpMethod
+from wallet.tables.people import KeyKind
+from web.http.context import current
 from web.http.fields import Answer, OfMoney, currency_code, decimal, identity, instant, one_of, text
+from web.http.operations import operation, respond_once
 
 
 class NewTopUp(OfMoney):
@@ -45,6 +52,42 @@ class TopUpView(Answer):
     reference = text()
     requested_at = instant()
     bank_transfer = fields.Nested(TransferInstructions, required=True, allow_none=True)
+
+
+blueprint = Blueprint("top_ups", __name__, description="Money into a purse, from outside.")
+
+
+@operation(
+    blueprint,
+    "POST",
+    "/v1/purses/<uuid:purse_id>/top-ups",
+    callers=[KeyKind.PURSE],
+    body=NewTopUp,
+    idempotent=True,
+    status=201,
+    answer=TopUpView,
+    refuses=[
+        errors.CurrencyMismatch,
+        errors.AmountNotWholeMinor,
+        errors.CurrencyWithdrawn,
+        errors.PurseClosing,
+        errors.TopUpMethodUnavailable,
+    ],
+)
+def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Response:
+    """Announce money from outside; the answer says how to send it."""
+    method, settings = TopUpMethod(body["method"]), current().settings
+
+    def work(conn: Connection) -> dict[str, Any]:
+        top_ups.offered(method, settings)
+        row = top_ups.request_top_up(conn, purse_id, body["money"], method, at=clock.now())
+        return top_up_body(row, settings)
+
+    response = respond_once(caller, key, body, work, status=201)
+    if top_ups.pulls(method, settings):
+        # After the commit, and again on a replay: the sandbox bank books an order's id once.
+        fetch(method, settings, response.get_data())
+    return response
 
 
 def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:

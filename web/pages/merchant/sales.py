@@ -27,7 +27,7 @@ from wallet.ground.errors import (
 from wallet.ground.money import Money
 from wallet.purchases import redemptions, sales, vouchers
 from wallet.purchases.redemptions import Claim
-from wallet.purchases.sales import SaleState, SalesFilter
+from wallet.purchases.sales import SalesFilter, SaleState
 from wallet.tables.merchants import MerchantState
 from web.api import documents
 from web.http.context import current
