@@ -10,7 +10,7 @@ from uuid import UUID
 import schwifty
 
 from obole_demo.client import Client, Merchant, Shopper, Transport
-from wallet.funding.top_ups import drop_pay_in_order
+from wallet.funding.methods.sandbox import drop_pay_in_order
 from wallet.ground.money import Money
 
 CURRENCY = "EUR"

@@ -188,7 +188,7 @@ def send_alerts(database: Database) -> int:
 
 def request_top_ups(database: Database, settings: Settings) -> int:
     """Ask for the automatic top-ups that are due, and for what could not be asked for before; answers how many."""
-    late = top_ups.pull_late(database, settings, at=clock.now())
+    late = top_ups.fetch_late(database, settings, at=clock.now())
     return late + automatic.request_due(database, settings, at=clock.now())
 
 

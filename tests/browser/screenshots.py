@@ -24,7 +24,7 @@ from settlement.runs import nightly
 from tests.browser.conftest import DESKTOP, PASSPHRASE, PHONE, Town, chromium, open_town, sign_in, type_in
 from tests.support import OPERATOR_IBAN, Merchant, Purse, created
 from wallet.books import ledger
-from wallet.funding.top_ups import drop_pay_in_order
+from wallet.funding.methods.sandbox import drop_pay_in_order
 from wallet.ground import clock
 from wallet.ground.db import Database, migrate
 from wallet.ground.money import Money

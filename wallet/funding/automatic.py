@@ -12,6 +12,7 @@ from sqlalchemy import Select, case, or_, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet.books.ledger import IS_BEING_CLOSED
+from wallet.funding import methods
 from wallet.funding import top_ups as top_up_room
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import (
@@ -58,7 +59,7 @@ def put(
         raise AmountInvalid("Amounts above zero, and one top-up at most what a month may bring.")
     if not is_whole_minor(amount.micros, currency):
         raise AmountNotWholeMinor
-    if not top_up_room.pulls(method, settings):
+    if method not in methods.fetching(settings):
         raise TopUpMethodUnavailable("This way to top up cannot fetch money by itself.")
     purse_room.check_kept(conn, purse_id)
     said = {
@@ -112,8 +113,7 @@ def request_due(database: Database, settings: Settings, *, at: dt.datetime) -> i
     with database.read() as conn:
         intended = conn.execute(_INTENDED).all()
     for row in intended:
-        amount, method = Money(row.amount_micros, row.currency), TopUpMethod(row.method)
-        top_up_room.pull(method, settings, top_up_id=row.id, amount=amount, reference=row.reference)
+        top_up_room.fetch(database, settings, row)
         with database.write() as conn:
             conn.execute(
                 automatic_top_ups.update()

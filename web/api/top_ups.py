@@ -1,4 +1,4 @@
-"""Top-ups over HTTP: what a shopper is told, and the sandbox bank asked by an answer.
+"""Top-ups over HTTP: what a shopper is told.
 
 Invariant: a top-up moves no money; only the bank's booking does.
 """
@@ -12,7 +12,7 @@ from flask_smorest import Blueprint
 from marshmallow import fields
 from sqlalchemy.engine import Connection, Row
 
-from wallet.funding import top_ups
+from wallet.funding import methods, top_ups
 from wallet.ground import clock, errors
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import Money
@@ -79,60 +79,25 @@ def top_up(caller: Caller, purse_id: UUID, key: str, body: dict[str, Any]) -> Re
     method, settings = TopUpMethod(body["method"]), current().settings
 
     def work(conn: Connection) -> dict[str, Any]:
-        top_ups.offered(method, settings)
+        methods.require(method, settings)
         row = top_ups.request_top_up(conn, purse_id, body["money"], method, at=clock.now())
-        return top_up_body(row, settings)
+        return _top_up(row, settings)
 
     response = respond_once(caller, key, body, work, status=201)
-    if top_ups.pulls(method, settings):
-        # After the commit, and again on a replay: the sandbox bank books an order's id once.
-        fetch(method, settings, response.get_data())
+    # After the commit, and again on a replay: asking twice is asking once.
+    top_ups.fetch_soon(current().database, settings, purse_id, UUID(json.loads(response.get_data())["id"]))
     return response
 
 
-def top_up_body(row: Row[Any], settings: Settings) -> dict[str, Any]:
-    """The answer: what was announced, and for a bank transfer where to send it."""
-    amount = Money(row.amount_micros, row.currency)
+def _top_up(row: Row[Any], settings: Settings) -> dict[str, Any]:
+    transfer = top_ups.transfer(settings, row)
     return {
         "id": str(row.id),
         "method": row.method,
-        "amount": str(amount),
+        "amount": str(Money(row.amount_micros, row.currency)),
         "currency": row.currency,
         "reference": row.reference,
         "requested_at": rfc3339(row.requested_at),
-        "bank_transfer": _instructions(amount, row.reference, settings)
-        if row.method == TopUpMethod.BANK_TRANSFER.value
-        else None,
-    }
-
-
-def fetch(method: TopUpMethod, settings: Settings, answer: bytes) -> None:
-    """After the commit: have the money of a top-up fetched, from its answer: the same answer, the same file."""
-    top_up = json.loads(answer)
-    top_ups.pull_soon(
-        method,
-        settings,
-        top_up_id=UUID(top_up["id"]),
-        amount=Money.parse(top_up["amount"], top_up["currency"]),
-        reference=top_up["reference"],
-    )
-
-
-def send(settings: Settings, row: Row[Any]) -> None:
-    """After the commit: have an announced top-up's money fetched, where its way can; again changes nothing."""
-    method = TopUpMethod(row.method)
-    if top_ups.pulls(method, settings):
-        amount = Money(row.amount_micros, row.currency)
-        top_ups.pull_soon(method, settings, top_up_id=row.id, amount=amount, reference=row.reference)
-
-
-def _instructions(amount: Money, reference: str, settings: Settings) -> dict[str, Any]:
-    epc = top_ups.epc_of(amount, reference, settings)
-    return {
-        "name": settings.operator_name,
-        "iban": settings.bank_iban or "",
-        "bic": settings.bank_bic,
-        "reference": reference,
-        "epc": epc,
-        "qr_svg": None if epc is None else top_ups.epc_qr(epc).svg_inline(omitsize=True),
+        "bank_transfer": transfer
+        and {name: getattr(transfer, name) for name in ("name", "iban", "bic", "reference", "epc", "qr_svg")},
     }

@@ -13,9 +13,9 @@ from uuid import UUID
 from flask import Response, g, jsonify, session
 from flask.typing import ResponseReturnValue
 from marshmallow import fields
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection, Row, RowMapping
 
-from wallet.funding import closing, top_ups
+from wallet.funding import closing, methods, top_ups
 from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.ground.money import MICROS_PER_UNIT, Money, largest_transaction, minor_unit_micros, whole_minor
@@ -24,10 +24,8 @@ from wallet.people import identities, passkeys, tries
 from wallet.people.sessions import Visitor
 from wallet.purchases import checkouts, orders
 from wallet.purses import purses
-from wallet.tables.funding import TopUpMethod
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import CheckoutState
-from web.api.top_ups import send, top_up_body
 from web.http.context import current
 from web.http.fields import Amount, Strict, Text
 from web.http.operations import read_json
@@ -177,27 +175,17 @@ def top_up(checkout_id: UUID) -> ResponseReturnValue:
             payer = _payer(conn, row)
         if payer is None or payer.visitor.kind is not IdentityKind.SHOPPER:
             raise PurseNotFound
-        if typed["method"] not in offered():
-            raise errors.TopUpMethodUnavailable
-        purse_id = payer.purse.id
-        method, amount = TopUpMethod(typed["method"]), Money(typed["amount"], row["currency"])
+        purse_id, amount = payer.purse.id, Money(typed["amount"], row["currency"])
+        method = methods.require(typed["method"], obole.settings)
         # A reload sends the form again, and the money is fetched once all the same.
         top_up_id = UUID(
             forms.do_once(lambda conn: str(top_ups.request_top_up(conn, purse_id, amount, method, at=at).id))
         )
-        with obole.database.read() as conn:
-            asked = top_ups.find(conn, purse_id, top_up_id)
-        send(obole.settings, asked)
-        body = top_up_body(asked, obole.settings)
+        asked = top_ups.fetch_soon(obole.database, obole.settings, purse_id, top_up_id)
         g.form_id = str(uuid.uuid4())  # what comes next from this page is another top-up
     except OboleError as refusal:
         return _page(checkout_id, refusal=refusal)
-    return _page(checkout_id, top_up=body)
-
-
-def offered() -> list[str]:
-    """The ways to top up that this wallet is set up for, by their names in forms."""
-    return [method.value for method in top_ups.available(current().settings)]
+    return _page(checkout_id, top_up=asked)
 
 
 def _pay(checkout_id: UUID) -> RowMapping:
@@ -260,7 +248,7 @@ def _remember_device(conn: Connection, payer: Payer, jwk: str) -> None:
         return
 
 
-def _page(checkout_id: UUID, *, refusal: OboleError | None = None, top_up: Any = None) -> Response:
+def _page(checkout_id: UUID, *, refusal: OboleError | None = None, top_up: Row[Any] | None = None) -> Response:
     """The checkout's page, in the language the merchant asked for unless the reader chose another."""
     at, obole = clock.now(), current()
     with obole.database.read() as conn:
@@ -287,8 +275,9 @@ def _page(checkout_id: UUID, *, refusal: OboleError | None = None, top_up: Any =
         back=back,
         back_host=urlsplit(row["origin"]).hostname,
         suggestions=_suggestions(payer) if payer and payer.is_short else [],
-        offered=offered(),
+        methods=methods.available(obole.settings),
         top_up=top_up,
+        transfer=top_ups.transfer(obole.settings, top_up) if top_up else None,
         order={
             "merchant": str(row["merchant_id"]),
             "resource": checkouts.resource(row),

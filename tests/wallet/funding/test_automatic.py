@@ -91,21 +91,21 @@ def test_it_asks_when_low_once_until_the_money_is_there_and_within_the_months_ca
 
 def test_a_kill_before_asking_or_before_noting_it_asks_for_the_same_one_again(scene, settings, ask, monkeypatch):
     put(scene, settings, scene.purse("0"))
-    pull = top_up_room.pull
+    fetch = top_up_room.fetch
 
     def killed_before(*_, **__):
         raise KeyboardInterrupt
 
     def killed_after(*told, **named):
-        pull(*told, **named)
+        fetch(*told, **named)
         raise KeyboardInterrupt
 
     for killed, asked in ((killed_before, 0), (killed_after, 1)):
-        monkeypatch.setattr(top_up_room, "pull", killed)
+        monkeypatch.setattr(top_up_room, "fetch", killed)
         with pytest.raises(KeyboardInterrupt):
             ask()
         assert (len(announced(scene)), len(orders(settings))) == (1, asked)
-    monkeypatch.setattr(top_up_room, "pull", pull)
+    monkeypatch.setattr(top_up_room, "fetch", fetch)
     assert (ask(), ask()) == (1, 0)
     assert orders(settings) == [str(row.id) for row in announced(scene)]
     assert len(orders(settings)) == 1

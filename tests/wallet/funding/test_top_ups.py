@@ -1,7 +1,6 @@
-"""Ways to top up: offered as the wallet is set up, and fetched once however often they are asked for."""
+"""Top-ups: announced under a reference, and fetched once however often they are asked for."""
 
 import datetime as dt
-import json
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from tests.wallet.scene import NOON
 from wallet.funding import closing, top_ups
 from wallet.funding.top_ups import request_top_up
 from wallet.ground import clock
-from wallet.ground.errors import TopUpMethodUnavailable
-from wallet.ground.ids import is_reference, new_id
+from wallet.ground.ids import is_reference
 from wallet.ground.money import Money
 from wallet.tables.funding import TopUpMethod
 
@@ -29,29 +27,6 @@ def test_an_announced_top_up_has_a_reference_and_moves_nothing_yet(scene, method
     assert scene.in_purse(alice) == ("0.00", "0.00")
 
 
-def test_only_the_sandbox_fetches_money_by_itself(tmp_path: Path) -> None:
-    settings = make_settings(tmp_path, "sqlite:///unused.db")
-    without = make_settings(tmp_path, "sqlite:///unused.db", sandbox_folder=None)
-    assert [method for method in TopUpMethod if top_ups.pulls(method, settings)] == [TopUpMethod.SANDBOX]
-    assert [method for method in TopUpMethod if top_ups.pulls(method, without)] == []
-    with pytest.raises(TopUpMethodUnavailable):
-        top_ups.offered(TopUpMethod.SANDBOX, without)
-    for method, chosen in ((TopUpMethod.BANK_TRANSFER, settings), (TopUpMethod.SANDBOX, without)):
-        with pytest.raises(TopUpMethodUnavailable):
-            top_ups.pull(method, chosen, top_up_id=new_id(), amount=TWENTY, reference="RF18")
-
-
-def test_fetching_twice_leaves_one_order_for_the_bank(tmp_path: Path) -> None:
-    settings, top_up_id = make_settings(tmp_path, "sqlite:///unused.db"), new_id()
-    for _ in range(2):
-        top_ups.pull(TopUpMethod.SANDBOX, settings, top_up_id=top_up_id, amount=TWENTY, reference="RF18")
-    (order,) = (tmp_path / "bank" / "orders").iterdir()
-    told = json.loads(order.read_text())
-    assert (told["id"], told["amount"], told["currency"], told["reference"]) == (
-        str(top_up_id), "20.00", "EUR", "RF18",
-    )  # fmt: skip
-
-
 def test_a_bank_that_takes_no_order_now_is_asked_later_and_nobody_is_told_no(database_url: str, tmp_path: Path) -> None:
     with Shop(make_settings(tmp_path, database_url)) as shop:
         alice = shop.purse("0")
@@ -66,16 +41,16 @@ def test_a_bank_that_takes_no_order_now_is_asked_later_and_nobody_is_told_no(dat
         assert announced[0] == announced[1]
         late = clock.now() + dt.timedelta(minutes=1)
         with pytest.raises(OSError):
-            top_ups.pull_late(shop.database, shop.settings, at=late)
+            top_ups.fetch_late(shop.database, shop.settings, at=late)
         orders.unlink()
-        assert top_ups.pull_late(shop.database, shop.settings, at=late) == 2
+        assert top_ups.fetch_late(shop.database, shop.settings, at=late) == 2
         assert {path.stem for path in orders.iterdir()} == {each["id"] for each in announced}
         # What the bank has taken is not asked for again.
         processed = tmp_path / "bank" / "processed"
         processed.mkdir(exist_ok=True)
         for path in orders.iterdir():
             path.rename(processed / path.name)
-        assert top_ups.pull_late(shop.database, shop.settings, at=late) == 0
+        assert top_ups.fetch_late(shop.database, shop.settings, at=late) == 0
 
 
 def test_nothing_more_is_fetched_for_a_purse_that_is_being_closed(database_url: str, tmp_path: Path) -> None:
@@ -84,11 +59,4 @@ def test_nothing_more_is_fetched_for_a_purse_that_is_being_closed(database_url: 
         with shop.database.write() as conn:
             request_top_up(conn, alice.id, TWENTY, TopUpMethod.SANDBOX, at=clock.now())
             closing.begin(conn, alice.id, iban=SHOPPER_IBAN, name="Alice", at=clock.now())
-        assert top_ups.pull_late(shop.database, shop.settings, at=clock.now() + dt.timedelta(minutes=1)) == 0
-
-
-def test_there_is_a_transfer_code_for_euro_that_a_bank_can_move(tmp_path: Path) -> None:
-    settings = make_settings(tmp_path, "sqlite:///unused.db")
-    assert "EUR20.00" in (top_ups.epc_of(TWENTY, "RF18", settings) or "")
-    for amount in (Money.parse("20.00", "CHF"), Money.parse("1000000000", "EUR")):
-        assert top_ups.epc_of(amount, "RF18", settings) is None
+        assert top_ups.fetch_late(shop.database, shop.settings, at=clock.now() + dt.timedelta(minutes=1)) == 0

@@ -12,7 +12,7 @@ import pytest
 from app import create_app
 from tests.network import PATIENCE_SECONDS
 from tests.support import make_settings
-from wallet.funding import top_ups
+from wallet.funding.methods.sandbox import drop_pay_in_order
 from wallet.ground import private
 from wallet.ground.db import Database, checked_url, migrate
 from wallet.ground.errors import KeyFileInvalid, OboleError, SettingsInvalid
@@ -58,7 +58,7 @@ def test_the_books_and_what_stands_beside_them_are_the_accounts_alone(
 
 
 def test_an_order_to_the_sandbox_bank_is_the_accounts_alone(umask: int, tmp_path: Path) -> None:
-    top_ups.drop_pay_in_order(tmp_path / "bank", top_up_id=new_id(), amount=Money.parse("1", "EUR"), reference="RF")
+    drop_pay_in_order(tmp_path / "bank", top_up_id=new_id(), amount=Money.parse("1", "EUR"), reference="RF")
     assert [path.suffix for path in (tmp_path / "bank" / "orders").iterdir()] == [".json"]
     assert modes(tmp_path) == {}
 

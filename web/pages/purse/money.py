@@ -7,24 +7,20 @@ first who is there.
 from typing import Any
 from uuid import UUID
 
-import markupsafe
 from flask import request
 from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection
 
-from wallet.funding import automatic, closing, top_ups, withdrawals
+from wallet.funding import automatic, closing, methods, top_ups, withdrawals
 from wallet.ground import clock
-from wallet.ground.errors import OboleError, TopUpMethodUnavailable, ValidationFailed
+from wallet.ground.errors import OboleError, ValidationFailed
 from wallet.ground.money import Money
 from wallet.people import identities
 from wallet.purses import alerts
-from wallet.tables.funding import TopUpMethod
-from web.api import top_ups as offers
 from web.http.context import current
 from web.http.fields import Amount, Strict, Text
 from web.pages import forms
-from web.pages.checkout import offered
 from web.pages.page import blueprint as page_blueprint
 from web.pages.page import go, signed_in, tell, who
 from web.pages.purse.frame import SHOPPER, mine, show
@@ -84,9 +80,7 @@ def top_up(purse_id: UUID) -> ResponseReturnValue:
         try:
             typed = forms.read(TopUp)
             top_up_id = UUID(forms.do_once(lambda conn: _announce(conn, purse_id, typed)))
-            with current().database.read() as conn:
-                row = top_ups.find(conn, purse_id, top_up_id)
-            offers.send(current().settings, row)
+            top_ups.fetch_soon(current().database, current().settings, purse_id, top_up_id)
             return go(f"/purse/{purse_id}/top-ups/{top_up_id}")
         except OboleError as error:
             refusal = error
@@ -96,7 +90,7 @@ def top_up(purse_id: UUID) -> ResponseReturnValue:
             mine(conn, purse_id),
             conn=conn,
             refusal=refusal,
-            offered=offered(),
+            methods=methods.available(current().settings),
             typed=request.form,
             tab="top-up",
         )
@@ -110,14 +104,12 @@ def announced(purse_id: UUID, top_up_id: UUID) -> ResponseReturnValue:
     with current().database.read() as conn:
         view = mine(conn, purse_id)
         row = top_ups.find(conn, purse_id, top_up_id)
-        epc = top_ups.epc_of(Money(row.amount_micros, row.currency), row.reference, settings)
         return show(
             "purse/top_up_announced.html",
             view,
             conn=conn,
             top_up=row,
-            settings=settings,
-            qr=None if epc is None else markupsafe.Markup(top_ups.epc_qr(epc).svg_inline(omitsize=True)),  # noqa: S704
+            transfer=top_ups.transfer(settings, row),
             tab="top-up",
         )
 
@@ -163,9 +155,9 @@ def put_automatic(purse_id: UUID) -> ResponseReturnValue:
         with current().database.write() as conn:
             currency = mine(conn, purse_id).currency
             amounts = {name: Money(typed[name], currency) for name in ("below", "amount", "per_month")}
-            automatic.put(
-                conn, current().settings, purse_id, **amounts, method=_method(typed["method"]), at=clock.now()
-            )
+            settings = current().settings
+            method = methods.require(typed["method"], settings)
+            automatic.put(conn, settings, purse_id, **amounts, method=method, at=clock.now())
     except OboleError as refusal:
         return _alerts_page(purse_id, refusal, "automatic")
     tell("The purse tops itself up from now on.")
@@ -239,8 +231,7 @@ def close(purse_id: UUID) -> ResponseReturnValue:
 
 
 def _announce(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
-    view, method = mine(conn, purse_id), _method(typed["method"])
-    top_ups.offered(method, current().settings)
+    view, method = mine(conn, purse_id), methods.require(typed["method"], current().settings)
     row = top_ups.request_top_up(conn, purse_id, Money(typed["amount"], view.currency), method, at=clock.now())
     return str(row.id)
 
@@ -270,16 +261,9 @@ def _alerts_page(purse_id: UUID, refusal: OboleError | None = None, form: str = 
             refused_form=form,
             alert=alerts.find(conn, purse_id),
             automatic=automatic.find(conn, purse_id),
-            pulling=[method.value for method in TopUpMethod if top_ups.pulls(method, settings)],
+            methods=methods.fetching(settings),
             typed=request.form,
         )
-
-
-def _method(word: str) -> TopUpMethod:
-    try:
-        return TopUpMethod(word)
-    except ValueError:
-        raise TopUpMethodUnavailable from None
 
 
 def _own_name(conn: Connection) -> str:
