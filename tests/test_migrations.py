@@ -202,6 +202,49 @@ def test_old_failures_of_webhooks_no_longer_tell_of_the_inside(blank: Database) 
     assert tuple(row) == (Failure.UNREACHABLE, 0)
 
 
+# What stood in a flag and in a row of another table, and the word for it: who was closing was frozen already.
+_OLD_STATES = {
+    ("active", False, None): "active",
+    ("frozen", False, None): "frozen",
+    ("frozen", True, None): "frozen_by_operator",
+    ("frozen", False, "closing"): "closing",
+    ("frozen", True, "closing"): "closing",
+    ("frozen", False, "closed"): "closed",
+    ("frozen", True, "closed"): "closed",
+}
+
+
+def test_old_purses_come_along_in_the_state_that_they_were_in_and_go_back_to_it(blank: Database) -> None:
+    migrate(blank, "0005")
+    old = sa.table("purses", sa.column("id", sa.Uuid), sa.column("state"), sa.column("frozen_by_operator", sa.Boolean))
+    closings = metadata.tables["purse_closings"]
+    ids = {state: uuid4() for state in _OLD_STATES}
+    with blank.write() as conn:
+        fill_old(conn, ("shoppers", ROWS["shoppers"]))
+        for (state, by_operator, end), purse_id in ids.items():
+            purse = {**ROWS["purses"], "id": purse_id, "state": state, "balance_micros": 0}
+            fill_old(conn, ("purses", purse))
+            conn.execute(old.update().where(old.c.id == purse_id).values(frozen_by_operator=by_operator))
+            if end:
+                closed_at = purse["opened_at"] if end == "closed" else None
+                row = {**ROWS["purse_closings"], "purse_id": purse_id, "closed_at": closed_at}
+                conn.execute(closings.insert().values(row))
+
+    def states(*columns: str) -> dict[UUID, tuple[object, ...]]:
+        with blank.read() as conn:
+            return {row[0]: tuple(row[1:]) for row in conn.execute(sa.select(*old.c["id", *columns]))}
+
+    migrate(blank)
+    assert states("state") == {purse_id: (_OLD_STATES[state],) for state, purse_id in ids.items()}
+    migrate(blank, "0005")
+    # A closing purse obeyed nobody, so who else had frozen it is forgotten.
+    assert states("state", "frozen_by_operator") == {
+        purse_id: (state, by_operator and end is None) for (state, by_operator, end), purse_id in ids.items()
+    }
+    migrate(blank)
+    assert states("state") == {purse_id: (_OLD_STATES[state],) for state, purse_id in ids.items()}
+
+
 _OF_PURSES = ("purse", "purse_pay")
 _AROUND_VOUCHERS = ("shoppers", "purses", "merchants", "devices", "identities", "passkeys", "confirmations")
 

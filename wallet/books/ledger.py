@@ -24,7 +24,7 @@ from wallet.ground.errors import InsufficientFunds, PurseFrozen, PurseNotFound
 from wallet.ground.money import EXPONENTS, minor_unit_micros
 from wallet.tables.books import AccountKind, DayState, Reason, accounts, business_days, closing_balances, transfers
 from wallet.tables.books import currencies as currency_table
-from wallet.tables.purses import PurseState, purse_closings, purses
+from wallet.tables.purses import ENDING, PurseState, purses
 
 NOBODY = UUID(int=0)
 
@@ -92,7 +92,7 @@ class Posting:
     """One transfer to write. ``reference`` is the thing it is about: a voucher, a refund, a payout, an entry.
 
     ``purse_id`` and ``merchant_id`` name whose purse or payable account, where the reason has one.
-    ``closes_purse`` lets a withdrawal leave a purse that is frozen because it is being closed; what the bank took back
+    ``closes_purse`` lets a withdrawal leave a purse that is closing or closed; what the bank took back
     may always leave such a one, and nothing else.
     """
 
@@ -270,10 +270,8 @@ _TAKE_WHAT_IS_THERE = (
     .values(balance_micros=purses.c.balance_micros - bindparam("amount"))
     .returning(purses.c.balance_micros)
 )
-# Of a row of `purses`. Once begun there is no way back (`wallet.funding.closing`).
-IS_BEING_CLOSED = select(purse_closings.c.purse_id).where(purse_closings.c.purse_id == purses.c.id).exists()
-_TAKE_LAST = _TAKE_WHAT_IS_THERE.where(purses.c.state == PurseState.FROZEN.value, IS_BEING_CLOSED)
-_TAKE_BACK = _TAKE_WHAT_IS_THERE.where((purses.c.state == PurseState.ACTIVE.value) | IS_BEING_CLOSED)
+_TAKE_LAST = _TAKE_WHAT_IS_THERE.where(purses.c.state.in_(ENDING))
+_TAKE_BACK = _TAKE_WHAT_IS_THERE.where(purses.c.state.in_((PurseState.ACTIVE.value, *ENDING)))
 _GIVE_MANY = (
     purses.update()
     .where(purses.c.id == bindparam("purse"))

@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import Select, case, or_, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.books.ledger import IS_BEING_CLOSED
 from wallet.funding import methods
 from wallet.funding import top_ups as top_up_room
 from wallet.ground.db import Database, insert_into
@@ -145,7 +144,6 @@ def _due(month: str) -> Select[tuple[object, ...]]:
             purses.c.balance_micros < mine.below_micros,
             purses.c.state == PurseState.ACTIVE.value,
             purses.c.currency.in_(LISTED),
-            ~IS_BEING_CLOSED,
             or_(mine.month != month, mine.this_month_micros + mine.amount_micros <= mine.per_month_micros),
         )
         .order_by(mine.purse_id)

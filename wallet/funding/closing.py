@@ -1,7 +1,7 @@
 """Closing a purse: it pays nothing any more, and what is in it, or comes back to it, goes to its shopper's account.
 
-Invariant: a purse that is being closed is frozen for good (`wallet.purses.purses.unfreeze` refuses), and only its own
-closing takes money out of it, whole minor units to the account that the shopper named. It is closed when nothing is
+Invariant: a purse that is closing or closed is never freed again (`wallet.purses.states`), and only its own closing
+takes money out of it, whole minor units to the account that the shopper named. It is closed when nothing is
 held and less than a minor unit is left; what comes back later still (a refund) is sent after it. Each sending costs the
 operator a fee: so what is less than a withdrawal must be waits until nothing more is held, and once the purse is closed
 it goes only once a month.
@@ -17,11 +17,12 @@ from sqlalchemy.engine import Connection, Row
 from wallet.books import ledger
 from wallet.funding import automatic
 from wallet.funding.withdrawals import withdraw
-from wallet.ground.db import Database, insert_into
-from wallet.ground.errors import NotFound, PurseClosing, PurseFrozen, ValidationFailed
+from wallet.ground.db import Database
+from wallet.ground.errors import NotFound, ValidationFailed
 from wallet.ground.iban import valid_iban
 from wallet.ground.money import Money, largest_transaction, minor_unit_micros, whole_minor
-from wallet.purses import alerts, purses
+from wallet.purses import alerts, purses, states
+from wallet.purses.states import Deed
 from wallet.tables.books import Reason, transfers
 from wallet.tables.funding import withdrawals
 from wallet.tables.purchases import VoucherState, vouchers
@@ -42,17 +43,12 @@ def begin(conn: Connection, purse_id: UUID, *, iban: str, name: str, at: dt.date
     """
     view = purses.view(conn, purse_id)
     creditor_iban, name = valid_iban(iban, currency=view.currency), _name(name)
-    begun = conn.execute(
-        insert_into(conn, purse_closings)
-        .values(purse_id=purse_id, creditor_name=name, creditor_iban=creditor_iban, requested_at=at)
-        .on_conflict_do_nothing(index_elements=["purse_id"])
-        .returning(purse_closings.c.purse_id)
-    ).one_or_none()
-    if begun is None:
-        raise PurseClosing
-    frozen = purse_table.update().where(purse_table.c.id == purse_id, purse_table.c.state == PurseState.ACTIVE.value)
-    if not conn.execute(frozen.values(state=PurseState.FROZEN.value)).rowcount:
-        raise PurseFrozen
+    states.move(conn, purse_id, Deed.BEGIN_CLOSING)
+    conn.execute(
+        purse_closings.insert().values(
+            purse_id=purse_id, creditor_name=name, creditor_iban=creditor_iban, requested_at=at
+        )
+    )
     alerts.clear(conn, purse_id)
     automatic.clear(conn, purse_id)
     _advance(conn, purse_id, at, minimum_micros=0)
@@ -128,7 +124,7 @@ def _gathers(at: dt.datetime) -> ColumnElement[bool]:
         .correlate(purse_table)
         .exists()
     )
-    return or_(_HOLDS, and_(purse_closings.c.closed_at.is_not(None), lately))
+    return or_(_HOLDS, and_(purse_table.c.state == PurseState.CLOSED.value, lately))
 
 
 def _due(minimums: Mapping[str, int], at: dt.datetime) -> Select[tuple[object, ...]]:
@@ -140,8 +136,7 @@ def _due(minimums: Mapping[str, int], at: dt.datetime) -> Select[tuple[object, .
         select(purse_closings.c.purse_id, purse_table.c.currency)
         .join(purse_table, purse_table.c.id == purse_closings.c.purse_id)
         .where(
-            purse_table.c.state == PurseState.FROZEN.value,
-            or_(is_worth_it & ~_REFUSED, is_empty & purse_closings.c.closed_at.is_(None)),
+            or_(is_worth_it & ~_REFUSED, is_empty & (purse_table.c.state == PurseState.CLOSING.value)),
         )
         .order_by(purse_closings.c.purse_id)
     )
@@ -158,9 +153,9 @@ def _holds_at_least(amounts: Mapping[str, int]) -> ColumnElement[bool]:
 
 
 def _advance(conn: Connection, purse_id: UUID, at: dt.datetime, *, minimum_micros: int) -> None:
-    # The purse's row is locked, so the balance is the one that is sent; frozen as it is, it only grows meanwhile.
+    # The purse's row is locked, so the balance is the one that is sent; closing as it is, it only grows meanwhile.
     row = conn.execute(
-        select(purse_table.c.balance_micros, purse_table.c.currency)
+        select(purse_table.c.balance_micros, purse_table.c.currency, purse_table.c.state)
         .where(purse_table.c.id == purse_id)
         .with_for_update()
     ).one()
@@ -184,12 +179,10 @@ def _advance(conn: Connection, purse_id: UUID, at: dt.datetime, *, minimum_micro
             closes_purse=True,
         )
         left -= whole
-    if 0 <= left < minor_unit_micros(row.currency) and not closing.holds:
-        conn.execute(
-            purse_closings.update()
-            .where(purse_closings.c.purse_id == purse_id, purse_closings.c.closed_at.is_(None))
-            .values(closed_at=at)
-        )
+    is_empty = 0 <= left < minor_unit_micros(row.currency) and not closing.holds
+    if is_empty and row.state == PurseState.CLOSING.value:
+        states.move(conn, purse_id, Deed.CLOSE)
+        conn.execute(purse_closings.update().where(purse_closings.c.purse_id == purse_id).values(closed_at=at))
 
 
 def _name(text: str) -> str:

@@ -11,7 +11,6 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.books.ledger import IS_BEING_CLOSED
 from wallet.funding import methods
 from wallet.funding.methods.bank_transfer import Transfer
 from wallet.ground.db import Database
@@ -21,7 +20,7 @@ from wallet.ground.money import Money, check_listed
 from wallet.purses import purses as purse_room
 from wallet.settings import Settings
 from wallet.tables.funding import TopUpMethod, top_ups
-from wallet.tables.purses import purses
+from wallet.tables.purses import ENDING, purses
 
 # Announced so long ago, money is fetched again if it was not asked for; before, whoever announced it may be at it.
 _AT_ONCE, _LATELY = dt.timedelta(seconds=10), dt.timedelta(days=7)
@@ -105,7 +104,7 @@ def fetch_late(database: Database, settings: Settings, *, at: dt.datetime) -> in
     lately = top_ups.c.requested_at.between(at - _LATELY, at - _AT_ONCE)
     with database.read() as conn:
         # Nothing more is fetched for a purse that is being closed.
-        kept = select(purses.c.id).where(purses.c.id == top_ups.c.purse_id, ~IS_BEING_CLOSED).exists()
+        kept = select(purses.c.id).where(purses.c.id == top_ups.c.purse_id, purses.c.state.not_in(ENDING)).exists()
         rows = conn.execute(select(top_ups).where(top_ups.c.method.in_(ways), lately, kept)).all()
     missing = [row for row in rows if not ways[row.method].is_asked(database, settings, row.id)]
     for row in missing:

@@ -10,13 +10,12 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.books.ledger import IS_BEING_CLOSED
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AmountInvalid, CurrencyMismatch, PurseNotFound
 from wallet.ground.money import Money
 from wallet.ground.smtp import is_address
 from wallet.purses import letters
-from wallet.tables.purses import low_balance_alerts, purses, shoppers
+from wallet.tables.purses import ENDING, low_balance_alerts, purses, shoppers
 
 _BATCH = 100
 
@@ -83,7 +82,7 @@ def _alerts_where(*conditions: object) -> Select[tuple[object, ...]]:
 _DUE = _alerts_where(
     low_balance_alerts.c.sent_at.is_(None),
     purses.c.balance_micros < low_balance_alerts.c.below_micros,
-    ~IS_BEING_CLOSED,
+    purses.c.state.not_in(ENDING),
 )
 _RECOVERED = _alerts_where(
     low_balance_alerts.c.sent_at.is_not(None), purses.c.balance_micros >= low_balance_alerts.c.below_micros

@@ -22,16 +22,17 @@ from wallet.ground.errors import (
     AmountNotWholeMinor,
     CurrencyMismatch,
     DeviceNotFound,
-    FrozenByOperator,
     PurseClosing,
     PurseNotFound,
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, check_listed, is_whole_minor
+from wallet.purses import states
 from wallet.purses.limits import Caps, by_operator, by_shopper
+from wallet.purses.states import Deed
 from wallet.tables.books import AccountKind, Reason, accounts, transfers
 from wallet.tables.purchases import VoucherState, vouchers
-from wallet.tables.purses import PurseState, devices, purses, shoppers
+from wallet.tables.purses import ENDING, PurseState, devices, purses, shoppers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,18 @@ class View:
     credit_micros: int
     limits: Caps
     own_limits: Caps
-    frozen: bool
-    frozen_by_operator: bool
+    state: PurseState
     opened_at: dt.datetime
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing can be paid from it, for whatever reason."""
+        return self.state is not PurseState.ACTIVE
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is being closed, or is closed."""
+        return self.state in ENDING
 
 
 def open_purse(
@@ -111,8 +121,7 @@ def view(conn: Connection, purse_id: UUID) -> View:
         credit_micros=row.credit_limit_micros,
         limits=by_operator(row._mapping),
         own_limits=by_shopper(row._mapping),
-        frozen=row.state == PurseState.FROZEN.value,
-        frozen_by_operator=row.frozen_by_operator,
+        state=PurseState(row.state),
         opened_at=row.opened_at,
     )
 
@@ -166,7 +175,7 @@ def history(conn: Connection, purse_id: UUID, *, before: int | None, limit: int)
 
 def check_kept(conn: Connection, purse_id: UUID) -> None:
     """Raise `PurseClosing` where nothing more is to come into the purse: it is being closed, or is closed."""
-    if conn.execute(select(purses.c.id).where(purses.c.id == purse_id, ledger.IS_BEING_CLOSED)).first() is not None:
+    if conn.execute(select(purses.c.id).where(purses.c.id == purse_id, purses.c.state.in_(ENDING))).first() is not None:
         raise PurseClosing
 
 
@@ -189,17 +198,11 @@ def take_back(conn: Connection, posting: Posting, *, at: dt.datetime) -> int:
 
 
 def freeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
-    """Stop paying from the purse, at once. Freezing a frozen purse changes nothing but who may free it."""
-    frozen = (
-        purses.update()
-        .where(purses.c.id == purse_id)
-        .values(
-            state=PurseState.FROZEN.value,
-            frozen_by_operator=sa.true() if by_operator else purses.c.frozen_by_operator,
-        )
-    )
-    if not conn.execute(frozen).rowcount:
-        raise PurseNotFound
+    """Stop paying from the purse, at once. Freezing a frozen purse changes nothing but who may free it.
+
+    Raises `PurseNotFound`.
+    """
+    states.move(conn, purse_id, Deed.FREEZE_BY_OPERATOR if by_operator else Deed.FREEZE)
 
 
 def unfreeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> None:
@@ -207,14 +210,7 @@ def unfreeze(conn: Connection, purse_id: UUID, *, by_operator: bool = False) -> 
 
     Raises `PurseNotFound`; `PurseClosing`: that one stays frozen for good; or `FrozenByOperator` for its shopper.
     """
-    may_be = sa.true() if by_operator else ~purses.c.frozen_by_operator
-    freed = (
-        purses.update()
-        .where(purses.c.id == purse_id, ~ledger.IS_BEING_CLOSED, may_be)
-        .values(state=PurseState.ACTIVE.value, frozen_by_operator=False)
-    )
-    if not conn.execute(freed).rowcount:
-        raise FrozenByOperator if view(conn, purse_id).frozen_by_operator and not by_operator else PurseClosing
+    states.move(conn, purse_id, Deed.UNFREEZE_BY_OPERATOR if by_operator else Deed.UNFREEZE)
 
 
 def add_device(

@@ -10,8 +10,14 @@ from wallet.tables.columns import Currency, Micros, metadata, one_of
 
 
 class PurseState(StrEnum):
+    """How these follow each other is told by `wallet.purses.states`."""
+
     ACTIVE = "active"
     FROZEN = "frozen"
+    # An operator froze it, whom alone it obeys then; a shopper's own freezing is the shopper's to undo.
+    FROZEN_BY_OPERATOR = "frozen_by_operator"
+    CLOSING = "closing"
+    CLOSED = "closed"
 
 
 shoppers = Table(
@@ -35,7 +41,7 @@ purses = Table(
     Column("id", sa.Uuid, primary_key=True),
     Column("shopper_id", ForeignKey("shoppers.id"), nullable=False, index=True),
     Column("currency", Currency, nullable=False),
-    Column("state", sa.String(8), nullable=False),
+    Column("state", sa.String(18), nullable=False),
     Column("balance_micros", Micros, nullable=False),
     Column("credit_limit_micros", Micros, nullable=False),
     # The operator's limits; those the shopper sets beside them can only be stricter in effect.
@@ -44,14 +50,16 @@ purses = Table(
     Column("opened_at", UtcInstant, nullable=False),
     Column("own_per_purchase_micros", Micros),
     Column("own_per_day_micros", Micros),
-    # Frozen by an operator, whom alone it obeys then; a shopper's own freezing is the shopper's to undo.
-    Column("frozen_by_operator", sa.Boolean, nullable=False, server_default=sa.false()),
     one_of("state", PurseState),
+    CheckConstraint("state <> 'closed' OR balance_micros >= 0", name="closed_owes_nothing"),
     CheckConstraint("credit_limit_micros >= 0", name="credit_limit_not_negative"),
     CheckConstraint("balance_micros >= -credit_limit_micros", name="balance_within_limit"),
     CheckConstraint("per_purchase_limit_micros >= 0", name="per_purchase_limit_not_negative"),
     CheckConstraint("per_day_limit_micros >= 0", name="per_day_limit_not_negative"),
 )
+
+# Nothing is paid from it any more, nor comes into it by will.
+ENDING = (PurseState.CLOSING.value, PurseState.CLOSED.value)
 
 devices = Table(
     "devices",
@@ -98,7 +106,7 @@ low_balance_alerts = Table(
 purse_closings = Table(
     "purse_closings",
     metadata,
-    # The purse is frozen for good, and what is or comes back in it goes to this account.
+    # What is in a purse that is closing or closed, or comes back to it, goes to this account.
     Column("purse_id", ForeignKey("purses.id"), primary_key=True),
     Column("creditor_name", sa.String(70), nullable=False),
     Column("creditor_iban", sa.String(34), nullable=False),

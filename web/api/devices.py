@@ -12,8 +12,8 @@ from wallet.ground.clock import rfc3339
 from wallet.ground.errors import ValidationFailed
 from wallet.keys.jws import public_jwk
 from wallet.people import api_keys
-from wallet.people.api_keys import Caps
 from wallet.purses import purses
+from wallet.purses.limits import Caps
 from wallet.tables.people import KeyKind
 from web.api.keys import KeyList, KeyShown, key_list, key_shown, when
 from web.http import bodies

@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import fields
 from sqlalchemy.engine import Connection, Row, RowMapping
 
-from wallet.funding import closing, methods, top_ups
+from wallet.funding import methods, top_ups
 from wallet.ground import clock, errors
 from wallet.ground.errors import CheckoutEnded, OboleError, OutcomeUnknown, ProofNeeded, PurseNotFound, ValidationFailed
 from wallet.ground.money import MICROS_PER_UNIT, Money, largest_transaction, minor_unit_micros, whole_minor
@@ -26,6 +26,7 @@ from wallet.purchases import checkouts, orders
 from wallet.purses import purses
 from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import CheckoutState
+from wallet.tables.purses import ENDING
 from web.http.context import current
 from web.http.fields import Amount, Strict, Text
 from web.http.operations import read_json
@@ -70,7 +71,6 @@ class Payer:
     passkeys: int
     devices: list[dict[str, str]]
     needs_no_pin: bool
-    is_closing: bool
 
     @property
     def is_short(self) -> bool:
@@ -312,7 +312,6 @@ def _payer(conn: Connection, row: RowMapping) -> Payer | None:
         passkeys=len(passkeys.listing(conn, found.identity_id)),
         devices=devices if found.kind is IdentityKind.SHOPPER else [],
         needs_no_pin=session.get(_SIGNED_IN_FOR) == str(row["id"]) and found.proved_lately(clock.now()),
-        is_closing=closing.find(conn, purse_id) is not None,
     )
 
 
@@ -321,9 +320,9 @@ def _purse_id(conn: Connection, found: Visitor, currency: str) -> UUID | None:
         return found.purse_id
     if found.shopper_id is None:
         return None
-    mine = [row.id for row in purses.of_shopper(conn, found.shopper_id) if row.currency == currency]
+    mine = [row for row in purses.of_shopper(conn, found.shopper_id) if row.currency == currency]
     # One that is being closed pays nothing any more; it is shown where there is no other.
-    return next((purse_id for purse_id in mine if closing.find(conn, purse_id) is None), mine[0] if mine else None)
+    return next((row.id for row in mine if row.state not in ENDING), mine[0].id if mine else None)
 
 
 def _paid_by(row: RowMapping, found: Visitor) -> bool:

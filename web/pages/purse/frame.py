@@ -9,7 +9,6 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy.engine import Connection
 
-from wallet.funding import closing
 from wallet.ground.errors import PurseNotFound
 from wallet.ground.money import Money
 from wallet.purses import purses
@@ -38,12 +37,11 @@ def member_id() -> UUID | None:
     return found.identity_id if found.kind is IdentityKind.MEMBER else None
 
 
-def show(template: str, view: View, *, conn: Connection, **values: Any) -> Response:
+def show(template: str, view: View, **values: Any) -> Response:
     """A page of the purse, with what its frame needs."""
     return page(
         template,
         purse=view,
-        closing=closing.find(conn, view.id),
         is_member=who().kind is IdentityKind.MEMBER,
         amount=lambda micros: None if micros is None else Money(int(micros), view.currency),
         reason_names=reason_names(),

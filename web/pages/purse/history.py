@@ -47,7 +47,6 @@ def history_page(purse_id: UUID) -> ResponseReturnValue:
         return show(
             "purse/history.html",
             view,
-            conn=conn,
             refusal=refusal,
             lines=lines,
             older=urlencode(older) if older else None,

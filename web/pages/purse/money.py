@@ -88,7 +88,6 @@ def top_up(purse_id: UUID) -> ResponseReturnValue:
         return show(
             "purse/top_up.html",
             mine(conn, purse_id),
-            conn=conn,
             refusal=refusal,
             methods=methods.available(current().settings),
             typed=request.form,
@@ -107,7 +106,6 @@ def announced(purse_id: UUID, top_up_id: UUID) -> ResponseReturnValue:
         return show(
             "purse/top_up_announced.html",
             view,
-            conn=conn,
             top_up=row,
             transfer=top_ups.transfer(settings, row),
             tab="top-up",
@@ -196,7 +194,6 @@ def withdraw(purse_id: UUID) -> ResponseReturnValue:
         return show(
             "purse/withdraw.html",
             view,
-            conn=conn,
             refusal=refusal,
             typed=request.form,
             name=_own_name(conn),
@@ -215,7 +212,7 @@ def close(purse_id: UUID) -> ResponseReturnValue:
             with current().database.write() as conn:
                 view = mine(conn, purse_id)
                 to = {"iban": typed["iban"], "name": typed["name"], "at": clock.now()}
-                if closing.find(conn, view.id) is not None:
+                if view.is_ending:
                     closing.redirect(conn, purse_id, **to)
                 elif not typed["sure"]:
                     raise ValidationFailed(errors={"sure": ["Tick this to close the purse."]})
@@ -227,7 +224,14 @@ def close(purse_id: UUID) -> ResponseReturnValue:
             refusal = error
     with current().database.read() as conn:
         view = mine(conn, purse_id)
-        return show("purse/close.html", view, conn=conn, refusal=refusal, typed=request.form, name=_own_name(conn))
+        return show(
+            "purse/close.html",
+            view,
+            refusal=refusal,
+            typed=request.form,
+            name=_own_name(conn),
+            closing=closing.find(conn, view.id),
+        )
 
 
 def _announce(conn: Connection, purse_id: UUID, typed: dict[str, Any]) -> str:
@@ -256,7 +260,6 @@ def _alerts_page(purse_id: UUID, refusal: OboleError | None = None, form: str = 
         return show(
             "purse/alerts.html",
             mine(conn, purse_id),
-            conn=conn,
             refusal=refusal,
             refused_form=form,
             alert=alerts.find(conn, purse_id),

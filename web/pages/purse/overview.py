@@ -11,14 +11,14 @@ from uuid import UUID
 
 from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
-from sqlalchemy.engine import Connection
 
-from wallet.funding import automatic, closing
+from wallet.funding import automatic
 from wallet.ground import clock
 from wallet.people import members
 from wallet.purses import history, purses
 from wallet.purses.history import Search
 from wallet.tables.people import IdentityKind
+from wallet.tables.purses import PurseState
 from web.http.context import current
 from web.pages.page import blueprint as page_blueprint
 from web.pages.page import go, page, signed_in, tell, who
@@ -38,11 +38,10 @@ def choose() -> ResponseReturnValue:
     with current().database.read() as conn:
         mine_all = [] if found.shopper_id is None else purses.of_shopper(conn, found.shopper_id)
         views = [purses.view(conn, row.id) for row in mine_all]
-        ended = {view.id for view in views if _is_closed(conn, view.id)}
-    kept = [view for view in views if view.id not in ended] or views
+    kept = [view for view in views if view.state is not PurseState.CLOSED] or views
     if len(kept) == 1:
         return go(f"/purse/{kept[0].id}")
-    return page("purse/choose.html", views=views, ended=ended, visitor=found)
+    return page("purse/choose.html", views=views, visitor=found)
 
 
 @blueprint.get("/purse/<uuid:purse_id>")
@@ -56,11 +55,9 @@ def overview(purse_id: UUID) -> ResponseReturnValue:
             member = members.find(conn, purse_id, found.identity_id, at=at)
             search = Search(member_id=found.identity_id)
             lines = history.lines(conn, purse_id, search, limit=_LAST_LINES)
-            return show("purse/member.html", view, conn=conn, member=member, lines=lines, left=_left(member))
+            return show("purse/member.html", view, member=member, lines=lines, left=_left(member))
         lines = history.lines(conn, purse_id, limit=_LAST_LINES)
-        return show(
-            "purse/overview.html", view, conn=conn, lines=lines, automatic=automatic.find(conn, purse_id), at=at
-        )
+        return show("purse/overview.html", view, lines=lines, automatic=automatic.find(conn, purse_id), at=at)
 
 
 @blueprint.get("/purse/<uuid:purse_id>/balance")
@@ -96,12 +93,7 @@ def unfreeze(purse_id: UUID) -> ResponseReturnValue:
 def settings(purse_id: UUID) -> ResponseReturnValue:
     """Everything that can be set, one line each."""
     with current().database.read() as conn:
-        return show("purse/settings.html", mine(conn, purse_id), conn=conn, tab="settings")
-
-
-def _is_closed(conn: Connection, purse_id: UUID) -> bool:
-    row = closing.find(conn, purse_id)
-    return row is not None and row.closed_at is not None
+        return show("purse/settings.html", mine(conn, purse_id), tab="settings")
 
 
 def _left(member: Any) -> int | None:

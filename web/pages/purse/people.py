@@ -213,7 +213,7 @@ def see_devices(purse_id: UUID) -> ResponseReturnValue:
         view = mine(conn, purse_id)
         devices = [row for row in purses.devices_of(conn, purse_id) if row.revoked_at is None]
         keys = [row for row in api_keys.listing(conn, purse_id) if row.revoked_at is None]
-        return show("purse/devices.html", view, conn=conn, devices=devices, keys=keys)
+        return show("purse/devices.html", view, devices=devices, keys=keys)
 
 
 @blueprint.post("/purse/<uuid:purse_id>/devices/<uuid:device_id>/revoke")
@@ -315,7 +315,6 @@ def _limits_page(purse_id: UUID, refusal: OboleError | None = None) -> ResponseR
         return show(
             "purse/limits.html",
             view,
-            conn=conn,
             refusal=refusal,
             limited=limited,
             met=history.merchants_met(conn, purse_id),
@@ -327,14 +326,14 @@ def _members_page(purse_id: UUID, refusal: OboleError | None = None) -> Response
     with current().database.read() as conn:
         view = mine(conn, purse_id)
         rows = members.listing(conn, purse_id, at=clock.now())
-        return show("purse/members.html", view, conn=conn, refusal=refusal, members=rows, typed=request.form)
+        return show("purse/members.html", view, refusal=refusal, members=rows, typed=request.form)
 
 
 def _member_page(purse_id: UUID, member_id: UUID, refusal: OboleError | None = None) -> ResponseReturnValue:
     with current().database.read() as conn:
         view = mine(conn, purse_id)
         member = members.find(conn, purse_id, member_id, at=clock.now())
-        return show("purse/one_member.html", view, conn=conn, refusal=refusal, member=member, typed=request.form)
+        return show("purse/one_member.html", view, refusal=refusal, member=member, typed=request.form)
 
 
 def _account_page(refusal: OboleError | None = None) -> ResponseReturnValue:

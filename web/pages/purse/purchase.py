@@ -80,7 +80,6 @@ def _page(purse_id: UUID, voucher_id: UUID, refusal: OboleError | None = None) -
         return show(
             "purse/purchase.html",
             view,
-            conn=conn,
             refusal=refusal,
             voucher=row,
             merchant=merchants.find(conn, row["merchant_id"]),
