@@ -204,7 +204,7 @@ def expire(database: Database) -> int:
 
 def deliver_webhooks(database: Database, settings: Settings, keyring: Keyring) -> int:
     """Tell merchants' servers what is due; answers how many deliveries arrived."""
-    return webhooks.deliver(database, keyring, at=clock.now(), allow_loopback=settings.is_local)
+    return webhooks.deliver(database, keyring, now=clock.now, allow_loopback=settings.is_local)
 
 
 def write_letters(database: Database, settings: Settings) -> int:
@@ -215,7 +215,7 @@ def write_letters(database: Database, settings: Settings) -> int:
 
 def deliver_mail(database: Database, settings: Settings) -> int:
     """Send the letters that are due; answers how many. Where there is no post they wait."""
-    return 0 if settings.post is None else mail.deliver(database, settings.post, at=clock.now())
+    return 0 if settings.post is None else mail.deliver(database, settings.post, now=clock.now)
 
 
 def prune(database: Database) -> None:

@@ -109,7 +109,7 @@ def test_the_mailbox_takes_what_the_wallet_sends_and_its_links_can_be_clicked(
                 text = "Bonjour Zoé :\n\nhttp://localhost:8000/link/abc\n"
                 mail.put(conn, recipient="zoe@shoppers.example", subject=subject, body=text, at=clock.now())
         post = smtp_account(f"smtp://{HOST}:{office.port}", "purse@obole.example")
-        assert mail.deliver(database, post, at=clock.now()) == 2
+        assert mail.deliver(database, post, now=clock.now) == 2
     finally:
         office.stop()
         database.dispose()

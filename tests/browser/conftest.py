@@ -154,7 +154,7 @@ class Town:
         account = smtp_account(self.smtp, "wallet@obole.example")
         database, origin = self.shop.database, self.shop.settings.origin
         letter_requests.answer(database, origin=origin, wallet_name="Obole", at=clock.now())
-        mail.deliver(self.shop.database, account, at=clock.now())
+        mail.deliver(self.shop.database, account, now=clock.now)
 
     def link_in(self, address: str) -> str:
         """The link in the newest letter to ``address``."""

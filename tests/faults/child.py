@@ -38,8 +38,10 @@ from tests.support import OWN_IBAN
 from wallet.ground import clock
 from wallet.ground.db import Database
 from wallet.ground.money import Money
+from wallet.ground.smtp import smtp_account
 from wallet.keys.ring import Keyring
 from wallet.purchases import vouchers
+from wallet.telling import mail, webhooks
 from web.http.context import EXTENSION, Obole
 
 _WAITS = {TransactionState.TO_RELEASE.value}
@@ -131,6 +133,13 @@ def lapse(obole: Obole) -> None:
     scheduler.lapse(obole.database)
 
 
+def tell(obole: Obole) -> None:
+    """Send what is due by mail, over the post named in the folder, and to merchants' servers on this machine."""
+    post = smtp_account((obole.settings.key_file.parent / "post").read_text(), "purse@wallet.example")
+    mail.deliver(obole.database, post, now=clock.now)
+    webhooks.deliver(obole.database, obole.keyring, now=clock.now, allow_loopback=True)
+
+
 def rotate(obole: Obole) -> None:
     """Make a new signing key."""
     Keyring.open(obole.settings.key_file, obole.settings.key_passphrase).rotate(now=clock.now())
@@ -151,6 +160,7 @@ SCENARIOS: dict[str, Callable[[Obole], None]] = {
     "pay out": pay_out,
     "undo": undo,
     "lapse": lapse,
+    "tell": tell,
     "rotate": rotate,
     "bank": work_the_bank,
 }

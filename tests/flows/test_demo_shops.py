@@ -67,7 +67,7 @@ class Street:
 
     def deliver_webhooks(self) -> int:
         """As the scheduler does."""
-        return webhooks.deliver(self.shop.database, self.shop.obole.keyring, at=clock.now(), allow_loopback=True)
+        return webhooks.deliver(self.shop.database, self.shop.obole.keyring, now=clock.now, allow_loopback=True)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A merchant's server that hears webhooks, over real HTTP on this machine."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,11 +23,15 @@ class Heard:
 
 @dataclass
 class Receiver:
-    """``answers`` are the statuses of the next requests; after them, and without them, it is 204."""
+    """``answers`` are the statuses of the next requests; after them, and without them, it is 204.
+
+    ``meanwhile`` is what happens elsewhere while it is at work on one.
+    """
 
     url: str = ""
     heard: list[Heard] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
 
 
 @contextmanager
@@ -41,6 +45,7 @@ def receiver(tls: SSLContext | None = None) -> Iterator[Receiver]:
             with turn:
                 this.heard.append(Heard(self.path, dict(self.headers), body))
                 status = this.answers.pop(0) if this.answers else 204
+            this.meanwhile()
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", "/elsewhere")

@@ -1,6 +1,10 @@
 """The one clock: everything that asks for the time asks here, and gets a UTC instant."""
 
 import datetime as dt
+from collections.abc import Callable
+
+# What takes so long that it has no one instant is handed this, and asks anew each time.
+Clock = Callable[[], dt.datetime]
 
 
 def now() -> dt.datetime:

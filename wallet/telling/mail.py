@@ -1,8 +1,6 @@
-"""Mail: letters written in the transaction that did the deed, sent by the scheduler afterwards.
+"""Mail: letters written in the transaction that did the deed, sent by the scheduler afterwards, by way of the outbox.
 
-Invariant: nothing is sent for what was rolled back, and what was committed is tried until it is delivered or has
-failed for good. A letter is claimed before it is sent, so two schedulers send it once. Only a crash between sending
-and noting it repeats a letter, under the same Message-ID, by which mail programs tell that they have it. Once it is
+Invariant: a letter that is repeated has the same Message-ID, by which mail programs tell that they have it. Once it is
 done with, its text is forgotten: it may hold a link that signs somebody in.
 """
 
@@ -17,16 +15,20 @@ from email.utils import format_datetime
 from sqlalchemy import select
 from sqlalchemy.engine import Connection, Row
 
+from wallet.ground.clock import Clock
 from wallet.ground.db import Database
 from wallet.ground.ids import new_id
 from wallet.ground.smtp import Security, SmtpAccount, is_address
 from wallet.tables.telling import DeliveryState, mails
+from wallet.telling import outbox
+from wallet.telling.outbox import Outbox, Tried
 
-# After the first try, the second, …; after the try that follows the last of these, a letter has failed.
-_WAITS = tuple(dt.timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720))
-TRIES = len(_WAITS) + 1
-# How long a claim keeps other schedulers away: longer than it takes to send one batch.
-_CLAIM = dt.timedelta(minutes=15)
+_OUTBOX = Outbox(
+    table=mails,
+    waits=tuple(dt.timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720)),
+    claim=dt.timedelta(minutes=15),
+    forgotten={"body": ""},
+)
 _BATCH = 20
 _SECONDS = 20
 _LONGEST_SUBJECT = 200
@@ -50,69 +52,43 @@ def put(conn: Connection, *, recipient: str, subject: str, body: str, at: dt.dat
             recipient=recipient,
             subject=_CONTROL.sub(" ", subject)[:_LONGEST_SUBJECT],
             body=body,
-            state=DeliveryState.PENDING.value,
-            next_at=at,
             created_at=at,
+            **outbox.waiting(at),
         )
     )
 
 
-def deliver(database: Database, post: SmtpAccount, *, at: dt.datetime) -> int:
+def deliver(database: Database, post: SmtpAccount, *, now: Clock) -> int:
     """Send what is due, one batch over one connection; answers how many letters were sent.
 
     A server that cannot be reached counts as a try of one letter; the others wait for the next call.
     """
-    sent = 0
+    due = select(mails.c.id, mails.c.attempts).where(_OUTBOX.due(now())).order_by(mails.c.next_at).limit(_BATCH)
+    with database.read() as conn:
+        line = [(row.id, row.attempts) for row in conn.execute(due)]
     server: smtplib.SMTP | None = None
+
+    def attempt(letter: Row[tuple[object, ...]], at: dt.datetime) -> Tried:
+        nonlocal server
+        try:
+            server = server or _connect(post)
+            server.send_message(_message(letter, post.sender, at))
+        except (OSError, ValueError) as error:
+            return Tried(
+                state=DeliveryState.FAILED if _is_final(error) else DeliveryState.PENDING,
+                goes_on=server is not None and not _is_disconnected(error),
+                values={"failure": _reason(error)},
+            )
+        return Tried(state=DeliveryState.DELIVERED, goes_on=True, values={"failure": None})
+
     try:
-        for mail_id, attempts in _due(database, at):
-            letter = _claim(database, mail_id, attempts, at)
-            if letter is None:
-                continue
-            try:
-                server = server or _connect(post)
-                server.send_message(_message(letter, post.sender, at))
-            except (OSError, ValueError) as error:
-                _note_failure(database, letter, error, at)
-                if server is None or _is_disconnected(error):
-                    break
-                continue
-            _note(database, letter, state=DeliveryState.DELIVERED, failure=None)
-            sent += 1
+        return _OUTBOX.send(database, line, attempt, now=now)
     finally:
         if server is not None:
             server.close()
-    return sent
 
 
 # --- private -----------------------------------------------------------------------------------------------
-
-
-def _due(database: Database, at: dt.datetime) -> list[tuple[object, int]]:
-    waiting = mails.c.state == DeliveryState.PENDING.value
-    with database.read() as conn:
-        rows = conn.execute(
-            select(mails.c.id, mails.c.attempts)
-            .where(waiting, mails.c.next_at <= at)
-            .order_by(mails.c.next_at)
-            .limit(_BATCH)
-        )
-        return [(row.id, row.attempts) for row in rows]
-
-
-def _claim(database: Database, mail_id: object, attempts: int, at: dt.datetime) -> Row[tuple[object, ...]] | None:
-    """The letter with this try counted, or None when somebody else has it."""
-    with database.write() as conn:
-        return conn.execute(
-            mails.update()
-            .where(
-                mails.c.id == mail_id,
-                mails.c.state == DeliveryState.PENDING.value,
-                mails.c.attempts == attempts,
-            )
-            .values(attempts=attempts + 1, next_at=at + _CLAIM)
-            .returning(*mails.c)
-        ).one_or_none()
 
 
 def _connect(post: SmtpAccount) -> smtplib.SMTP:
@@ -145,14 +121,6 @@ def _message(letter: Row[tuple[object, ...]], sender: str, at: dt.datetime) -> E
     return message
 
 
-def _note_failure(database: Database, letter: Row[tuple[object, ...]], error: Exception, at: dt.datetime) -> None:
-    if letter.attempts >= TRIES or _is_final(error):
-        _note(database, letter, state=DeliveryState.FAILED, failure=_reason(error))
-    else:
-        next_at = at + _WAITS[letter.attempts - 1]
-        _note(database, letter, state=DeliveryState.PENDING, failure=_reason(error), next_at=next_at)
-
-
 def _is_disconnected(error: Exception) -> bool:
     lost = isinstance(error, smtplib.SMTPServerDisconnected)
     return lost or not isinstance(error, smtplib.SMTPException | ValueError)
@@ -180,17 +148,3 @@ def _reason(error: Exception) -> str:
 
 def _text(said: bytes | str) -> str:
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-
-
-def _note(
-    database: Database,
-    letter: Row[tuple[object, ...]],
-    *,
-    state: DeliveryState,
-    failure: str | None,
-    next_at: dt.datetime | None = None,
-) -> None:
-    values: dict[str, object] = {"state": state.value, "failure": failure}
-    values |= {"body": ""} if next_at is None else {"next_at": next_at}
-    with database.write() as conn:
-        conn.execute(mails.update().where(mails.c.id == letter.id, mails.c.attempts == letter.attempts).values(values))

@@ -1,8 +1,7 @@
 """Webhooks: merchants' servers are told what happened, signed, until they have heard it (standardwebhooks.com).
 
 Invariant: an event is written in the transaction that did the deed, and its bytes never change: every try, and every
-replay, sends the same payload under the same ``webhook-id``. A delivery is claimed before it is sent, so two
-schedulers send it once; a crash between sending and noting sends it again, which the id lets the merchant see.
+replay, sends the same payload under the same ``webhook-id``, which lets the merchant see that it has it.
 What a merchant names as its address never makes this wallet talk to a machine of its own network, and what the merchant
 is told of a try does not tell the names and machines there apart from those that do not exist.
 """
@@ -29,24 +28,27 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.engine import Connection, Row
 
-from wallet.ground.clock import rfc3339
+from wallet.ground.clock import Clock, rfc3339
 from wallet.ground.db import Database, insert_into
 from wallet.ground.errors import AlreadyExists, ValidationFailed, WebhookNotFound
 from wallet.ground.ids import new_id
 from wallet.keys.ring import Keyring
 from wallet.tables.merchants import merchants
 from wallet.tables.telling import DeliveryState, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_events
+from wallet.telling import outbox
+from wallet.telling.outbox import Outbox, Tried
 
 MAX_ENDPOINTS = 10
 MAX_URL_CHARS = 2_000
 TIMEOUT_SECONDS = 10
-# After the first try, the second, …: the schedule that standardwebhooks.com proposes. Then the delivery has failed.
-_WAITS = tuple(
-    dt.timedelta(seconds=seconds) for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+_OUTBOX = Outbox(
+    table=webhook_deliveries,
+    # The schedule that standardwebhooks.com proposes.
+    waits=tuple(
+        dt.timedelta(seconds=seconds) for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    ),
+    claim=dt.timedelta(minutes=5),
 )
-TRIES = len(_WAITS) + 1
-# How long a claim keeps other schedulers away: longer than all that one of them sends at once can take.
-_CLAIM = dt.timedelta(minutes=5)
 _AT_ONCE = 8
 _PER_ENDPOINT = 10
 # Before this nobody learns that there was no connection, so that the time does not tell why.
@@ -176,7 +178,7 @@ def replay(conn: Connection, merchant_id: UUID, event_id: UUID, at: dt.datetime)
     """Queue an event again, under its id, for every endpoint there is now. Raises `WebhookNotFound`."""
     find(conn, merchant_id, event_id)
     for endpoint in listing(conn, merchant_id):
-        anew = {"state": DeliveryState.PENDING.value, "attempts": 0, "next_at": at}
+        anew = outbox.waiting(at)
         conn.execute(
             insert_into(conn, webhook_deliveries)
             .values(id=new_id(), event_id=event_id, endpoint_id=endpoint.id, **anew)
@@ -204,31 +206,23 @@ def history(conn: Connection, merchant_id: UUID, before: UUID | None, limit: int
 # --- delivering --------------------------------------------------------------------------------------------
 
 
-def deliver(database: Database, keyring: Keyring, *, at: dt.datetime, allow_loopback: bool) -> int:
+def deliver(database: Database, keyring: Keyring, *, now: Clock, allow_loopback: bool) -> int:
     """Send what is due, to several endpoints at once and to each one after the other; answers how many arrived.
 
     An endpoint that fails is left in peace until the next call, so that it holds nobody else up.
     """
     due: defaultdict[UUID, list[tuple[UUID, int]]] = defaultdict(list)
     with database.read() as conn:
-        for row in conn.execute(_due(at)):
+        for row in conn.execute(_due(now())):
             due[row.endpoint_id].append((row.id, row.attempts))
 
-    def to_one_endpoint(deliveries: list[tuple[UUID, int]]) -> int:
-        arrived = 0
-        for delivery_id, attempts in deliveries:
-            claimed = _claim(database, delivery_id, attempts, at)
-            if claimed is None:
-                continue
-            if not _attempt(database, keyring, claimed, at, allow_loopback=allow_loopback):
-                break
-            arrived += 1
-        return arrived
+    def attempt(delivery: Row[tuple[object, ...]], at: dt.datetime) -> Tried:
+        return _attempt(database, keyring, delivery, at, allow_loopback=allow_loopback)
 
     if not due:
         return 0
     with ThreadPoolExecutor(min(_AT_ONCE, len(due))) as senders:
-        return sum(senders.map(to_one_endpoint, due.values()))
+        return sum(senders.map(lambda line: _OUTBOX.send(database, line, attempt, now=now), due.values()))
 
 
 # --- private -----------------------------------------------------------------------------------------------
@@ -268,14 +262,7 @@ def _change(conn: Connection, merchant_id: UUID, endpoint_id: UUID, **columns: o
 
 
 def _give_up(conn: Connection, endpoint_id: UUID) -> None:
-    conn.execute(
-        webhook_deliveries.update()
-        .where(
-            webhook_deliveries.c.endpoint_id == endpoint_id,
-            webhook_deliveries.c.state == DeliveryState.PENDING.value,
-        )
-        .values(state=DeliveryState.FAILED.value)
-    )
+    outbox.give_up(conn, webhook_deliveries, webhook_deliveries.c.endpoint_id == endpoint_id)
 
 
 def _key(keyring: Keyring, endpoint_id: UUID, number: int) -> bytes:
@@ -306,13 +293,7 @@ def _emit(
     conn.execute(
         webhook_deliveries.insert(),
         [
-            {
-                "id": new_id(),
-                "event_id": event_id,
-                "endpoint_id": endpoint.id,
-                "state": DeliveryState.PENDING.value,
-                "next_at": at,
-            }
+            {"id": new_id(), "event_id": event_id, "endpoint_id": endpoint.id, **outbox.waiting(at)}
             for endpoint in endpoints
         ],
     )
@@ -374,7 +355,7 @@ def _due(at: dt.datetime) -> Select[tuple[UUID, UUID, int]]:
             webhook_deliveries.c.attempts,
             place.label("place"),
         )
-        .where(webhook_deliveries.c.state == DeliveryState.PENDING.value, webhook_deliveries.c.next_at <= at)
+        .where(_OUTBOX.due(at))
         .subquery()
     )
     return (
@@ -382,19 +363,6 @@ def _due(at: dt.datetime) -> Select[tuple[UUID, UUID, int]]:
         .where(waiting.c.place <= _PER_ENDPOINT)
         .order_by(waiting.c.place, waiting.c.id)
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Claimed:
-    """A delivery that is this scheduler's for a while."""
-
-    id: UUID
-    attempts: int
-    endpoint_id: UUID
-    url: str
-    secret_number: int
-    event_id: UUID
-    payload: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -410,56 +378,32 @@ class _Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
-def _claim(database: Database, delivery_id: UUID, attempts: int, at: dt.datetime) -> _Claimed | None:
-    """The delivery with this try counted, or None when somebody else has it or its endpoint is gone."""
-    with database.write() as conn:
-        claimed = conn.execute(
-            webhook_deliveries.update()
-            .where(
-                webhook_deliveries.c.id == delivery_id,
-                webhook_deliveries.c.state == DeliveryState.PENDING.value,
-                webhook_deliveries.c.attempts == attempts,
-            )
-            .values(attempts=attempts + 1, next_at=at + _CLAIM)
-            .returning(webhook_deliveries.c.event_id, webhook_deliveries.c.endpoint_id)
-        ).one_or_none()
-        if claimed is None:
-            return None
-        endpoint = conn.execute(select(webhook_endpoints).where(webhook_endpoints.c.id == claimed.endpoint_id)).one()
-        if endpoint.removed_at is not None:  # removed while the event was written
-            _give_up(conn, endpoint.id)
-            return None
-        payload = conn.execute(
-            select(webhook_events.c.payload).where(webhook_events.c.id == claimed.event_id)
-        ).scalar_one()
-    return _Claimed(
-        id=delivery_id,
-        attempts=attempts + 1,
-        endpoint_id=endpoint.id,
-        url=endpoint.url,
-        secret_number=endpoint.secret_number,
-        event_id=claimed.event_id,
-        payload=payload,
-    )
-
-
 def _attempt(
-    database: Database, keyring: Keyring, delivery: _Claimed, at: dt.datetime, *, allow_loopback: bool
-) -> bool:
-    """Send once and note what came of it; answers whether it arrived."""
+    database: Database,
+    keyring: Keyring,
+    delivery: Row[tuple[object, ...]],
+    at: dt.datetime,
+    *,
+    allow_loopback: bool,
+) -> Tried:
+    """Send once. An endpoint that was removed while the event was written hears nothing."""
+    with database.read() as conn:
+        endpoint = conn.execute(select(webhook_endpoints).where(webhook_endpoints.c.id == delivery.endpoint_id)).one()
+        payload = conn.execute(
+            select(webhook_events.c.payload).where(webhook_events.c.id == delivery.event_id)
+        ).scalar_one()
+    if endpoint.removed_at is not None:
+        return Tried(state=DeliveryState.FAILED, goes_on=True)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Obole-Webhooks/1",
-        **_signed(keyring, delivery, at),
+        **_signed(keyring, endpoint, delivery.event_id, payload, at),
     }
-    outcome = _post(delivery.url, delivery.payload, headers, allow_loopback=allow_loopback)
-    if outcome.arrived:
-        values: dict[str, object] = {"state": DeliveryState.DELIVERED.value}
-    elif delivery.attempts >= TRIES:
-        values = {"state": DeliveryState.FAILED.value}
-    else:
-        values = {"next_at": at + _WAITS[delivery.attempts - 1]}
-    with database.write() as conn:
+    outcome = _post(endpoint.url, payload, headers, allow_loopback=allow_loopback)
+    # The merchant's way to say: no more (standardwebhooks.com, "Event delivery").
+    is_gone = outcome.status == http.HTTPStatus.GONE
+
+    def note(conn: Connection, now: dt.datetime) -> None:
         conn.execute(
             webhook_attempts.insert().values(
                 id=new_id(),
@@ -470,33 +414,30 @@ def _attempt(
                 milliseconds=outcome.milliseconds,
             )
         )
-        conn.execute(
-            webhook_deliveries.update()
-            .where(
-                webhook_deliveries.c.id == delivery.id,
-                webhook_deliveries.c.attempts == delivery.attempts,
-                webhook_deliveries.c.state == DeliveryState.PENDING.value,
-            )
-            .values(values)
-        )
-        if outcome.status == http.HTTPStatus.GONE:
-            # The merchant's way to say: no more (standardwebhooks.com, "Event delivery").
-            gone = (webhook_endpoints.c.id == delivery.endpoint_id) & webhook_endpoints.c.removed_at.is_(None)
-            conn.execute(webhook_endpoints.update().where(gone).values(removed_at=at))
-            _give_up(conn, delivery.endpoint_id)
-    return outcome.arrived
+        if is_gone:
+            gone = (webhook_endpoints.c.id == endpoint.id) & webhook_endpoints.c.removed_at.is_(None)
+            conn.execute(webhook_endpoints.update().where(gone).values(removed_at=now))
+            _give_up(conn, endpoint.id)
+
+    if outcome.arrived:
+        state = DeliveryState.DELIVERED
+    else:
+        state = DeliveryState.FAILED if is_gone else DeliveryState.PENDING
+    return Tried(state=state, goes_on=outcome.arrived, also=note)
 
 
-def _signed(keyring: Keyring, delivery: _Claimed, at: dt.datetime) -> dict[str, str]:
+def _signed(
+    keyring: Keyring, endpoint: Row[tuple[object, ...]], event_id: UUID, payload: bytes, at: dt.datetime
+) -> dict[str, str]:
     """The three headers of Standard Webhooks; after a rotation there are two signatures."""
-    event_id, timestamp = str(delivery.event_id), str(int(at.timestamp()))
-    said = f"{event_id}.{timestamp}.".encode() + delivery.payload
+    timestamp = str(int(at.timestamp()))
+    said = f"{event_id}.{timestamp}.".encode() + payload
     signatures = [
-        base64.b64encode(hmac.digest(_key(keyring, delivery.endpoint_id, number), said, "sha256")).decode("ascii")
-        for number in range(delivery.secret_number, max(0, delivery.secret_number - 2), -1)
+        base64.b64encode(hmac.digest(_key(keyring, endpoint.id, number), said, "sha256")).decode("ascii")
+        for number in range(endpoint.secret_number, max(0, endpoint.secret_number - 2), -1)
     ]
     return {
-        "webhook-id": event_id,
+        "webhook-id": str(event_id),
         "webhook-timestamp": timestamp,
         "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }

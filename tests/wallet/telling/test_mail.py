@@ -14,10 +14,12 @@ from aiosmtpd.smtp import AuthResult
 
 from tests.network import HOST, MailServer, nobody_there
 from tests.wallet.scene import HOUR, NOON
+from wallet.ground.clock import Clock
 from wallet.ground.db import Database
 from wallet.ground.smtp import Security, SmtpAccount, smtp_account
 from wallet.tables.telling import mails
 from wallet.telling import mail
+from wallet.telling.outbox import Outbox
 
 MINUTE = dt.timedelta(minutes=1)
 
@@ -69,6 +71,10 @@ def put(db: Database, recipient: str = "ada@shoppers.example", subject: str = "B
         mail.put(conn, recipient=recipient, subject=subject, body=body, at=NOON)
 
 
+def always(at: dt.datetime) -> Clock:
+    return lambda: at
+
+
 def rows(db: Database) -> list[Any]:
     with db.read() as conn:
         return list(conn.execute(mails.select().order_by(mails.c.id)))
@@ -78,7 +84,7 @@ def test_a_letter_arrives_as_it_was_written_and_its_text_is_then_forgotten(
     db: Database, office: Office, post: SmtpAccount
 ) -> None:
     put(db, subject="Votre porte-monnaie est prêt", body="Bonjour Zoé,\n\nhttps://wallet.example/activate/abc\n")
-    assert mail.deliver(db, post, at=NOON) == 1
+    assert mail.deliver(db, post, now=always(NOON)) == 1
     (letter,), (row,) = office.letters, rows(db)
     assert letter["To"] == "ada@shoppers.example"
     assert office.recipients == ["ada@shoppers.example"]
@@ -91,14 +97,14 @@ def test_a_letter_arrives_as_it_was_written_and_its_text_is_then_forgotten(
     assert letter.get_content().replace("\r\n", "\n") == "Bonjour Zoé,\n\nhttps://wallet.example/activate/abc\n"
     assert office.logins == [(b"obole", b"p:@ss")]
     assert (row.state, row.body, row.failure) == ("delivered", "", None)
-    assert mail.deliver(db, post, at=NOON + HOUR) == 0
+    assert mail.deliver(db, post, now=always(NOON + HOUR)) == 0
 
 
 def test_nothing_is_sent_for_what_was_rolled_back(db: Database, office: Office, post: SmtpAccount) -> None:
     with db.write() as conn:
         mail.put(conn, recipient="ada@shoppers.example", subject="Bonjour", body="", at=NOON)
         conn.rollback()
-    assert mail.deliver(db, post, at=NOON) == 0
+    assert mail.deliver(db, post, now=always(NOON)) == 0
 
 
 def test_while_no_server_answers_a_letter_is_tried_eight_times_ever_less_often(db: Database) -> None:
@@ -107,11 +113,11 @@ def test_while_no_server_answers_a_letter_is_tried_eight_times_ever_less_often(d
     with nobody_there() as port:
         nowhere = smtp_account(f"smtp://{HOST}:{port}", "purse@wallet.example")
         while (row := rows(db)[0]).state == "pending":
-            assert mail.deliver(db, nowhere, at=row.next_at - dt.timedelta(seconds=1)) == 0
+            assert mail.deliver(db, nowhere, now=always(row.next_at - dt.timedelta(seconds=1))) == 0
             waits.append((row.next_at - at) // MINUTE)
             at = row.next_at
             assert rows(db)[0].attempts == row.attempts, "it was tried before it was due"
-            assert mail.deliver(db, nowhere, at=at) == 0
+            assert mail.deliver(db, nowhere, now=always(at)) == 0
     assert waits == [0, 1, 5, 15, 60, 180, 360, 720]
     assert (row.state, row.attempts, row.body) == ("failed", 8, "")
     assert "ConnectionRefused" in row.failure
@@ -121,15 +127,26 @@ def test_a_letter_nobody_takes_does_not_keep_back_the_others(db: Database, offic
     office.answers = {"gone@shoppers.example": "550 5.1.1 No such box", "full@shoppers.example": "452 4.2.2 Full"}
     for name in ("gone", "full", "ada"):
         put(db, f"{name}@shoppers.example")
-    assert mail.deliver(db, post, at=NOON) == 1
+    assert mail.deliver(db, post, now=always(NOON)) == 1
     gone, full, ada = rows(db)
     assert (gone.state, gone.failure) == ("failed", "550 5.1.1 No such box")
     assert (full.state, full.failure, full.next_at) == ("pending", "452 4.2.2 Full", NOON + MINUTE)
     assert ada.state == "delivered"
     office.answers = {}
-    assert mail.deliver(db, post, at=NOON + MINUTE) == 1
+    assert mail.deliver(db, post, now=always(NOON + MINUTE)) == 1
     assert office.recipients == ["ada@shoppers.example", "full@shoppers.example"]
     assert rows(db)[1].failure is None
+
+
+def test_a_slow_server_makes_no_letter_older_than_it_is(db: Database, office: Office, post: SmtpAccount) -> None:
+    for number in range(3):
+        put(db, f"shopper{number}@shoppers.example")
+    # The clock strikes whenever somebody looks at it: each letter takes that long to hand in.
+    instants = (NOON + number * MINUTE for number in range(99))
+    assert mail.deliver(db, post, now=lambda: next(instants)) == 3
+    dates = [letter["Date"].datetime for letter in office.letters]
+    assert len(set(dates)) == 3
+    assert dates == sorted(dates)
 
 
 def test_two_schedulers_send_each_letter_once(
@@ -141,7 +158,7 @@ def test_two_schedulers_send_each_letter_once(
 
     def deliver(database: Database) -> int:
         both.wait(30)
-        return mail.deliver(database, post, at=NOON)
+        return mail.deliver(database, post, now=always(NOON))
 
     with ThreadPoolExecutor(2) as schedulers:
         assert sum(schedulers.map(deliver, [db, other])) == 6
@@ -154,11 +171,11 @@ def test_a_scheduler_killed_while_sending_leaves_the_letter_to_the_next(
 ) -> None:
     put(db)
     with monkeypatch.context() as killed:
-        killed.setattr(mail, "_note", _die)
+        killed.setattr(Outbox, "_note", _die)
         with pytest.raises(KeyboardInterrupt):
-            mail.deliver(db, post, at=NOON)
-    assert mail.deliver(db, post, at=NOON + MINUTE) == 0, "its claim still holds"
-    assert mail.deliver(db, post, at=NOON + HOUR) == 1
+            mail.deliver(db, post, now=always(NOON))
+    assert mail.deliver(db, post, now=always(NOON + MINUTE)) == 0, "its claim still holds"
+    assert mail.deliver(db, post, now=always(NOON + HOUR)) == 1
     first, second = office.letters
     assert first["Message-ID"] == second["Message-ID"]
 
@@ -173,7 +190,7 @@ def test_where_encryption_is_wanted_nothing_goes_out_without_it(
     assert smtp_account("smtp://mail.example", "a@b.example").security is Security.STARTTLS
     put(db)
     wanted = SmtpAccount(host=post.host, port=post.port, security=Security.STARTTLS, sender=post.sender)
-    assert mail.deliver(db, wanted, at=NOON) == 0
+    assert mail.deliver(db, wanted, now=always(NOON)) == 0
     assert not office.letters
     assert not office.logins
     assert "STARTTLS" in rows(db)[0].failure
@@ -190,7 +207,7 @@ def test_a_recipient_is_one_address(db: Database, recipient: str) -> None:
 
 def test_a_subject_begins_no_other_header(db: Database, office: Office, post: SmtpAccount) -> None:
     put(db, subject="Hello\r\nBcc: x@y.example\u2028\x85\x00" + "é" * 300)
-    assert mail.deliver(db, post, at=NOON) == 1
+    assert mail.deliver(db, post, now=always(NOON)) == 1
     (letter,) = office.letters
     assert letter["Subject"].startswith("Hello  Bcc: x@y.example   é")
     assert letter["Bcc"] is None

@@ -50,7 +50,7 @@ class Merchant:
             return webhooks.emit(conn, self.id, event_type, PAID, at=self.at)
 
     def deliver(self, *, allow_loopback: bool = True, database: Database | None = None) -> int:
-        return webhooks.deliver(database or self.db, self.keyring, at=self.at, allow_loopback=allow_loopback)
+        return webhooks.deliver(database or self.db, self.keyring, now=lambda: self.at, allow_loopback=allow_loopback)
 
     def history(self) -> list[Event]:
         with self.db.read() as conn:
@@ -197,6 +197,22 @@ def test_two_schedulers_tell_of_each_event_once(merchant: Merchant, server: Rece
         assert sum(schedulers.map(deliver, [merchant.db, other])) == 6
     other.dispose()
     assert len({heard.headers["webhook-id"] for heard in server.heard}) == len(server.heard) == 6
+
+
+def test_a_slow_server_hears_of_each_event_at_the_instant_of_its_own_try(merchant: Merchant, server: Receiver) -> None:
+    def meanwhile() -> None:
+        merchant.at += dt.timedelta(minutes=4)
+
+    server.meanwhile = meanwhile
+    merchant.register(server.url)
+    for _ in range(3):
+        merchant.emit()
+    began = merchant.at
+    assert merchant.deliver() == 3
+    instants = [began + number * dt.timedelta(minutes=4) for number in range(3)]
+    said = [int(heard.headers["webhook-timestamp"]) for heard in server.heard]
+    assert said == [int(at.timestamp()) for at in instants]
+    assert [event.deliveries[0].attempts[0].attempted_at for event in reversed(merchant.history())] == instants
 
 
 def test_a_removed_endpoint_hears_nothing_of_what_waited(merchant: Merchant, server: Receiver) -> None:

@@ -38,7 +38,7 @@ def emit(shop: Shop, merchant: Merchant) -> None:
 
 
 def deliver(shop: Shop) -> int:
-    return webhooks.deliver(shop.database, shop.obole.keyring, at=clock.now(), allow_loopback=True)
+    return webhooks.deliver(shop.database, shop.obole.keyring, now=clock.now, allow_loopback=True)
 
 
 def events(shop: Shop, merchant: Merchant, **query: object) -> dict[str, Any]:
