@@ -87,8 +87,7 @@ def open_wallet(settings: Settings) -> Obole:
     private.check(database.files())
     if settings.bank_folder is not None:
         directory.check(settings.bank_folder, settings.bank_group)
-    if settings.sandbox_folder is not None and settings.sandbox_folder != settings.bank_folder:
-        private.check([settings.sandbox_folder])
+    private.check(folder for folder in settings.folders if folder != settings.bank_folder)
     return Obole(database=database, keyring=keyring, issuer=issuer, settings=settings)
 
 

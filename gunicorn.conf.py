@@ -23,6 +23,7 @@ wsgi_app = "app:create_app()"
 bind = "127.0.0.1:8000"
 # Reads requests whole before a thread is taken, and holds clients to their time.
 worker_class = "web.http.serving.Worker"
+# Not by `wallet.settings`: what is ours cannot be imported before gunicorn has gone where it is (--chdir).
 _on_sqlite = os.environ.get("OBOLE_DATABASE_URL", "").startswith("sqlite")
 workers = 1 if _on_sqlite else int(os.environ.get("WEB_CONCURRENCY", os.cpu_count() or 1))
 threads = 16

@@ -465,8 +465,8 @@ def test_a_room_without_a_test_is_found() -> None:
 # --- settings ----------------------------------------------------------------------------------------------
 
 SETTING = re.compile(r"\bOBOLE_[A-Z][A-Z0-9_]*[A-Z0-9]\b")
-# As wallet/settings.py reads them, without the prefix they share.
-SETTING_READ = re.compile(r"\benv\.(?:required|optional)\(\s*\"([A-Z0-9_]+)\"")
+# As the table of wallet/settings.py has them, without the prefix they share.
+SETTING_READ = re.compile(r"(?<=metadata={)\"([A-Z0-9_]+)\": ")
 
 
 def _settings_named(source: Source) -> Iterator[tuple[str, int]]:
@@ -502,7 +502,7 @@ def test_every_setting_is_documented_and_exists(sources: list[Source]) -> None:
 def test_a_setting_out_of_step_is_found() -> None:
     code = [_source("app.py", "\nx = environ['OBOLE_ORIGIN']")]
     assert _settings_out_of_step(code, "| `OBOLE_ORIGIN` |") == []
-    read = [_source("wallet/settings.py", 'x = env.required("ORIGIN", str)')]
+    read = [_source("wallet/settings.py", 'origin: str = field(metadata={"ORIGIN": str})')]
     assert _settings_out_of_step(read, "| `OBOLE_ORIGIN` |") == []
     assert _settings_out_of_step(read, "") == ["wallet/settings.py:1: OBOLE_ORIGIN is not in docs/settings.md"]
     assert _settings_out_of_step(code, "") == ["app.py:2: OBOLE_ORIGIN is not in docs/settings.md"]

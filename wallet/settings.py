@@ -2,17 +2,20 @@
 
 Invariant: a wallet that started has settings that fit together; everything wrong is reported in one message,
 and nothing that must stay secret has a default. ``docs/settings.md`` describes each variable for operators.
+
+`Settings` is the table: each of its fields has a line with its variable, how that is read, and its default. Since
+parsers must be there before the table that names them, they come first.
 """
 
 import datetime as dt
 import grp
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -37,163 +40,13 @@ _WITHOUT_MINOR_UNIT = frozenset(str(entry.code) for entry in iso4217.Currency if
 # The largest a bank takes in one file, with room: the SEPA schemes set no limit, banks do.
 _LARGEST_FILE = 100_000
 _LONGEST_HOLD_DAYS = 366
+_SECOND, _MINUTE, _DAY = dt.timedelta(seconds=1), dt.timedelta(minutes=1), dt.timedelta(days=1)
 # ISO 20022, GenericAccountIdentification1: at most 34 characters.
 _ACCOUNT_ID = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ./-]{0,32}[0-9A-Za-z])?", re.ASCII)
 
-_NO_IDS: tuple[str, ...] = ()
 _FEES_IN_A_WITHDRAWAL = 10
-_PARIS = ZoneInfo("Europe/Paris")
 # Nobody sets this by mistake.
 _FREE_MONEY = "anybody-may-top-up-for-nothing"
-
-_NO_FEES: Mapping[str, int] = MappingProxyType({})
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC, ``bank_cutoff``
-    one in ``bank_timezone``.
-
-    ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
-    is worth its fee, and is what merchants who bear the fee pay. ``withdrawal_minimum`` is in micros by currency, too:
-    ask `withdrawal_minimum_micros`. ``own_iban`` is the operator's own account, to which it takes out what it earned
-    or had put in. ``refund_limit`` is how far below zero refunds may take what is owed to a merchant that has no limit
-    of its own, in micros by currency. After ``bank_answer_days`` days without the
-    bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
-    bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method, which costs nobody anything: with an
-    ``https`` origin the operator must have said ``free_money``, too. ``proxies`` is None until the operator says how
-    many there are.
-    """
-
-    origin: str
-    secret_key: str = field(repr=False)
-    database_url: str = field(repr=False)
-    key_file: Path
-    key_passphrase: str = field(repr=False)
-    operator_name: str = "Obole"
-    bank_iban: str | None = None
-    bank_bic: str | None = None
-    bank_account_ids: tuple[str, ...] = _NO_IDS
-    bank_folder: Path | None = None
-    bank_group: int | None = None
-    bank_fees: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
-    own_iban: str | None = None
-    refund_limit: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
-    withdrawal_minimum: Mapping[str, int] = field(default_factory=lambda: _NO_FEES)
-    bank_timezone: ZoneInfo = _PARIS
-    bank_cutoff: dt.time = dt.time(15, 0)
-    bank_file_limit: int = 10_000
-    batch_booking: bool = True
-    cutoff: dt.time = dt.time(22, 0)
-    bank_answer_days: int = 5
-    approvals: int = 0
-    sandbox_folder: Path | None = None
-    free_money: bool = False
-    presentation: dt.timedelta = dt.timedelta(hours=1)
-    hold: dt.timedelta = dt.timedelta(days=7)
-    longest_hold: dt.timedelta = dt.timedelta(days=90)
-    undo_window: dt.timedelta = dt.timedelta(seconds=60)
-    checkout_life: dt.timedelta = dt.timedelta(minutes=30)
-    currency: str = "EUR"
-    sign_up: bool = True
-    proxies: int | None = None
-    smtp_url: str | None = field(default=None, repr=False)
-    mail_from: str | None = None
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """The settings in ``environ``; an empty variable counts as absent. Raises `SettingsInvalid`."""
-        env = _Environment(environ)
-        origin = env.required("ORIGIN", origin_of)
-        secret_key = env.required("SECRET_KEY", _secret)
-        database_url = env.required("DATABASE_URL", _database_url)
-        key_file = env.required("KEY_FILE", _path)
-        key_passphrase = _passphrase(env)
-        operator_name = env.optional("OPERATOR_NAME", _name, None)
-        bank_iban = env.optional("BANK_IBAN", valid_iban, None)
-        bank_bic = env.optional("BANK_BIC", _bic, None)
-        bank_folder = env.optional("BANK_FOLDER", _path, None)
-        bank_fees = env.optional("BANK_FEES", _fees, _NO_FEES)
-        own = _own(env, bank_iban)
-        ways = _ways_of_the_bank(env)
-        cutoff = env.optional("CUTOFF", _time_of_day, dt.time(22, 0))
-        approvals = env.optional("APPROVALS", _whole(0, 2), 0)
-        sandbox = _sandbox(env, origin)
-        day = 24 * 60 * 60
-        presentation = env.optional("PRESENTATION_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 60 * 60)
-        hold = env.optional("HOLD_SECONDS", _whole(1, _LONGEST_HOLD_DAYS * day), 7 * day)
-        longest_hold_days = env.optional("LONGEST_HOLD_DAYS", _whole(1, _LONGEST_HOLD_DAYS), 90)
-        smtp_url = env.optional("SMTP_URL", _smtp_url, None)
-        mail_from = env.optional("MAIL_FROM", _mail_from, None)
-        if smtp_url and not mail_from:
-            env.problem("MAIL_FROM", "is the address that mail comes from and must be set with OBOLE_SMTP_URL")
-        undo_seconds = env.optional("UNDO_SECONDS", _whole(0, 60 * 60), 60)
-        checkout_minutes = env.optional("CHECKOUT_MINUTES", _whole(1, 24 * 60), 30)
-        currency = env.optional("CURRENCY", _currency, "EUR")
-        sign_up = env.optional("SIGN_UP", _boolean, True)
-        proxies = env.optional("PROXIES", _whole(0, 9), None)
-        if bank_iban and not operator_name:
-            env.problem("OPERATOR_NAME", "is the name on the account of OBOLE_BANK_IBAN and must be set with it")
-        if presentation > hold:
-            env.problem("PRESENTATION_SECONDS", "is at most OBOLE_HOLD_SECONDS")
-        if hold > longest_hold_days * day:
-            env.problem("HOLD_SECONDS", "is at most OBOLE_LONGEST_HOLD_DAYS")
-        env.finish()
-        return cls(
-            origin=origin,
-            secret_key=secret_key,
-            database_url=database_url,
-            key_file=key_file,
-            key_passphrase=key_passphrase,
-            operator_name=operator_name or "Obole",
-            bank_iban=bank_iban,
-            bank_bic=bank_bic,
-            bank_folder=bank_folder,
-            bank_fees=bank_fees,
-            **own,
-            **ways,
-            cutoff=cutoff,
-            approvals=approvals,
-            **sandbox,
-            presentation=dt.timedelta(seconds=presentation),
-            hold=dt.timedelta(seconds=hold),
-            longest_hold=dt.timedelta(days=longest_hold_days),
-            undo_window=dt.timedelta(seconds=undo_seconds),
-            checkout_life=dt.timedelta(minutes=checkout_minutes),
-            currency=currency,
-            sign_up=sign_up,
-            proxies=proxies,
-            smtp_url=smtp_url,
-            mail_from=mail_from,
-        )
-
-    def withdrawal_minimum_micros(self, currency: str) -> int:
-        """The least that can be withdrawn: what is set, or ten times the fee, which then takes a tenth at most."""
-        return self.withdrawal_minimum.get(currency, _FEES_IN_A_WITHDRAWAL * self.bank_fees.get(currency, 0))
-
-    @property
-    def has_bank(self) -> bool:
-        """Whether there is a bank to settle with: an account, and a folder shared with the bank."""
-        return self.bank_iban is not None and self.bank_folder is not None
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the wallet is tried out on this machine: only there its origin may be ``http``."""
-        return self.origin.startswith("http:")
-
-    @property
-    def gives_money_away(self) -> bool:
-        """Whether it is reached by others and lets anybody top up for nothing, as its operator said it should."""
-        return self.sandbox_folder is not None and not self.is_local
-
-    @property
-    def post(self) -> SmtpAccount | None:
-        """Where mail is handed in; None when there is no such place and letters wait."""
-        if self.smtp_url is None or self.mail_from is None:
-            return None
-        return smtp_account(self.smtp_url, self.mail_from)
 
 
 def origin_of(text: str) -> str:
@@ -237,91 +90,10 @@ def _is_host(host: str) -> bool:
     return len(host) <= _LONGEST_HOST and all(_LABEL.fullmatch(label) for label in labels)
 
 
-class _Environment:
-    """The ``OBOLE_…`` variables, and what is wrong with them so far."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._left = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
-        self._problems: list[str] = []
-
-    def required(self, name: str, parse: Callable[[str], _T]) -> _T:
-        """A setting that has no default. What it answers after a problem is never used: `finish` raises."""
-        value = self.optional(name, parse, None)
-        if value is None and not any(problem.startswith(f"{PREFIX}{name} ") for problem in self._problems):
-            self.problem(name, "must be set")
-        return value
-
-    def optional(self, name: str, parse: Callable[[str], _T], default: _T | None) -> _T:
-        """A setting, or ``default`` where the variable is absent or empty."""
-        text = self._left.pop(PREFIX + name, "")
-        if text:
-            try:
-                return parse(text)
-            except OboleError as error:
-                self.problem(name, f"is wrong: {error.detail.rstrip('.')}")
-            except ValueError as error:
-                self.problem(name, str(error))
-        return default  # type: ignore[return-value]
-
-    def problem(self, name: str, what: str) -> None:
-        """Note that a variable is wrong. ``what`` never quotes a value: it may be a secret."""
-        self._problems.append(f"{PREFIX}{name} {what}.")
-
-    def finish(self) -> None:
-        """Raise `SettingsInvalid` with every problem, unknown variables included."""
-        self._problems += [f"{name} is not a setting of Obole." for name in sorted(self._left)]
-        if self._problems:
-            raise SettingsInvalid("The settings do not allow a start:\n  " + "\n  ".join(self._problems))
-
-
-def _own(env: _Environment, bank_iban: str | None) -> dict[str, Any]:
-    """What is about the operator's own money."""
-    own_iban = env.optional("OWN_IBAN", valid_iban, None)
-    if own_iban and own_iban == bank_iban:
-        env.problem("OWN_IBAN", "is another account than OBOLE_BANK_IBAN, which holds other people's money too")
-    return {"own_iban": own_iban, "refund_limit": env.optional("REFUND_LIMIT", _fees, _NO_FEES)}
-
-
-def _sandbox(env: _Environment, origin: str) -> dict[str, Any]:
-    """The sandbox bank's folder: by it anybody who reaches the wallet tops up for nothing."""
-    folder = env.optional("SANDBOX_FOLDER", _path, None)
-    said = env.optional("FREE_MONEY", _free_money, False)
-    if folder is not None and str(origin).startswith("https:") and not said:
-        env.problem(
-            "SANDBOX_FOLDER",
-            f"lets anybody who reaches {origin} top up for nothing: leave it out, or set "
-            f"OBOLE_FREE_MONEY={_FREE_MONEY} for a wallet to try things out",
-        )
-    return {"sandbox_folder": folder, "free_money": said}
-
-
 def _free_money(text: str) -> bool:
     if text != _FREE_MONEY:
         raise ValueError(f"is {_FREE_MONEY}, or not set")
     return True
-
-
-def _ways_of_the_bank(env: _Environment) -> dict[str, Any]:
-    return {
-        "bank_account_ids": env.optional("BANK_ACCOUNT_IDS", _account_ids, _NO_IDS),
-        "bank_file_limit": env.optional("BANK_FILE_LIMIT", _whole(1, _LARGEST_FILE), 10_000),
-        "bank_group": env.optional("BANK_GROUP", _group, None),
-        "batch_booking": env.optional("BATCH_BOOKING", _boolean, True),
-        "bank_answer_days": env.optional("BANK_ANSWER_DAYS", _whole(1, 366), 5),
-        "bank_timezone": env.optional("BANK_TIMEZONE", _timezone, _PARIS),
-        "bank_cutoff": env.optional("BANK_CUTOFF", _time_of_day, dt.time(15, 0)),
-        "withdrawal_minimum": env.optional("WITHDRAWAL_MINIMUM", _fees, _NO_FEES),
-    }
-
-
-def _passphrase(env: _Environment) -> str:
-    direct = env.optional("KEY_PASSPHRASE", str, None)
-    from_file = env.optional("KEY_PASSPHRASE_FILE", _first_line, None)
-    if direct and from_file:
-        env.problem("KEY_PASSPHRASE", "and OBOLE_KEY_PASSPHRASE_FILE are both set; one is enough")
-    if not direct and not from_file:
-        env.problem("KEY_PASSPHRASE", "or OBOLE_KEY_PASSPHRASE_FILE must be set")
-    return direct or from_file or ""
 
 
 def _first_line(path: str) -> str:
@@ -439,3 +211,187 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _duration(unit: dt.timedelta, least: int, most: int) -> Callable[[str], dt.timedelta]:
+    whole = _whole(least, most)
+    return lambda text: whole(text) * unit
+
+
+def _no_fees() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator decides. Durations are ``timedelta``; ``cutoff`` is a time of day in UTC, ``bank_cutoff``
+    one in ``bank_timezone``.
+
+    ``bank_fees`` holds the bank's fee for one transaction in micros by currency: it decides whether a payout
+    is worth its fee, and is what merchants who bear the fee pay. ``withdrawal_minimum`` is in micros by currency, too:
+    ask `withdrawal_minimum_micros`. ``own_iban`` is the operator's own account, to which it takes out what it earned
+    or had put in. ``refund_limit`` is how far below zero refunds may take what is owed to a merchant that has no limit
+    of its own, in micros by currency. After ``bank_answer_days`` days without the
+    bank's answer a payout is *unknown*. ``approvals`` operators must approve a run before its files go to the
+    bank. ``sandbox_folder``, when set, offers the ``sandbox`` top-up method, which costs nobody anything: with an
+    ``https`` origin the operator must have said ``free_money``, too. ``proxies`` is None until the operator says how
+    many there are.
+    """
+
+    # --- needed ---
+    origin: str = field(metadata={"ORIGIN": origin_of})
+    secret_key: str = field(repr=False, metadata={"SECRET_KEY": _secret})
+    database_url: str = field(repr=False, metadata={"DATABASE_URL": _database_url})
+    key_file: Path = field(metadata={"KEY_FILE": _path})
+    key_passphrase: str = field(repr=False, metadata={"KEY_PASSPHRASE": str, "KEY_PASSPHRASE_FILE": _first_line})
+    # --- the bank ---
+    operator_name: str = field(default="Obole", metadata={"OPERATOR_NAME": _name})
+    bank_iban: str | None = field(default=None, metadata={"BANK_IBAN": valid_iban})
+    bank_bic: str | None = field(default=None, metadata={"BANK_BIC": _bic})
+    bank_account_ids: tuple[str, ...] = field(default=(), metadata={"BANK_ACCOUNT_IDS": _account_ids})
+    bank_folder: Path | None = field(default=None, metadata={"BANK_FOLDER": _path})
+    bank_group: int | None = field(default=None, metadata={"BANK_GROUP": _group})
+    bank_timezone: ZoneInfo = field(default=ZoneInfo("Europe/Paris"), metadata={"BANK_TIMEZONE": _timezone})
+    bank_cutoff: dt.time = field(default=dt.time(15, 0), metadata={"BANK_CUTOFF": _time_of_day})
+    bank_file_limit: int = field(default=10_000, metadata={"BANK_FILE_LIMIT": _whole(1, _LARGEST_FILE)})
+    batch_booking: bool = field(default=True, metadata={"BATCH_BOOKING": _boolean})
+    bank_fees: Mapping[str, int] = field(default_factory=_no_fees, metadata={"BANK_FEES": _fees})
+    bank_answer_days: int = field(default=5, metadata={"BANK_ANSWER_DAYS": _whole(1, 366)})
+    sandbox_folder: Path | None = field(default=None, metadata={"SANDBOX_FOLDER": _path})
+    free_money: bool = field(default=False, metadata={"FREE_MONEY": _free_money})
+    # --- the night ---
+    cutoff: dt.time = field(default=dt.time(22, 0), metadata={"CUTOFF": _time_of_day})
+    approvals: int = field(default=0, metadata={"APPROVALS": _whole(0, 2)})
+    # --- the operator's money ---
+    own_iban: str | None = field(default=None, metadata={"OWN_IBAN": valid_iban})
+    refund_limit: Mapping[str, int] = field(default_factory=_no_fees, metadata={"REFUND_LIMIT": _fees})
+    withdrawal_minimum: Mapping[str, int] = field(default_factory=_no_fees, metadata={"WITHDRAWAL_MINIMUM": _fees})
+    # --- vouchers ---
+    presentation: dt.timedelta = field(
+        default=dt.timedelta(hours=1),
+        metadata={"PRESENTATION_SECONDS": _duration(_SECOND, 1, _LONGEST_HOLD_DAYS * _DAY // _SECOND)},
+    )
+    hold: dt.timedelta = field(
+        default=dt.timedelta(days=7),
+        metadata={"HOLD_SECONDS": _duration(_SECOND, 1, _LONGEST_HOLD_DAYS * _DAY // _SECOND)},
+    )
+    longest_hold: dt.timedelta = field(
+        default=dt.timedelta(days=90),
+        metadata={"LONGEST_HOLD_DAYS": _duration(_DAY, 1, _LONGEST_HOLD_DAYS)},
+    )
+    undo_window: dt.timedelta = field(
+        default=dt.timedelta(seconds=60), metadata={"UNDO_SECONDS": _duration(_SECOND, 0, 60 * 60)}
+    )
+    # --- mail ---
+    smtp_url: str | None = field(default=None, repr=False, metadata={"SMTP_URL": _smtp_url})
+    mail_from: str | None = field(default=None, metadata={"MAIL_FROM": _mail_from})
+    # --- pages ---
+    currency: str = field(default="EUR", metadata={"CURRENCY": _currency})
+    sign_up: bool = field(default=True, metadata={"SIGN_UP": _boolean})
+    checkout_life: dt.timedelta = field(
+        default=dt.timedelta(minutes=30),
+        metadata={"CHECKOUT_MINUTES": _duration(_MINUTE, 1, 24 * 60)},
+    )
+    proxies: int | None = field(default=None, metadata={"PROXIES": _whole(0, 9)})
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """The settings in ``environ``; an empty variable counts as absent. Raises `SettingsInvalid`."""
+        values, problems = _read(environ, fields(cls))
+        for each in fields(cls):
+            if each.name not in values and each.default is MISSING and each.default_factory is MISSING:
+                # While the others are looked at; it is never used, since there is a problem with it.
+                values[each.name] = ""
+                if not any(environ.get(PREFIX + variable) for variable in each.metadata):
+                    problems.append(f"{_all_of(each.metadata, 'or')} must be set")
+        settings = cls(**values)
+        problems += settings._misfits(has_name="operator_name" in values)
+        known = {PREFIX + variable for each in fields(cls) for variable in each.metadata}
+        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+        _refuse([*problems, *(f"{name} is not a setting of Obole" for name in unknown)])
+        return settings
+
+    def withdrawal_minimum_micros(self, currency: str) -> int:
+        """The least that can be withdrawn: what is set, or ten times the fee, which then takes a tenth at most."""
+        return self.withdrawal_minimum.get(currency, _FEES_IN_A_WITHDRAWAL * self.bank_fees.get(currency, 0))
+
+    @property
+    def has_bank(self) -> bool:
+        """Whether there is a bank to settle with: an account, and a folder shared with the bank."""
+        return self.bank_iban is not None and self.bank_folder is not None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the wallet is tried out on this machine: only there its origin may be ``http``."""
+        return self.origin.startswith("http:")
+
+    @property
+    def gives_money_away(self) -> bool:
+        """Whether it is reached by others and lets anybody top up for nothing, as its operator said it should."""
+        return self.sandbox_folder is not None and not self.is_local
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those of the wallet's folders that there are to be."""
+        return [folder for folder in (self.bank_folder, self.sandbox_folder) if folder is not None]
+
+    @property
+    def post(self) -> SmtpAccount | None:
+        """Where mail is handed in; None when there is no such place and letters wait."""
+        if self.smtp_url is None or self.mail_from is None:
+            return None
+        return smtp_account(self.smtp_url, self.mail_from)
+
+    def _misfits(self, *, has_name: bool) -> Iterator[str]:
+        if self.bank_iban and not has_name:
+            yield "OBOLE_OPERATOR_NAME is the name on the account of OBOLE_BANK_IBAN and must be set with it"
+        if self.own_iban and self.own_iban == self.bank_iban:
+            yield "OBOLE_OWN_IBAN is another account than OBOLE_BANK_IBAN, which holds other people's money too"
+        if self.sandbox_folder is not None and self.origin.startswith("https:") and not self.free_money:
+            yield (
+                f"OBOLE_SANDBOX_FOLDER lets anybody who reaches {self.origin} top up for nothing: leave it out, or set "
+                f"OBOLE_FREE_MONEY={_FREE_MONEY} for a wallet to try things out"
+            )
+        if self.smtp_url and not self.mail_from:
+            yield "OBOLE_MAIL_FROM is the address that mail comes from and must be set with OBOLE_SMTP_URL"
+        if self.presentation > self.hold:
+            yield "OBOLE_PRESENTATION_SECONDS is at most OBOLE_HOLD_SECONDS"
+        if self.hold > self.longest_hold:
+            yield "OBOLE_HOLD_SECONDS is at most OBOLE_LONGEST_HOLD_DAYS"
+
+
+def said(environ: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """What ``environ`` says of these settings alone, by their names; what it does not say is left out.
+
+    For what runs before there are all of them. Raises `SettingsInvalid`.
+    """
+    values, problems = _read(environ, [each for each in fields(Settings) if each.name in names])
+    _refuse(problems)
+    return values
+
+
+def _read(environ: Mapping[str, str], table: Iterable[Field[Any]]) -> tuple[dict[str, Any], list[str]]:
+    """What is said of these, by their names, and what is wrong with it: never by its value, which may be a secret."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for each in table:
+        texts = {variable: text for variable in each.metadata if (text := environ.get(PREFIX + variable))}
+        if len(texts) > 1:
+            problems.append(f"{_all_of(texts, 'and')} are both set; one is enough")
+        for variable, text in texts.items():
+            try:
+                values[each.name] = each.metadata[variable](text)
+            except OboleError as error:
+                problems.append(f"{PREFIX}{variable} is wrong: {error.detail.rstrip('.')}")
+            except ValueError as error:
+                problems.append(f"{PREFIX}{variable} {error}")
+    return values, problems
+
+
+def _all_of(variables: Iterable[str], word: str) -> str:
+    return f" {word} ".join(PREFIX + variable for variable in variables)
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    if told := [f"\n  {problem}." for problem in problems]:
+        raise SettingsInvalid("The settings do not allow a start:" + "".join(told))

@@ -21,9 +21,8 @@ _BYTES = bytes(4096)
 
 def check(database: Database, settings: Settings) -> None:
     """Raise `Unavailable`, saying why, unless the database and every folder of the wallet can be written to."""
-    folders = (settings.bank_folder, settings.sandbox_folder)
     try:
-        for folder in {tempfile.gettempdir(), *(str(folder) for folder in folders if folder and folder.exists())}:
+        for folder in {tempfile.gettempdir(), *(str(folder) for folder in settings.folders if folder.exists())}:
             with tempfile.NamedTemporaryFile(prefix=".obole-", dir=folder, buffering=0) as file:
                 file.write(_BYTES)
     except OSError as error:

@@ -49,3 +49,13 @@ def test_it_asks_where_to(create):
     answer, _ = create(OBOLE_KEY_FILE=None)
     assert answer.exit_code == 2
     assert "--file" in answer.output
+
+
+@pytest.mark.parametrize("text", ["", "\n", f"{PASSPHRASE}\nand more\n"])
+def test_a_passphrase_comes_from_a_file_of_one_line_as_it_does_at_a_start(create, tmp_path, text):
+    secret = tmp_path / "passphrase"
+    secret.write_text(text, encoding="utf-8")
+    answer, path = create("--passphrase-file", str(secret))
+    assert answer.exit_code == 1
+    assert "OBOLE_KEY_PASSPHRASE_FILE" in answer.output
+    assert not path.exists()

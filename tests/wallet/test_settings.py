@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wallet.ground.errors import SettingsInvalid
-from wallet.settings import Settings
+from wallet.settings import PREFIX, Settings, said
 
 REQUIRED = {
     "OBOLE_ORIGIN": "https://wallet.example",
@@ -250,16 +250,25 @@ def test_the_operators_own_account_is_not_the_one_that_holds_other_peoples_money
     assert Settings.from_env(REQUIRED).refund_limit == {}
 
 
-def test_every_setting_is_documented_and_nothing_else_is():
-    names = {field.name for field in dataclasses.fields(Settings)}
-    # Durations carry their unit in the variable's name, and the passphrase has a second way in.
-    renamed = {
-        "presentation": "presentation_seconds",
-        "hold": "hold_seconds",
-        "longest_hold": "longest_hold_days",
-        "undo_window": "undo_seconds",
-        "checkout_life": "checkout_minutes",
-    }
-    expected = {f"OBOLE_{renamed.get(name, name).upper()}" for name in names} | {"OBOLE_KEY_PASSPHRASE_FILE"}
-    rows = re.findall(r"^\| `(OBOLE_[A-Z_]+)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(rows) == sorted(expected)
+# A default that is more than a value is told in words.
+IN_WORDS = {"OBOLE_REFUND_LIMIT", "OBOLE_WITHDRAWAL_MINIMUM"}
+
+
+def test_every_setting_is_documented_with_its_default_and_nothing_else_is():
+    rows = re.findall(r"^\| `(OBOLE_[A-Z_]+)` \| (.+?) \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    table = {f"{PREFIX}{name}": each for each in dataclasses.fields(Settings) for name in each.metadata}
+    assert sorted(name for name, _ in rows) == sorted(table)
+    for variable, documented in rows:
+        setting = table[variable]
+        if documented == "—":
+            assert not setting.default or setting.default is dataclasses.MISSING, variable
+        elif variable not in IN_WORDS:
+            parse = setting.metadata[variable.removeprefix(PREFIX)]
+            assert parse(documented.strip("`")) == setting.default, variable
+
+
+def test_what_runs_before_there_are_all_settings_asks_for_those_it_needs():
+    environ = {"OBOLE_KEY_FILE": "/etc/obole/wallet.keys", "OBOLE_CUTOFF": "22h", "OBOLE_TYPO": "1"}
+    assert said(environ, "key_file", "key_passphrase") == {"key_file": Path("/etc/obole/wallet.keys")}
+    with pytest.raises(SettingsInvalid, match=r"^The settings .*\n  OBOLE_CUTOFF is a time of day such as 22:00\.$"):
+        said(environ, "cutoff", "approvals")
