@@ -11,14 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.engine import Connection, Row, RowMapping
 
 from wallet.ground import sheets
 from wallet.ground.clock import rfc3339
 from wallet.ground.money import decimal_string
 from wallet.keys.jws import b64url
-from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.books import AccountKind, Reason, accounts, closing_balances, transfers
 from wallet.tables.funding import automatic_top_ups, top_ups, withdrawals
 from wallet.tables.merchants import merchants
 from wallet.tables.people import api_keys, identities, passkeys, sessions
@@ -60,11 +60,12 @@ def lines(
 ) -> Sequence[Row[tuple[object, ...]]]:
     """The purse's transfers that ``search`` finds, newest first, from below transfer number ``before``.
 
-    Each row is that of `wallet.purses.history` with the purchase behind it: ``voucher_id``, ``voucher_state``,
-    ``voucher_micros``, ``captured_micros``, ``refunded_micros``, ``resource``, ``merchant_id``, ``merchant_name``,
-    ``merchant_origin``, ``member_id``, ``member_name``; all None where there is none.
+    Each row has ``id``, ``reason``, ``reference``, ``signed_micros`` (negative: out of the purse),
+    ``balance_after_micros``, ``business_date``, ``recorded_at``, and of the purchase behind it ``voucher_id``,
+    ``voucher_state``, ``voucher_micros``, ``captured_micros``, ``refunded_micros``, ``resource``, ``merchant_id``,
+    ``merchant_name``, ``merchant_origin``, ``member_id``, ``member_name``; all None where there is none.
     """
-    return conn.execute(_found(purse_id, search, before=before).limit(limit)).all()
+    return conn.execute(_found(purse_id, search, before=before, limit=limit)).all()
 
 
 def as_csv(conn: Connection, purse_id: UUID, search: Search = EVERYTHING) -> Iterator[str]:
@@ -118,31 +119,18 @@ def my_data(conn: Connection, shopper_id: UUID) -> dict[str, Any]:
     }
 
 
-def _found(purse_id: UUID, search: Search, *, before: int | None = None) -> Select[tuple[object, ...]]:
+def _found(purse_id: UUID, search: Search, *, before: int | None = None, limit: int | None = None) -> Select[Any]:
     account_id = (
         select(accounts.c.id)
         .where(accounts.c.kind == AccountKind.PURSE.value, accounts.c.owner_id == purse_id)
         .scalar_subquery()
     )
-    signed = case(
-        (transfers.c.credit_account_id == account_id, transfers.c.amount_micros), else_=-transfers.c.amount_micros
-    )
-    line = (
-        select(
-            transfers.c.id,
-            transfers.c.reason,
-            transfers.c.reference,
-            transfers.c.amount_micros,
-            transfers.c.business_date,
-            transfers.c.recorded_at,
-            signed.label("signed_micros"),
-            # A purse's transfers are written under its row's lock, so their numbers grow as its balance moves.
-            sa.cast(func.sum(signed).over(order_by=transfers.c.id), sa.BigInteger).label("balance_after_micros"),
-        )
-        .where(or_(transfers.c.debit_account_id == account_id, transfers.c.credit_account_id == account_id))
-        .subquery("line")
-    )
-    query = (
+    which, bought = [*_of_transfer(search)], [*_of_purchase(search)]
+    if before is not None:
+        from_date = select(transfers.c.business_date).where(transfers.c.id == before).scalar_subquery()
+        which += [transfers.c.business_date <= from_date, transfers.c.id < before]
+    line = _of_account(account_id, *which, limit=None if bought else limit)
+    found = (
         select(
             line,
             purses.c.currency,
@@ -164,30 +152,89 @@ def _found(purse_id: UUID, search: Search, *, before: int | None = None) -> Sele
         .outerjoin(vouchers, vouchers.c.id == func.coalesce(refunds.c.voucher_id, line.c.reference))
         .outerjoin(merchants, merchants.c.id == vouchers.c.merchant_id)
         .outerjoin(identities, identities.c.id == vouchers.c.member_id)
-        .where(*_conditions(line, search))
-        .order_by(line.c.id.desc())
+        .where(*bought)
+        .order_by(*_newest_first(line))
+        .limit(limit)
+        .cte("found")
     )
-    return query if before is None else query.where(line.c.id < before)
+    balance = _balance_after(purse_id, account_id, found)
+    return (
+        select(found, balance.c.balance_after_micros)
+        .join(balance, balance.c.id == found.c.id)
+        .order_by(*_newest_first(found))
+    )
 
 
-def _conditions(line: sa.Subquery, search: Search) -> Iterator[sa.ColumnElement[bool]]:
+def _balance_after(purse_id: UUID, account_id: sa.ScalarSelect[int], found: sa.CTE) -> sa.Subquery:
+    """The balance after each line, back to the oldest of ``found``: what is known of later, less what came in between.
+
+    What is known is the next closing balance, or what the purse's row says now; so a page reads itself and the rest of
+    a day, however long the purse has lived.
+    """
+    first = select(func.min(found.c.business_date)).scalar_subquery()
+    last = select(func.max(found.c.business_date)).scalar_subquery()
+    closing = (
+        select(closing_balances.c.business_date, closing_balances.c.balance_micros)
+        .where(closing_balances.c.account_id == account_id, closing_balances.c.business_date >= last)
+        .order_by(closing_balances.c.business_date)
+        .limit(1)
+        .subquery("closing")
+    )
+    up_to = func.coalesce(select(closing.c.business_date).scalar_subquery(), sa.literal(dt.date.max, sa.Date))
+    known = func.coalesce(
+        select(closing.c.balance_micros).scalar_subquery(),
+        select(purses.c.balance_micros).where(purses.c.id == purse_id).scalar_subquery(),
+    )
+    line = _of_account(account_id, transfers.c.business_date.between(first, up_to))
+    since = func.sum(line.c.signed_micros).over(order_by=_newest_first(line)) - line.c.signed_micros
+    return (
+        select(line.c.id, sa.cast(known - since, sa.BigInteger).label("balance_after_micros"))
+        .where(line.c.id >= select(func.min(found.c.id)).scalar_subquery())
+        .subquery("balance")
+    )
+
+
+def _of_account(
+    account_id: sa.ScalarSelect[int], *which: sa.ColumnElement[bool], limit: int | None = None
+) -> sa.Subquery:
+    """One account's transfers, or the newest of them; ``signed_micros`` is negative where they left it.
+
+    Each side is read by its own index, which no database does when asked for both sides at once, newest first.
+    """
+
+    def side(account: sa.Column[int], sign: int) -> Select[Any]:
+        # Times one or minus one on both sides: SQLite merges two sides in their order only if they are of one kind.
+        signed = sa.literal_column(str(sign), sa.BigInteger) * transfers.c.amount_micros
+        query = select(transfers, signed.label("signed_micros")).where(account == account_id, *which)
+        return query if limit is None else select(query.order_by(*_newest_first(transfers)).limit(limit).subquery())
+
+    return sa.union_all(side(transfers.c.debit_account_id, -1), side(transfers.c.credit_account_id, 1)).subquery("line")
+
+
+def _newest_first(line: sa.FromClause) -> tuple[sa.ColumnElement[Any], ...]:
+    # A purse's transfers are written under its row's lock, so their numbers grow as its balance moves, day by day.
+    return line.c.business_date.desc(), line.c.id.desc()
+
+
+def _of_purchase(search: Search) -> Iterator[sa.ColumnElement[bool]]:
     # PostgreSQL takes no text with a zero in it.
     if text := search.text.replace("\0", "").strip():
         told = (merchants.c.legal_name, merchants.c.origin, vouchers.c.resource)
-        yield or_(
-            *(column.icontains(text, autoescape=True) for column in told),
-            line.c.reason.in_([reason.value for reason in search.reasons]),
-        )
-    if search.since is not None:
-        yield line.c.recorded_at >= _midnight(search.since)
-    if search.until is not None and search.until < dt.date.max:
-        yield line.c.recorded_at < _midnight(search.until + dt.timedelta(days=1))
-    if search.least_micros is not None:
-        yield line.c.amount_micros >= search.least_micros
-    if search.most_micros is not None:
-        yield line.c.amount_micros <= search.most_micros
+        reasons = [reason.value for reason in search.reasons]
+        yield or_(*(column.icontains(text, autoescape=True) for column in told), sa.column("reason").in_(reasons))
     if search.member_id is not None:
         yield vouchers.c.member_id == search.member_id
+
+
+def _of_transfer(search: Search) -> Iterator[sa.ColumnElement[bool]]:
+    if search.since is not None:
+        yield transfers.c.recorded_at >= _midnight(search.since)
+    if search.until is not None and search.until < dt.date.max:
+        yield transfers.c.recorded_at < _midnight(search.until + dt.timedelta(days=1))
+    if search.least_micros is not None:
+        yield transfers.c.amount_micros >= search.least_micros
+    if search.most_micros is not None:
+        yield transfers.c.amount_micros <= search.most_micros
 
 
 def _midnight(date: dt.date) -> dt.datetime:

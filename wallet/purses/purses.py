@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Row
 
 from wallet.books import ledger
@@ -30,7 +30,7 @@ from wallet.ground.money import Money, check_listed, is_whole_minor
 from wallet.purses import states
 from wallet.purses.limits import Caps, by_operator, by_shopper
 from wallet.purses.states import Deed
-from wallet.tables.books import AccountKind, Reason, accounts, transfers
+from wallet.tables.books import AccountKind, Reason
 from wallet.tables.purchases import VoucherState, vouchers
 from wallet.tables.purses import ENDING, PurseState, devices, purses, shoppers
 
@@ -138,39 +138,6 @@ def held_micros(purse_id: object) -> sa.ScalarSelect[int]:
         .where(vouchers.c.purse_id == purse_id, vouchers.c.state == VoucherState.HELD.value)
         .scalar_subquery()
     )
-
-
-def history(conn: Connection, purse_id: UUID, *, before: int | None, limit: int) -> Sequence[Row[tuple[object, ...]]]:
-    """The purse's transfers, newest first, from below transfer number ``before``.
-
-    Each row has ``id``, ``reason``, ``reference``, ``signed_micros`` (negative: out of the purse),
-    ``balance_after_micros``, ``business_date``, ``recorded_at``.
-    """
-    account_id = (
-        select(accounts.c.id)
-        .where(accounts.c.kind == AccountKind.PURSE.value, accounts.c.owner_id == purse_id)
-        .scalar_subquery()
-    )
-    signed = case(
-        (transfers.c.credit_account_id == account_id, transfers.c.amount_micros),
-        else_=-transfers.c.amount_micros,
-    )
-    lines = (
-        select(
-            transfers.c.id,
-            transfers.c.reason,
-            transfers.c.reference,
-            transfers.c.business_date,
-            transfers.c.recorded_at,
-            signed.label("signed_micros"),
-            # A purse's transfers are written under its row's lock, so their numbers grow as its balance moves.
-            sa.cast(func.sum(signed).over(order_by=transfers.c.id), sa.BigInteger).label("balance_after_micros"),
-        )
-        .where(or_(transfers.c.debit_account_id == account_id, transfers.c.credit_account_id == account_id))
-        .subquery()
-    )
-    query = select(lines).order_by(lines.c.id.desc()).limit(limit)
-    return conn.execute(query if before is None else query.where(lines.c.id < before)).all()
 
 
 def check_kept(conn: Connection, purse_id: UUID) -> None:

@@ -13,7 +13,7 @@ from wallet.ground.languages import LOCALES
 from wallet.ground.money import Money
 from wallet.people import api_keys
 from wallet.people.api_keys import Caller
-from wallet.purses import limits, purses
+from wallet.purses import history, limits, purses
 from wallet.purses.limits import Caps
 from wallet.purses.purses import View
 from wallet.tables.books import Reason
@@ -169,7 +169,7 @@ def list_purse_transfers(purse_id: UUID, query: dict[str, Any]) -> dict[str, Any
             f"transfers:{purse_id}",
             query,
             int,
-            lambda before, limit: purses.history(conn, purse_id, before=before, limit=limit),
+            lambda before, limit: history.lines(conn, purse_id, before=before, limit=limit),
             lambda row: _transfer(row, currency),
         )
 

@@ -3,20 +3,26 @@
 import csv
 import datetime as dt
 import io
+import itertools
 import json
 
 import pytest
 import sqlalchemy as sa
 
+from settlement import business_day
+from tests.effort import effort
 from tests.support import SHOPPER_IBAN, hashed
-from tests.wallet.scene import DAY, NOON, micros
+from tests.wallet.scene import DAY, NOON, Scene, micros
+from wallet.books import ledger
+from wallet.books.ledger import Posting
 from wallet.funding.withdrawals import withdraw
+from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.people import members
-from wallet.purses import history, purses
+from wallet.purses import history
 from wallet.purses.history import Search
 from wallet.purses.limits import Caps
-from wallet.tables.books import Reason
+from wallet.tables.books import Reason, accounts, transfers
 from wallet.tables.merchants import merchants as merchants_table
 from wallet.tables.purchases import vouchers
 from wallet.tables.purses import purses as purses_table
@@ -44,6 +50,32 @@ def town(scene):
     return scene
 
 
+def added_up(conn, purse):
+    """The purse's transfers, newest first, each with what all up to it come to: from the first one on, by hand."""
+    account_id = conn.execute(sa.select(accounts.c.id).where(accounts.c.owner_id == purse.id)).scalar_one()
+    balance, told = 0, []
+    for row in conn.execute(sa.select(transfers).order_by(transfers.c.id)):
+        if account_id in (row.debit_account_id, row.credit_account_id):
+            balance += row.amount_micros * (1 if row.credit_account_id == account_id else -1)
+            told.append((row, balance))
+    return told[::-1]
+
+
+def live(scene, purse, days, *, unbalanced=1):
+    """Some days on which money comes and goes; the last is open, and so many before it lack closing balances."""
+    for day in days:
+        scene.at = NOON + day * DAY
+        with scene.database.write() as conn:
+            for number, reason in itertools.product(range(1, 4), (Reason.CARD_TOP_UP, Reason.TOP_UP_REVERSED)):
+                amount = 7 * number + day if reason is Reason.CARD_TOP_UP else number
+                posting = {"currency": "EUR", "purse_id": purse.id, "reference": new_id(), "amount_micros": amount}
+                ledger.post(conn, Posting(reason=reason, **posting), recorded_at=scene.at)
+        if day < days[-1]:
+            assert business_day.close(scene.database, scene.at.date(), at=scene.at + DAY)
+        if day < days[-1] - unbalanced:
+            business_day.balance(scene.database)
+
+
 def found(scene, **search):
     with scene.database.read() as conn:
         return [row.reason for row in history.lines(conn, scene.alice.id, Search(**search), limit=99)]
@@ -53,8 +85,7 @@ def test_each_line_tells_of_the_purchase_behind_it(town):
     with town.database.read() as conn:
         rows = history.lines(conn, town.alice.id, limit=99)
         assert [(row.id, row.reason, row.balance_after_micros) for row in rows] == [
-            (row.id, row.reason, row.balance_after_micros)
-            for row in purses.history(conn, town.alice.id, before=None, limit=99)
+            (row.id, row.reason, balance) for row, balance in added_up(conn, town.alice)
         ]
     told = {row.reason: row for row in rows if row.voucher_id != town.news.id}
     for reason in ("authorize", "redeem_rest", "refund"):
@@ -90,6 +121,56 @@ def test_pages_of_a_search_miss_and_repeat_nothing(town):
     assert [line for page in pages for line in page] == [row.id for row in whole]
     assert met[0] == town.press.id  # "=" comes before letters
     assert len(met) == 2
+
+
+def test_the_balance_after_each_line_is_that_of_the_whole_life_wherever_a_page_begins(db, keyring):
+    scene = Scene(db, keyring)  # the money comes from no bank: no audit
+    purse = scene.purse("3.00")
+    live(scene, purse, range(7), unbalanced=2)
+    with db.read() as conn:
+        whole = [(row.id, balance) for row, balance in added_up(conn, purse)]
+        balances = dict(whole)
+        for begin in range(len(whole)):
+            page = history.lines(conn, purse.id, before=whole[begin][0], limit=5)
+            assert [(row.id, row.balance_after_micros) for row in page] == whole[begin + 1 : begin + 6]
+        for search in (
+            Search(least_micros=22),
+            Search(since=NOON.date() + DAY, until=NOON.date() + 3 * DAY),
+            Search(until=NOON.date() + 5 * DAY, most_micros=11),
+            Search(text="x", reasons=[Reason.TOP_UP_REVERSED]),
+        ):
+            rows = history.lines(conn, purse.id, search, limit=99)
+            assert 0 < len(rows) < len(whole)
+            assert [(row.id, row.balance_after_micros) for row in rows] == [(row.id, balances[row.id]) for row in rows]
+            (third,) = history.lines(conn, purse.id, search, before=rows[1].id, limit=1)
+            assert (third.id, third.balance_after_micros) == (rows[2].id, balances[rows[2].id])
+
+
+def test_a_page_costs_the_same_however_long_the_purse_has_lived(db, keyring):
+    scene = Scene(db, keyring)
+    purse = scene.purse("0")
+
+    def efforts():
+        with db.read() as conn:
+            whole = history.lines(conn, purse.id, limit=999)
+            asked = {
+                "first": {},
+                "in the middle": {"before": whole[len(whole) // 2].id},
+                "of amounts": {"search": Search(least_micros=2)},
+            }
+
+            def read(**page):
+                return effort(conn, lambda: history.lines(conn, purse.id, **page))
+
+            return {name: read(limit=4, **page) for name, page in asked.items()}, read(limit=999)
+
+    live(scene, purse, range(10))
+    young, all_of_young = efforts()
+    business_day.close(db, scene.at.date(), at=scene.at)
+    live(scene, purse, range(10, 40))
+    old, all_of_old = efforts()
+    assert all_of_old > 3 * all_of_young  # so effort is what grows with what is read
+    assert {name: (young[name], old[name]) for name in old if old[name] > 1.2 * young[name]} == {}
 
 
 def test_a_member_finds_what_is_theirs(town):

@@ -17,7 +17,7 @@ from wallet.ground.errors import (
 )
 from wallet.ground.ids import new_id
 from wallet.ground.money import Money, remember
-from wallet.purses import purses
+from wallet.purses import history, purses
 from wallet.purses.limits import NO_CAPS, Caps
 from wallet.tables.funding import TopUpMethod
 from wallet.tables.purses import shoppers
@@ -100,7 +100,7 @@ def test_the_history_says_what_happened_and_what_was_left_each_time(scene):
     scene.refund(bakery, cake, "0.25")
     withdraw(scene, alice.id, "4.00")
     with scene.database.read() as conn:
-        lines = purses.history(conn, alice.id, before=None, limit=10)
+        lines = history.lines(conn, alice.id, before=None, limit=10)
     assert [(row.reason, row.signed_micros, row.balance_after_micros) for row in lines] == [
         ("withdrawal", -micros("4.00"), micros("4.75")),
         ("refund", micros("0.25"), micros("8.75")),
@@ -118,9 +118,9 @@ def test_the_history_comes_in_pages_that_miss_and_repeat_nothing(scene):
     for _ in range(6):
         scene.pay(alice, bakery)
     with scene.database.read() as conn:
-        whole = purses.history(conn, alice.id, before=None, limit=100)
+        whole = history.lines(conn, alice.id, before=None, limit=100)
         pages, before = [], None
-        while page := purses.history(conn, alice.id, before=before, limit=3):
+        while page := history.lines(conn, alice.id, before=before, limit=3):
             pages.append(list(page))
             before = page[-1].id
     assert [len(page) for page in pages] == [3, 3, 1]
@@ -129,7 +129,7 @@ def test_the_history_comes_in_pages_that_miss_and_repeat_nothing(scene):
 
 def test_a_purse_nobody_used_has_no_history(scene):
     with scene.database.read() as conn:
-        assert purses.history(conn, open_purse(scene), before=None, limit=5) == []
+        assert history.lines(conn, open_purse(scene), before=None, limit=5) == []
 
 
 # --- freezing ----------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from wallet.merchants import merchants
 from wallet.merchants.merchants import Terms
 from wallet.people import identities, team
 from wallet.purchases import redemptions
-from wallet.purses import limits, purses
+from wallet.purses import history, limits, purses
 from wallet.purses.limits import Caps
 from wallet.tables.books import AccountKind
 from wallet.tables.merchants import BankFeeBearer, MerchantState
@@ -390,7 +390,7 @@ def _purse(purse_id: UUID, *, refusal: OboleError | None = None) -> Response:
     with current().database.read() as conn:
         view = purses.view(conn, purse_id)
         (found,) = search.find_purses(conn, str(purse_id), before=None, limit=1)
-        movements = purses.history(conn, purse_id, before=None, limit=PAGE)
+        movements = history.lines(conn, purse_id, limit=PAGE)
     return show("purse.html", refusal=refusal, purse=found, view=view, movements=movements, written=_written)
 
 
