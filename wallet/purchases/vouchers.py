@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, exists, select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
@@ -103,13 +103,6 @@ class Purchase:
     def principal_id(self) -> UUID:
         """Whose the idempotency key is: nobody who chooses the same one is answered with another's voucher."""
         return self.device_id or self.spender_id or self.purse_id
-
-    @property
-    def is_spenders(self) -> ColumnElement[bool]:
-        """Which vouchers count against the caps of whoever spends."""
-        if self.member_id is not None:
-            return vouchers.c.member_id == self.member_id
-        return vouchers.c.api_key_id == self.api_key_id
 
     def fingerprint(self) -> bytes:
         """What makes two requests under one key the same: what is bought, not how it was signed or when."""
@@ -201,7 +194,8 @@ def issue(conn: Connection, issuer: Issuer, purchase: Purchase, *, at: dt.dateti
         purchase.caps,
         purse_id=purchase.purse_id,
         merchant_id=purchase.merchant_id,
-        is_spenders=purchase.is_spenders,
+        api_key_id=purchase.api_key_id,
+        member_id=purchase.member_id,
         micros=amount.micros,
         at=issued_at,
     )

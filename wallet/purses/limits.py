@@ -6,7 +6,7 @@ a day's are compared under the purse's lock, so a limit set now holds for the ve
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -57,11 +57,11 @@ def of_member(conn: Connection, member_id: UUID) -> Caps:
     return NO_CAPS if said is None else Caps(**said._mapping)
 
 
-def stricter(*caps: Caps) -> Caps:
-    """The amounts that are left where all of these bind."""
+def stricter(one: Caps, other: Caps) -> Caps:
+    """The amounts that are left where both bind."""
     return Caps(
-        per_purchase_micros=_least(each.per_purchase_micros for each in caps),
-        per_day_micros=_least(each.per_day_micros for each in caps),
+        per_purchase_micros=_least(one.per_purchase_micros, other.per_purchase_micros),
+        per_day_micros=_least(one.per_day_micros, other.per_day_micros),
     )
 
 
@@ -80,7 +80,7 @@ BINDING = (
 
 def check_purchase(binding: RowMapping, spender: Caps, *, merchant_id: UUID, micros: int) -> None:
     """Raise `CapExceeded` if so much is too much at once, by `BINDING` or by the spender's own caps."""
-    cap = stricter(by_operator(binding), by_shopper(binding), spender).per_purchase_micros
+    cap = _least(binding["per_purchase_limit_micros"], binding["own_per_purchase_micros"], spender.per_purchase_micros)
     if cap is not None and micros > cap:
         raise CapExceeded("The amount is above the limit per purchase.")
     if spender.merchant_ids and merchant_id not in spender.merchant_ids:
@@ -94,20 +94,21 @@ def check_day(
     *,
     purse_id: UUID,
     merchant_id: UUID,
-    is_spenders: ColumnElement[bool],
+    api_key_id: UUID | None,
+    member_id: UUID | None,
     micros: int,
     at: dt.datetime,
 ) -> None:
-    """Raise `CapExceeded` if so much is too much on top of what was spent today: of the purse, by the spender (whose
-    vouchers ``is_spenders`` picks), at the merchant. The purse's lock is held, so nothing slips in between.
+    """Raise `CapExceeded` if so much is too much on top of what was spent today: of the purse, by the spender (a
+    member or a key), at the merchant. The purse's lock is held, so nothing slips in between.
     """
-    purse_cap = stricter(by_operator(binding), by_shopper(binding)).per_day_micros
+    purse_cap = _least(binding["per_day_limit_micros"], binding["own_per_day_micros"])
     merchant_cap = binding["at_merchant_micros"]
     if purse_cap is None and spender.per_day_micros is None and merchant_cap is None:
         return
-    today = conn.execute(
-        spent_today(purse_id, at, purse=true(), spender=is_spenders, merchant=vouchers.c.merchant_id == merchant_id)
-    ).one()
+    own = vouchers.c.api_key_id == api_key_id if member_id is None else vouchers.c.member_id == member_id
+    at_merchant = vouchers.c.merchant_id == merchant_id
+    today = conn.execute(spent_today(purse_id, at, purse=true(), spender=own, merchant=at_merchant)).one()
     for cap, before, whose in (
         (purse_cap, today.purse, "the limit per day"),
         (spender.per_day_micros, today.spender, "the limit per day"),
@@ -208,5 +209,5 @@ def _change(conn: Connection, purse_id: UUID, **micros: int | None) -> None:
         raise PurseNotFound
 
 
-def _least(amounts: Iterable[int | None]) -> int | None:
+def _least(*amounts: int | None) -> int | None:
     return min((amount for amount in amounts if amount is not None), default=None)
