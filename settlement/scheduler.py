@@ -30,7 +30,8 @@ from wallet.people import letter_requests
 from wallet.purchases import checkouts, vouchers
 from wallet.purses import alerts
 from wallet.settings import Settings
-from wallet.telling import mail, webhooks
+from wallet.telling import mail
+from wallet.telling.webhooks import deliver
 
 log = structlog.get_logger()
 # It says so each time it does nothing, or waits for a job, every second; our jobs log what they did, and failures are
@@ -204,7 +205,7 @@ def expire(database: Database) -> int:
 
 def deliver_webhooks(database: Database, settings: Settings, keyring: Keyring) -> int:
     """Tell merchants' servers what is due; answers how many deliveries arrived."""
-    return webhooks.deliver(database, keyring, now=clock.now, allow_loopback=settings.is_local)
+    return deliver.deliver(database, keyring, now=clock.now, allow_loopback=settings.is_local)
 
 
 def write_letters(database: Database, settings: Settings) -> int:

@@ -18,7 +18,7 @@ import settlement.tables  # noqa: F401  (its tables join the same metadata)
 from tests.wallet.test_tables import ROWS
 from wallet.ground.db import MIGRATIONS, Database, is_migrated, migrate
 from wallet.tables.columns import metadata
-from wallet.telling.webhooks import Failure
+from wallet.telling.outbound import Failure
 
 
 @pytest.fixture

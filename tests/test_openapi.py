@@ -34,7 +34,8 @@ from wallet.ground import clock
 from wallet.ground.ids import new_id
 from wallet.tables.books import Reason
 from wallet.tables.people import KeyKind
-from wallet.telling import webhooks
+from wallet.telling.webhooks import endpoints
+from wallet.telling.webhooks import events as told
 
 # The same requests in every run: a document is not truer on a lucky day.
 CONFIG = Config.from_dict(
@@ -109,8 +110,8 @@ class Scene:
         created(shop.post(refund, {"amount": "0.50", "currency": "EUR"}, token=self.merchant.token, key="refund"))
         self.payout = created(shop.get("/v1/payouts", token=self.merchant.token), status=200)["items"][0]
         with shop.database.write() as conn:
-            self.endpoint = webhooks.register(conn, self.merchant.id, "https://shop.example/first", clock.now())
-            self.event_id = webhooks.ping(conn, self.merchant.id, self.endpoint.id, at=clock.now())
+            self.endpoint = endpoints.register(conn, self.merchant.id, "https://shop.example/first", clock.now())
+            self.event_id = told.ping(conn, self.merchant.id, self.endpoint.id, at=clock.now())
         asked = {"amount": "1.00", "currency": "EUR", "order_id": "1", "description": "x"}
         self.statements = itertools.count(1)
         self.ways = itertools.cycle(each.value for each in (Way.ACKNOWLEDGE, Way.ASSIGN, Way.EQUITY, Way.REPAYMENT))
@@ -164,11 +165,11 @@ class Scene:
     def _spare_endpoint(self) -> str:
         """A new endpoint to remove, in the place of those that were made before."""
         with self.shop.database.write() as conn:
-            for row in webhooks.listing(conn, self.merchant.id):
+            for row in endpoints.listing(conn, self.merchant.id):
                 if row.id != self.endpoint.id:
-                    webhooks.remove(conn, self.merchant.id, row.id, clock.now())
+                    endpoints.remove(conn, self.merchant.id, row.id, clock.now())
             url = f"https://shop.example/{new_id()}"
-            return str(webhooks.register(conn, self.merchant.id, url, clock.now()).id)
+            return str(endpoints.register(conn, self.merchant.id, url, clock.now()).id)
 
     def fill(self, body: Any) -> Any:
         """A body that fits the document, with what no schema can make up: real ids, keys, orders, vouchers."""

@@ -35,7 +35,7 @@ from wallet.ground.ids import new_id
 from wallet.ground.money import Money
 from wallet.purses import purses
 from wallet.tables.books import Reason
-from wallet.telling import webhooks
+from wallet.telling.webhooks import events
 
 BOOKED = {
     TransactionKind.PAYOUT: Reason.PAYOUT_BOOKED,
@@ -121,7 +121,7 @@ def _tell_merchant(
         "state": new.value,
         "state_detail": detail,
     }
-    webhooks.emit(conn, row.merchant_id, f"payout.{new.value}", said, at=at)
+    events.emit(conn, row.merchant_id, f"payout.{new.value}", said, at=at)
 
 
 def reject(conn: Connection, row: Row[tuple[object, ...]], at: dt.datetime, *, detail: str | None) -> bool:

@@ -13,7 +13,7 @@ from tests.browser.conftest import PASSPHRASE, PHONE, PIN, Town, check_accessibl
 from tests.support import Merchant, Purse, created
 from wallet.ground import clock
 from wallet.merchants import merchants
-from wallet.telling import webhooks
+from wallet.telling.webhooks import deliver
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +121,7 @@ def test_a_webhook_is_pinged_and_sent_again(town: Town) -> None:
     page.get_by_role("button", name="Send a ping").click()
     expect(page.get_by_text("on its way")).to_be_visible()
     for tries in (1, 2):
-        webhooks.deliver(town.shop.database, town.shop.obole.keyring, now=clock.now, allow_loopback=True)
+        deliver.deliver(town.shop.database, town.shop.obole.keyring, now=clock.now, allow_loopback=True)
         page.reload()
         expect(page.get_by_text("delivered")).to_be_visible()
         expect(page.get_by_role("cell", name="200")).to_have_count(tries)
@@ -175,7 +175,7 @@ def test_every_page_fits_a_phone_and_is_accessible(town: Town, language: str, sc
     endpoint = {"url": f"{town.merchant_origin}/a-rather-long-address-for-a-phone/webhooks"}
     endpoint = created(town.shop.post("/v1/webhook-endpoints", endpoint, token=merchant.token))
     ping = created(town.shop.post(f"/v1/webhook-endpoints/{endpoint['id']}/ping", token=merchant.token), status=202)
-    webhooks.deliver(town.shop.database, town.shop.obole.keyring, now=clock.now, allow_loopback=True)
+    deliver.deliver(town.shop.database, town.shop.obole.keyring, now=clock.now, allow_loopback=True)
     page.goto(f"/merchant?lang={language}")
     for path in (
         "",

@@ -41,7 +41,8 @@ from wallet.ground.money import Money
 from wallet.ground.smtp import smtp_account
 from wallet.keys.ring import Keyring
 from wallet.purchases import vouchers
-from wallet.telling import mail, webhooks
+from wallet.telling import mail
+from wallet.telling.webhooks import deliver
 from web.http.context import EXTENSION, Obole
 
 _WAITS = {TransactionState.TO_RELEASE.value}
@@ -137,7 +138,7 @@ def tell(obole: Obole) -> None:
     """Send what is due by mail, over the post named in the folder, and to merchants' servers on this machine."""
     post = smtp_account((obole.settings.key_file.parent / "post").read_text(), "purse@wallet.example")
     mail.deliver(obole.database, post, now=clock.now)
-    webhooks.deliver(obole.database, obole.keyring, now=clock.now, allow_loopback=True)
+    deliver.deliver(obole.database, obole.keyring, now=clock.now, allow_loopback=True)
 
 
 def rotate(obole: Obole) -> None:

@@ -15,7 +15,8 @@ from tests.support import Shop
 from tests.wallet.receiver import Receiver, receiver
 from wallet.ground import clock
 from wallet.tables.telling import mails, webhook_deliveries
-from wallet.telling import mail, webhooks
+from wallet.telling import mail
+from wallet.telling.webhooks import endpoints, events
 
 pytestmark = pytest.mark.slow
 
@@ -55,11 +56,11 @@ def waiting(ground: Ground, server: Receiver) -> Ground:
     with Shop(ground.settings) as shop:
         merchant = shop.merchant()
         with shop.database.write() as conn:
-            webhooks.register(conn, merchant.id, server.url, clock.now(), allow_loopback=True)
+            endpoints.register(conn, merchant.id, server.url, clock.now(), allow_loopback=True)
             for number in range(COUNT):
                 recipient = f"shopper{number}@shoppers.example"
                 mail.put(conn, recipient=recipient, subject="Bonjour", body="Hello", at=clock.now())
-                webhooks.emit(conn, merchant.id, "payout.booked", {"payout_id": str(number)}, at=clock.now())
+                events.emit(conn, merchant.id, "payout.booked", {"payout_id": str(number)}, at=clock.now())
     return ground
 
 

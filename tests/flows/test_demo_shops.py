@@ -32,7 +32,7 @@ from wallet.purchases import checkouts
 from wallet.tables.people import KeyKind
 from wallet.tables.purchases import vouchers
 from wallet.tables.telling import webhook_endpoints
-from wallet.telling import webhooks
+from wallet.telling.webhooks import deliver, endpoints, events
 
 BODY = {slug: article.body["fr"][-1] for slug, article in ARTICLES.items()}
 
@@ -67,7 +67,7 @@ class Street:
 
     def deliver_webhooks(self) -> int:
         """As the scheduler does."""
-        return webhooks.deliver(self.shop.database, self.shop.obole.keyring, now=clock.now, allow_loopback=True)
+        return deliver.deliver(self.shop.database, self.shop.obole.keyring, now=clock.now, allow_loopback=True)
 
 
 @contextmanager
@@ -101,8 +101,8 @@ def merchant(shop: Shop, port: int, *, hears: bool) -> Wallet:
         secret = ""
         if hears:
             url = f"{origin}/webhook"
-            row = webhooks.register(conn, merchant_id, url, clock.now(), allow_loopback=True)
-            secret = webhooks.secret(shop.obole.keyring, row)
+            row = endpoints.register(conn, merchant_id, url, clock.now(), allow_loopback=True)
+            secret = endpoints.secret(shop.obole.keyring, row)
     return Wallet(origin=shop.settings.origin, shop=origin, key=key, webhook_secret=secret)
 
 
@@ -214,8 +214,8 @@ def test_a_song_plays_when_the_wallet_says_so_and_once(street: Street) -> None:
     assert visitor.get("/now.json").json == playing
     with street.shop.database.write() as conn:
         (endpoint,) = conn.execute(webhook_endpoints.select()).all()
-        (event, *_) = webhooks.history(conn, endpoint.merchant_id, None, 1)
-        webhooks.replay(conn, endpoint.merchant_id, event.id, clock.now())
+        (event, *_) = events.history(conn, endpoint.merchant_id, None, 1)
+        events.replay(conn, endpoint.merchant_id, event.id, clock.now())
     assert street.deliver_webhooks() == 1
     assert visitor.get("/now.json").json == playing
     street.pay(visitor.post("/fr/songs/greensleeves").location)

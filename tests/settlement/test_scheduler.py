@@ -40,7 +40,8 @@ from wallet.tables.people import IdentityKind
 from wallet.tables.purchases import VoucherState, vouchers
 from wallet.tables.purses import purses
 from wallet.tables.telling import mails
-from wallet.telling import mail, webhooks
+from wallet.telling import mail
+from wallet.telling.webhooks import endpoints
 
 NEVER_TODAY = dt.time(23, 59, 59, 999_999)
 ALREADY = dt.time(0, 0)
@@ -338,7 +339,7 @@ def test_merchants_hear_of_a_checkout_that_ended_and_letters_wait_for_a_post(sho
     wanted = Wanted(amount=Money.parse("0.20", "EUR"), order_id="7", description="An article")
     with receiver() as server:
         with shop.database.write() as conn:
-            webhooks.register(conn, merchant.id, server.url, at, allow_loopback=True)
+            endpoints.register(conn, merchant.id, server.url, at, allow_loopback=True)
             checkout = checkouts.create(conn, merchant.id, wanted, life=dt.timedelta(0), at=at)
             mail.put(conn, recipient="ada@shoppers.example", subject="Hello", body="", at=at)
         assert scheduler.expire(shop.database) == 1

@@ -40,7 +40,7 @@ from wallet.tables.merchants import MerchantState, merchants
 from wallet.tables.people import IdentityKind, identities
 from wallet.tables.purchases import CheckoutMode, CheckoutState, checkouts
 from wallet.tables.purses import purses, shoppers
-from wallet.telling import webhooks
+from wallet.telling.webhooks import events
 
 _BATCH = 200
 
@@ -303,7 +303,7 @@ def _paid(
     _end(conn, row, CheckoutState.PAID, at, voucher_id=issued.id, identity_id=identity_id)
     sub = issuer.keyring.pseudonym(purchase.purse_id, row["merchant_id"])
     told = {"voucher_id": str(issued.id), "voucher": issued.token, "sub": sub, "paid_at": rfc3339(at)}
-    webhooks.emit(conn, row["merchant_id"], "checkout.paid", {**_told(row), "state": "paid", **told}, at=at)
+    events.emit(conn, row["merchant_id"], "checkout.paid", {**_told(row), "state": "paid", **told}, at=at)
     for letter in letters.checkout_paid(row, _shopper(conn, identity_id), balance=issued.balance):
         letter.put(conn, at=at)
     return issued
@@ -312,7 +312,7 @@ def _paid(
 def _tell_unpaid(
     conn: Connection, row: RowMapping, state: CheckoutState, identity_id: UUID | None, at: dt.datetime
 ) -> None:
-    webhooks.emit(conn, row["merchant_id"], f"checkout.{state.value}", {**_told(row), "state": state.value}, at=at)
+    events.emit(conn, row["merchant_id"], f"checkout.{state.value}", {**_told(row), "state": state.value}, at=at)
     shopper = None if identity_id is None else _shopper(conn, identity_id)
     for letter in letters.checkout_unpaid(row, shopper, state=state):
         letter.put(conn, at=at)

@@ -54,7 +54,7 @@ from wallet.tables.merchants import MerchantState, merchants
 from wallet.tables.people import api_keys, identities
 from wallet.tables.purchases import VoucherState, vouchers
 from wallet.tables.purses import devices, purses
-from wallet.telling import webhooks
+from wallet.telling.webhooks import events
 
 TYPE = "voucher+jwt"
 
@@ -340,7 +340,7 @@ def undo(
     if undone is not None:
         ledger.post(conn, back_to_purse(Reason.RELEASE, row), recorded_at=at)
         # The merchant may hold the token and believe its signature: tell it that the money is gone.
-        webhooks.emit(conn, row["merchant_id"], "voucher.undone", {"voucher_id": str(voucher_id)}, at=at)
+        events.emit(conn, row["merchant_id"], "voucher.undone", {"voucher_id": str(voucher_id)}, at=at)
     now = find(conn, voucher_id, owner_id=purse_id)
     if now["state"] != VoucherState.RELEASED.value:
         raise UndoTooLate

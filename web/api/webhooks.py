@@ -14,8 +14,8 @@ from wallet.ground.errors import AlreadyExists, WebhookNotFound
 from wallet.people.api_keys import Caller
 from wallet.tables.people import KeyKind
 from wallet.tables.telling import DeliveryState
-from wallet.telling import webhooks
-from wallet.telling.webhooks import Delivery, Event, EventType
+from wallet.telling.webhooks import endpoints, events
+from wallet.telling.webhooks.events import Delivery, Event, EventType
 from web.http.context import current
 from web.http.fields import Answer, Empty, Page, Strict, Text, identity, instant, one_of, text
 from web.http.operations import operation
@@ -104,7 +104,8 @@ def register_webhook_endpoint(caller: Caller, body: dict[str, Any]) -> dict[str,
     """Tell this address of the merchant's events from now on; its secret is shown this once."""
     obole = current()
     with obole.database.write() as conn:
-        row = webhooks.register(conn, caller.owner_id, body["url"], clock.now(), allow_loopback=obole.settings.is_local)
+        is_local = obole.settings.is_local
+        row = endpoints.register(conn, caller.owner_id, body["url"], clock.now(), allow_loopback=is_local)
     return _shown(row)
 
 
@@ -118,7 +119,7 @@ def register_webhook_endpoint(caller: Caller, body: dict[str, Any]) -> dict[str,
 def list_webhook_endpoints(caller: Caller) -> dict[str, Any]:
     """The merchant's endpoints, oldest first; there are at most ten."""
     with current().database.read() as conn:
-        rows = webhooks.listing(conn, caller.owner_id)
+        rows = endpoints.listing(conn, caller.owner_id)
     return {"items": [_endpoint(row) for row in rows], "next_cursor": None}
 
 
@@ -133,7 +134,7 @@ def list_webhook_endpoints(caller: Caller) -> dict[str, Any]:
 def remove_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> None:
     """Send nothing more there, not even what waits to be sent again."""
     with current().database.write() as conn:
-        webhooks.remove(conn, caller.owner_id, endpoint_id, clock.now())
+        endpoints.remove(conn, caller.owner_id, endpoint_id, clock.now())
 
 
 @operation(
@@ -149,7 +150,7 @@ def remove_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> None:
 def rotate_webhook_secret(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
     """A new secret, shown this once. Until the next rotation, what is sent is signed with both."""
     with current().database.write() as conn:
-        return _shown(webhooks.rotate_secret(conn, caller.owner_id, endpoint_id))
+        return _shown(endpoints.rotate_secret(conn, caller.owner_id, endpoint_id))
 
 
 @operation(
@@ -166,8 +167,8 @@ def rotate_webhook_secret(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
 def ping_webhook_endpoint(caller: Caller, endpoint_id: UUID) -> dict[str, Any]:
     """Send an event that says nothing but that it arrived."""
     with current().database.write() as conn:
-        event_id = webhooks.ping(conn, caller.owner_id, endpoint_id, at=clock.now())
-        return _event(webhooks.find(conn, caller.owner_id, event_id))
+        event_id = events.ping(conn, caller.owner_id, endpoint_id, at=clock.now())
+        return _event(events.find(conn, caller.owner_id, event_id))
 
 
 @operation(
@@ -185,7 +186,7 @@ def list_webhook_events(caller: Caller, query: dict[str, Any]) -> dict[str, Any]
             f"webhook-events:{caller.owner_id}",
             query,
             UUID,
-            lambda before, limit: webhooks.history(conn, caller.owner_id, before, limit),
+            lambda before, limit: events.history(conn, caller.owner_id, before, limit),
             _event,
         )
 
@@ -204,8 +205,8 @@ def list_webhook_events(caller: Caller, query: dict[str, Any]) -> dict[str, Any]
 def replay_webhook_event(caller: Caller, event_id: UUID) -> dict[str, Any]:
     """Send an event again, under the same id, to every endpoint there is now."""
     with current().database.write() as conn:
-        webhooks.replay(conn, caller.owner_id, event_id, clock.now())
-        return _event(webhooks.find(conn, caller.owner_id, event_id))
+        events.replay(conn, caller.owner_id, event_id, clock.now())
+        return _event(events.find(conn, caller.owner_id, event_id))
 
 
 def _endpoint(row: Row[Any]) -> dict[str, Any]:
@@ -213,7 +214,7 @@ def _endpoint(row: Row[Any]) -> dict[str, Any]:
 
 
 def _shown(row: Row[Any]) -> dict[str, Any]:
-    return {**_endpoint(row), "secret": webhooks.secret(current().keyring, row)}
+    return {**_endpoint(row), "secret": endpoints.secret(current().keyring, row)}
 
 
 def _event(event: Event) -> dict[str, Any]:

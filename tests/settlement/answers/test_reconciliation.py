@@ -10,7 +10,7 @@ from settlement.answers.imports import NO_CURRENCY
 from tests.books import MONDAY, Books, camt, entry, pain002
 from wallet.ground.errors import BankMessageInvalid, PayoutNotFound, PayoutNotUnknown
 from wallet.ground.ids import new_id
-from wallet.telling import webhooks
+from wallet.telling.webhooks import endpoints, events
 
 # Two payouts (1.07 and 2.00) and a withdrawal (3.00), sent in one file.
 SENT = """
@@ -483,7 +483,7 @@ def test_somebody_elses_ids_are_refused(sent: Books) -> None:
 def test_merchants_are_told_where_their_payouts_ended(sent: Books) -> None:
     with sent.database.write() as conn:
         for name in ("bakery", "press"):
-            webhooks.register(conn, sent.ids[name], "https://shop.example/", sent.at)
+            endpoints.register(conn, sent.ids[name], "https://shop.example/", sent.at)
     sent.run("""
         accepts
         statement -bakery -w1
@@ -494,9 +494,9 @@ def test_merchants_are_told_where_their_payouts_ended(sent: Books) -> None:
 
     def told(name: str) -> list[tuple[str, str, str, str | None]]:
         with sent.database.read() as conn:
-            events = [json.loads(event.payload) for event in webhooks.history(conn, sent.ids[name], None, 9)]
+            happened = [json.loads(event.payload) for event in events.history(conn, sent.ids[name], None, 9)]
         facts = ("payout_id", "amount", "state_detail")
-        return [(event["type"], *(event["data"][fact] for fact in facts)) for event in reversed(events)]
+        return [(event["type"], *(event["data"][fact] for fact in facts)) for event in reversed(happened)]
 
     bakery, press = (str(sent.transaction(name).id) for name in ("bakery", "press"))
     assert told("bakery") == [

@@ -45,7 +45,7 @@ from wallet.tables.purchases import confirmations as confirmation_rows
 from wallet.tables.purchases import vouchers as voucher_rows
 from wallet.tables.purses import member_caps, merchant_limits
 from wallet.tables.telling import mails, webhook_events
-from wallet.telling import webhooks
+from wallet.telling.webhooks import endpoints
 
 LIFE = dt.timedelta(minutes=30)
 
@@ -119,7 +119,7 @@ def scene(database_url: str, tmp_path: Path) -> Any:
             shopper = identities.add(
                 conn, IdentityKind.SHOPPER, identifier=shopper_email, name="Ada", locale="en", at=clock.now()
             )
-            webhooks.register(conn, merchant.id, f"{merchant.origin}/hook", at=clock.now())
+            endpoints.register(conn, merchant.id, f"{merchant.origin}/hook", at=clock.now())
         yield Scene(shop, purse, merchant, shopper)
         assert all(check.ok for check in audit(shop.database))
 

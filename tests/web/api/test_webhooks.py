@@ -9,7 +9,7 @@ import pytest
 from tests.support import Merchant, Shop, created, refused
 from tests.wallet.receiver import Receiver, receiver
 from wallet.ground import clock
-from wallet.telling import webhooks
+from wallet.telling.webhooks import deliver, endpoints, events
 
 PAID = {"checkout_id": "c1", "amount": "0.20", "currency": "EUR"}
 
@@ -28,20 +28,20 @@ def bakery(shop: Shop) -> Merchant:
 def register(shop: Shop, merchant: Merchant, url: str) -> dict[str, str]:
     """An endpoint on this machine, which only a wallet on this machine may tell: so not over HTTP."""
     with shop.database.write() as conn:
-        row = webhooks.register(conn, merchant.id, url, clock.now(), allow_loopback=True)
-    return {"id": str(row.id), "secret": webhooks.secret(shop.obole.keyring, row)}
+        row = endpoints.register(conn, merchant.id, url, clock.now(), allow_loopback=True)
+    return {"id": str(row.id), "secret": endpoints.secret(shop.obole.keyring, row)}
 
 
 def emit(shop: Shop, merchant: Merchant) -> None:
     with shop.database.write() as conn:
-        webhooks.emit(conn, merchant.id, "checkout.paid", PAID, at=clock.now())
+        events.emit(conn, merchant.id, "checkout.paid", PAID, at=clock.now())
 
 
-def deliver(shop: Shop) -> int:
-    return webhooks.deliver(shop.database, shop.obole.keyring, now=clock.now, allow_loopback=True)
+def delivered(shop: Shop) -> int:
+    return deliver.deliver(shop.database, shop.obole.keyring, now=clock.now, allow_loopback=True)
 
 
-def events(shop: Shop, merchant: Merchant, **query: object) -> dict[str, Any]:
+def listed(shop: Shop, merchant: Merchant, **query: object) -> dict[str, Any]:
     return created(shop.get("/v1/webhook-events", token=merchant.token, **query), status=200)
 
 
@@ -72,7 +72,7 @@ def test_a_rotated_secret_is_another_and_signs_what_comes(shop: Shop, bakery: Me
     assert rotated["id"] == endpoint["id"]
     assert rotated["secret"] != endpoint["secret"]
     ping = created(shop.post(f"/v1/webhook-endpoints/{endpoint['id']}/ping", token=bakery.token), status=202)
-    assert deliver(shop) == 1
+    assert delivered(shop) == 1
     assert server.heard[0].verified(rotated["secret"]) == ping["payload"]
 
 
@@ -82,8 +82,8 @@ def test_every_event_is_listed_with_every_try_and_can_be_sent_again(
     register(shop, bakery, server.url)
     server.answers = [503]
     emit(shop, bakery)
-    assert deliver(shop) == 0
-    (event,) = events(shop, bakery)["items"]
+    assert delivered(shop) == 0
+    (event,) = listed(shop, bakery)["items"]
     assert (event["type"], event["payload"]["data"]) == ("checkout.paid", PAID)
     (delivery,) = event["deliveries"]
     assert (delivery["state"], delivery["url"]) == ("pending", server.url)
@@ -93,8 +93,8 @@ def test_every_event_is_listed_with_every_try_and_can_be_sent_again(
     refused(shop.post(path, token=shop.merchant().token), 404, "webhook_not_found")
     refused(shop.post(f"/v1/webhook-events/{uuid4()}/replay", token=bakery.token), 404, "webhook_not_found")
     created(shop.post(path, token=bakery.token), status=202)
-    assert deliver(shop) == 1
-    (delivery,) = events(shop, bakery)["items"][0]["deliveries"]
+    assert delivered(shop) == 1
+    (delivery,) = listed(shop, bakery)["items"][0]["deliveries"]
     assert (delivery["state"], delivery["next_at"]) == ("delivered", None)
     assert [attempt["status"] for attempt in delivery["attempts"]] == [503, 204]
     assert len({heard.headers["webhook-id"] for heard in server.heard}) == 1
@@ -104,18 +104,18 @@ def test_events_come_in_pages_newest_first(shop: Shop, bakery: Merchant, server:
     register(shop, bakery, server.url)
     for _ in range(5):
         emit(shop, bakery)
-    whole = [event["id"] for event in events(shop, bakery)["items"]]
+    whole = [event["id"] for event in listed(shop, bakery)["items"]]
     assert whole == sorted(whole, reverse=True)
     seen, cursor = [], None
     while True:
-        page = events(shop, bakery, limit=2, **({} if cursor is None else {"cursor": cursor}))
+        page = listed(shop, bakery, limit=2, **({} if cursor is None else {"cursor": cursor}))
         seen += [event["id"] for event in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
     assert seen == whole
     other = shop.merchant()
-    assert events(shop, other)["items"] == []
+    assert listed(shop, other)["items"] == []
 
 
 def test_only_merchants_have_webhooks(shop: Shop) -> None:

@@ -9,8 +9,9 @@ from wallet.ground import clock
 from wallet.ground.errors import OboleError
 from wallet.people import api_keys
 from wallet.tables.people import KeyKind
-from wallet.telling import webhooks
-from wallet.telling.webhooks import Failure
+from wallet.telling import outbound
+from wallet.telling.outbound import Failure
+from wallet.telling.webhooks import endpoints, events
 from web.http.context import current
 from web.http.fields import Strict, Text
 from web.pages import forms
@@ -28,7 +29,7 @@ class NewKey(Strict):
 class NewEndpoint(Strict):
     """Where events are sent."""
 
-    url = Text(webhooks.MAX_URL_CHARS, required=True)
+    url = Text(outbound.MAX_URL_CHARS, required=True)
 
 
 # --- keys --------------------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ def revoke_key(key_id: UUID) -> ResponseReturnValue:
 
 @blueprint.get("/merchant/webhooks")
 @ours
-def endpoints() -> ResponseReturnValue:
+def webhooks() -> ResponseReturnValue:
     """Where events are sent, and the last of them."""
     return _endpoints()
 
@@ -82,10 +83,10 @@ def new_endpoint() -> ResponseReturnValue:
     try:
         url = forms.read(NewEndpoint)["url"]
         with obole.database.write() as conn:
-            row = webhooks.register(conn, merchant_id(), url, clock.now(), allow_loopback=obole.settings.is_local)
+            row = endpoints.register(conn, merchant_id(), url, clock.now(), allow_loopback=obole.settings.is_local)
     except OboleError as refusal:
         return _endpoints(refusal=refusal)
-    return _endpoints(secret=webhooks.secret(obole.keyring, row), url=row.url)
+    return _endpoints(secret=endpoints.secret(obole.keyring, row), url=row.url)
 
 
 @blueprint.post("/merchant/webhooks/<uuid:endpoint_id>/rotate")
@@ -94,8 +95,8 @@ def rotate_secret(endpoint_id: UUID) -> ResponseReturnValue:
     """A new secret, in this answer only; until the next rotation events are signed with both."""
     obole = current()
     with obole.database.write() as conn:
-        row = webhooks.rotate_secret(conn, merchant_id(), endpoint_id)
-    return _endpoints(secret=webhooks.secret(obole.keyring, row), url=row.url)
+        row = endpoints.rotate_secret(conn, merchant_id(), endpoint_id)
+    return _endpoints(secret=endpoints.secret(obole.keyring, row), url=row.url)
 
 
 @blueprint.post("/merchant/webhooks/<uuid:endpoint_id>/ping")
@@ -103,7 +104,7 @@ def rotate_secret(endpoint_id: UUID) -> ResponseReturnValue:
 def ping(endpoint_id: UUID) -> ResponseReturnValue:
     """Send an event that says nothing but that it arrived."""
     with current().database.write() as conn:
-        event_id = webhooks.ping(conn, merchant_id(), endpoint_id, at=clock.now())
+        event_id = events.ping(conn, merchant_id(), endpoint_id, at=clock.now())
     return go(f"/merchant/webhooks/events/{event_id}")
 
 
@@ -112,7 +113,7 @@ def ping(endpoint_id: UUID) -> ResponseReturnValue:
 def remove_endpoint(endpoint_id: UUID) -> ResponseReturnValue:
     """Send nothing there any more."""
     with current().database.write() as conn:
-        webhooks.remove(conn, merchant_id(), endpoint_id, clock.now())
+        endpoints.remove(conn, merchant_id(), endpoint_id, clock.now())
     tell("Nothing is sent there any more.")
     return go("/merchant/webhooks")
 
@@ -123,7 +124,7 @@ def event(event_id: UUID) -> ResponseReturnValue:
     """One event: what is sent, and every try."""
     row = merchant()
     with current().database.read() as conn:
-        found = webhooks.find(conn, row.id, event_id)
+        found = events.find(conn, row.id, event_id)
     return show("event.html", row, event=found, payload=found.payload.decode(), failures=_failures())
 
 
@@ -132,7 +133,7 @@ def event(event_id: UUID) -> ResponseReturnValue:
 def replay(event_id: UUID) -> ResponseReturnValue:
     """Send an event again, to every endpoint there is now."""
     with current().database.write() as conn:
-        webhooks.replay(conn, merchant_id(), event_id, clock.now())
+        events.replay(conn, merchant_id(), event_id, clock.now())
     tell("The event is sent again.")
     return go(f"/merchant/webhooks/events/{event_id}")
 
@@ -158,15 +159,15 @@ def _keys(*, refusal: OboleError | None = None, token: str | None = None) -> Res
 def _endpoints(*, refusal: OboleError | None = None, secret: str | None = None, url: str | None = None) -> Response:
     row, before = merchant(), beyond()
     with current().database.read() as conn:
-        listed = webhooks.listing(conn, row.id)
-        events, last = one_page(webhooks.history(conn, row.id, before, PAGE + 1))
+        listed = endpoints.listing(conn, row.id)
+        happened, last = one_page(events.history(conn, row.id, before, PAGE + 1))
     return _unkept(
         show(
             "webhooks.html",
             row,
             refusal=refusal,
             endpoints=listed,
-            events=events,
+            events=happened,
             more=None if last is None else last.id,
             secret=secret,
             url=url,

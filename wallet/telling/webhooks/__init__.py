@@ -1,0 +1,1 @@
+"""Webhooks: merchants' servers are told what happened, signed, until they have heard it (standardwebhooks.com)."""
