@@ -41,8 +41,8 @@ RUN = {
     "business_day.close",
     "business_day._balance_day",
     "nightly.start",
-    "payouts.cut",
-    "payouts.place",
+    "cut.cut",
+    "place.place",
     "bank_files.render",
     "bank_files.date_anew",
     "directory.stage",
@@ -189,7 +189,7 @@ def test_a_run_killed_at_any_step_sends_each_payout_once(night: Ground, when: st
     verbs = each_step(night, when, dying_in("settle", when), afterwards)
     assert set(verbs) == RUN
     # Chunks, files and balances come in several each, so the places between them were tried too.
-    assert min(verbs.count(verb) for verb in ("payouts.cut", "directory.stage", "business_day._balance_day")) >= 2
+    assert min(verbs.count(verb) for verb in ("cut.cut", "directory.stage", "business_day._balance_day")) >= 2
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
