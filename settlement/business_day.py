@@ -1,4 +1,4 @@
-"""Room 5, the business day: close it, open the next, and store what every account held at its end.
+"""The business day: close it, open the next, and store what every account held at its end.
 
 Invariant: a closed day is a fixed set of transfers. Closing keeps every writer out for an instant (the highest
 transfer number is noted, the next day opens); the closing balances are worked out afterwards, at leisure, from

@@ -1,4 +1,4 @@
-"""Room 9, reconciliation: what the bank says is matched with the books, posted, or listed as a break.
+"""Reconciliation: what the bank says is matched with the books, posted, or listed as a break.
 
 Invariant: the same bytes are imported once; every word of the bank has a row that says what became of it; a fact moves
 the books once, however often it is told (`settlement.answers.entries`); and what does not match moves nothing: it is a

@@ -1,4 +1,4 @@
-"""Room 9, reports: what a ``pain.002`` says of a bank file decides what is with the bank, before any money moves there.
+"""Reports: what a ``pain.002`` says of a bank file decides what is with the bank, before any money moves there.
 
 Invariant: a status never undoes what was booked, and one that names nothing of ours moves nothing: it is a break. A
 payment whose payee's name the bank could not confirm (verification of payee) is neither accepted nor rejected: it is

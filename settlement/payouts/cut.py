@@ -1,4 +1,4 @@
-"""Room 6, the cut: what each merchant is owed for the closed days becomes one payout, or waits.
+"""The cut: what each merchant is owed for the closed days becomes one payout, or waits.
 
 Invariant: a payout is the redemptions and refunds of one merchant over a range of closed business days, and every
 micro of them is paid, is a fee, or is carried to the next.

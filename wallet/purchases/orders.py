@@ -1,4 +1,4 @@
-"""Room 2, orders: what a shopper's device signs, verified before a purse is touched.
+"""Orders: what a shopper's device signs, verified before a purse is touched.
 
 Invariant: an order becomes a purchase only if a device of that very purse signed it, for this wallet, within its
 time; the signed text is kept with the voucher as evidence for both sides.

@@ -1,4 +1,4 @@
-"""Room 4, redemptions: a voucher becomes money owed to its merchant, exactly once; and money given back after.
+"""Redemptions: a voucher becomes money owed to its merchant, exactly once; and money given back after.
 
 Invariant: a voucher is captured once, for at most its amount, and the rest goes back to the purse in the same
 transaction: all of it, where nothing is captured, which is its release; refunds never add up to more than was

@@ -1,4 +1,4 @@
-"""Room 3, vouchers: a hold on a purse's money, with the wallet's signature.
+"""Vouchers: a hold on a purse's money, with the wallet's signature.
 
 Invariant: a voucher's row, the debit of its purse and its transfer to *held* are one transaction, so a voucher
 exists exactly when its money does. Its claims are a function of its row, so the same voucher is signed again

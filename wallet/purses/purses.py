@@ -1,4 +1,4 @@
-"""Room 1, purses: open one, see it, freeze it, and say which devices may pay from it.
+"""Purses: open one, see it, freeze it, and say which devices may pay from it.
 
 Invariant: a purse's balance is what its transfers say, never below its credit limit. What comes into it from outside
 and leaves it again is in `wallet.funding`.

@@ -1,4 +1,4 @@
-"""Room 8: bytes of a ``camt.053`` statement or a ``camt.054`` notification -> what moved on the account.
+"""Bytes of a ``camt.053`` statement or a ``camt.054`` notification -> what moved on the account.
 
 Invariant: `parse` is pure and raises `BankMessageInvalid`, and nothing else, on any bytes; and the entries of
 a statement add up to what the bank says moved: an ``Ntry`` is split into its details only when these add up

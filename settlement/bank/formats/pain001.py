@@ -1,4 +1,4 @@
-"""Room 7: payout rows -> bytes of a ``pain.001.001.09``, the credit transfers we ask the bank to make.
+"""Payout rows -> bytes of a ``pain.001.001.09``, the credit transfers we ask the bank to make.
 
 Invariant: `render` is pure. The same arguments give the same bytes, on any machine and day; ids and times are
 arguments. What it returns is valid against the ISO 20022 schema, its sums are the sums of its instructions,

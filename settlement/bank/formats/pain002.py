@@ -1,4 +1,4 @@
-"""Room 8: bytes of a ``pain.002`` -> what the bank says of a bank file before it moves any money.
+"""Bytes of a ``pain.002`` -> what the bank says of a bank file before it moves any money.
 
 Invariant: `parse` is pure and raises `BankMessageInvalid`, and nothing else, on any bytes. Only codes that
 the standard defines so are read as accepted, rejected or as the result of a verification of payee; every other
